@@ -1,0 +1,1 @@
+"""Who thinks: planner, actor, critic, reflector, baselines, tools, access to models."""

@@ -1,0 +1,1 @@
+"""The kernel: messages, bus, scheduling of episodes, canonical order, chance, errors."""

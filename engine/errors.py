@@ -1,0 +1,96 @@
+"""Every exception of ours.
+
+::
+
+    BillpError
+    ├── ConfigError              a setting, option or name that cannot be used
+    ├── DataError                a source or environment that cannot be read
+    ├── FileError                a file of a run: `path:line: reason`
+    │   ├── TraceError           trace.jsonl
+    │   ├── JournalError         calls.jsonl
+    │   └── RunDirectoryError    the directory of a run
+    ├── LawError                 a handler that broke a law of the kernel
+    ├── ModelError               a model call that got no usable reply
+    │   ├── CallFailedError      one call, after its retries: its episode fails
+    │   └── ServiceError         no call can succeed (key, budget): the run stops, resumable
+    ├── UnreadableReplyError     a reply outside the grammar that was asked for
+    ├── InterruptedRunError      a run stopped before its end; what was done is on disk
+    └── DivergenceError          a replay that differs from the recorded run
+
+An error's text is one sentence; its *hint* says what to do about it. *exit_status* is what the
+command line returns.
+"""
+
+
+class BillpError(Exception):
+    """Raised when billp cannot go on; the ancestor of all errors here."""
+
+    exit_status = 2
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(BillpError):
+    """Raised when a setting, an option or a name cannot be used."""
+
+
+class DataError(BillpError):
+    """Raised when a source or an environment is missing, malformed or empty."""
+
+
+class FileError(BillpError):
+    """Raised when a file of a run cannot be read or written."""
+
+
+class TraceError(FileError):
+    """Raised when a line of a trace is not what it should be."""
+
+
+class JournalError(FileError):
+    """Raised when a line of a journal is not what it should be."""
+
+
+class RunDirectoryError(FileError):
+    """Raised when a run directory is missing, taken or in use."""
+
+
+class LawError(BillpError):
+    """Raised when a handler breaks a law of the kernel; names the handler and stops the run."""
+
+    exit_status = 1
+
+
+class ModelError(BillpError):
+    """Raised when a model call got no usable reply."""
+
+    exit_status = 1
+
+
+class CallFailedError(ModelError):
+    """Raised in the handler that asked, when its call failed after all retries."""
+
+
+class ServiceError(ModelError):
+    """Raised when no further call can succeed; the run stops and can be resumed."""
+
+    exit_status = 2
+
+
+class UnreadableReplyError(BillpError):
+    """Raised when a reply is outside the grammar that was asked for."""
+
+    exit_status = 1
+
+
+class InterruptedRunError(BillpError):
+    """Raised when a run stopped before its end."""
+
+    exit_status = 130
+
+
+class DivergenceError(BillpError):
+    """Raised when a replay differs from the recorded run."""
+
+    exit_status = 1

@@ -1,0 +1,1 @@
+"""Who answers, and the roof: users, environments, metrics, runs, views, the command line."""

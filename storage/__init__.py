@@ -1,0 +1,1 @@
+"""What lasts: traces, journal, memory, vector index, catalog, data sets, run directories."""
