@@ -69,7 +69,14 @@ class ModelError(BillpError):
 
 
 class CallFailedError(ModelError):
-    """Raised in the handler that asked, when its call failed after all retries."""
+    """Raised when a call failed for good; *kind* is a stable word for why.
+
+    Raised again in the handler that asked: its episode fails, the others go on.
+    """
+
+    def __init__(self, message: str, *, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ServiceError(ModelError):

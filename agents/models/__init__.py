@@ -1,0 +1,1 @@
+"""Access to models: the protocol, the services, and what stands between."""

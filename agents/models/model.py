@@ -1,0 +1,125 @@
+"""The seam to models: a request, a reply, and one method between them.
+
+Everything that stands between an agent and a service is a `ChatModel` around another: recorded
+replies, cache, budget, retries, limiter, and at the bottom the service itself.
+"""
+
+from hashlib import blake2b
+from typing import Literal, Protocol
+
+import msgspec
+
+from engine.episode import Call
+from engine.errors import ModelError
+
+MAIN_LINE = frozenset({"planner", "actor"})
+"""Roles that the user waits for; their calls go before the others'."""
+
+
+class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A message of the chat protocol."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What an agent asks at a step: instructions, and the matter they are about.
+
+    *schema* is the JSON schema of a structured reply, as text, or empty for plain text.
+    """
+
+    role: str
+    step: int
+    system: str
+    text: str
+    schema: str = ""
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How a role's replies are drawn; None leaves a setting to the service."""
+
+    model: str
+    temperature: float | None = 0.5
+    max_tokens: int | None = 400
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A model call. *seed* is a number made of the call's identity, so no two calls share it."""
+
+    call: Call
+    sampling: Sampling
+    messages: tuple[ChatMessage, ...]
+    seed: int
+    schema: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Return 24 hexadecimal digits that stand for all that decides the reply."""
+        matter = (self.sampling, self.messages, self.seed, self.schema)
+        return blake2b(_encode(matter), digest_size=12).hexdigest()
+
+    @property
+    def priority(self) -> tuple[bool, int, int]:
+        """Return what orders calls that wait: main line first, then the oldest episode."""
+        return self.call.role not in MAIN_LINE, self.call.episode, self.call.step
+
+
+class ChatReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a model replied; tokens are as the service counted them.
+
+    *finish* is why it stopped: `stop`, `length`, `content_filter` or what else the service says.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish: str = "stop"
+
+
+class ChatModel(Protocol):
+    """Whoever replies to requests."""
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Return the reply.
+
+        Raises `CallFailedError` if this call failed for good, `ServiceError` if no call can
+        succeed any more, and, close to the service, `TransientError` if it may be tried again.
+        """
+        ...
+
+
+class TransientError(ModelError):
+    """Raised when an attempt failed in a way that may pass.
+
+    *kind* is a stable word for the trace and the journal (`rate_limit`, `timeout`, `connection`,
+    `server`, `malformed`, ...), *retry_after* the seconds the service asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, *, kind: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retry_after = retry_after
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def call_seed(run_seed: int, call: Call) -> int:
+    """Return the seed of a call: 48 bits of its identity and the seed of the run."""
+    name = f"{run_seed}/{call.user}/{call.session}/{call.step}/{call.role}/{call.occurrence}"
+    return int.from_bytes(blake2b(name.encode(), digest_size=6).digest(), "big")
+
+
+def request_for(prompt: Prompt, call: Call, sampling: Sampling, run_seed: int) -> ChatRequest:
+    """Return the whole request for a prompt."""
+    return ChatRequest(
+        call=call,
+        sampling=sampling,
+        messages=(
+            ChatMessage(role="system", content=prompt.system),
+            ChatMessage(role="user", content=prompt.text),
+        ),
+        seed=call_seed(run_seed, call),
+        schema=prompt.schema,
+    )

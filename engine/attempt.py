@@ -1,0 +1,26 @@
+"""The one place where any exception is caught: around listeners and followers of the user's own."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+A = TypeVar("A")
+
+
+async def attempt(function: Callable[[A], Awaitable[None] | None], argument: A) -> Exception | None:
+    """Call *function*, await what it returns if it must be awaited, and return what it raised."""
+    try:
+        answer = function(argument)
+        if inspect.isawaitable(answer):
+            await answer
+    except Exception as error:
+        return error
+    return None
+
+
+def name_of(function: object) -> str:
+    """Return a name for *function* that is the same in every process."""
+    owner = getattr(function, "__self__", None)
+    if owner is not None:
+        return f"{type(owner).__name__}.{getattr(function, '__name__', '?')}"
+    return getattr(function, "__qualname__", type(function).__name__)

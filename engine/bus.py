@@ -1,0 +1,123 @@
+"""The bus: who hears what.
+
+Three verbs. `subscribe`: a handler, part of every episode, that runs as soon as its message is
+published and may publish and ask in turn. `listen`: a live listener, for dashboards and progress,
+that can publish nothing and misses messages rather than hold a run. `follow`: a follower, that
+hears closed episodes in canonical order, the same in every run and in every replay.
+"""
+
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Generic, TypeVar, get_args
+
+from engine.episode import Handler, Handling, handling
+from engine.errors import LawError
+from engine.listeners import Ear, Listener, Live
+from engine.messages import Envelope, Message, RunEnded, RunStarted
+from engine.order import Follower, Following, LineFollower, Release
+from engine.tree import encode
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BusStatistics:
+    """What a bus has seen: messages published, and messages that listeners missed."""
+
+    messages: int
+    missed: int
+    dropped_listeners: int
+    dropped_followers: int
+
+
+@dataclass(eq=False)
+class Bus(Generic[T]):
+    """Subscriptions of a run; *T* is the type of its trajectories. Fixed once the run starts."""
+
+    handlings: dict[type, list[Handling[T]]] = field(default_factory=dict)
+    ears: dict[type, list[Ear]] = field(default_factory=dict)
+    release: Release = field(default_factory=Release)
+    messages: int = 0
+    _listeners: list[Ear] = field(default_factory=list)
+    _order: int = 0
+    _started: bool = False
+
+    def subscribe(self, types: type | UnionType, handler: Handler[T]) -> None:
+        """Let *handler*, a coroutine function of a `Delivery`, handle messages of *types*."""
+        self._check_open("subscribe")
+        entry = handling(self._order, handler)
+        self._order += 1
+        for kind in kinds(types):
+            self.handlings.setdefault(kind, []).append(entry)
+
+    def listen(
+        self, types: type | UnionType, listener: Listener, *, capacity: int = 10_000
+    ) -> None:
+        """Let *listener* hear messages of *types* live; the oldest beyond *capacity* are missed."""
+        self._check_open("listen")
+        ear = Ear(kinds(types), listener, capacity)
+        self._listeners.append(ear)
+        for kind in ear.types:
+            self.ears.setdefault(kind, []).append(ear)
+
+    def follow(
+        self, types: type | UnionType, follower: Follower, *, essential: bool = False
+    ) -> None:
+        """Let *follower* hear envelopes of *types* in canonical order.
+
+        The first error drops it, unless it is *essential*: then the error stops the run.
+        """
+        self._check_open("follow")
+        self.release.followings.append(Following(kinds(types), follower, essential))
+
+    def write_to(self, writer: LineFollower) -> None:
+        """Let *writer* follow everything in its encoded form."""
+        self._check_open("follow")
+        self.release.writers.append(writer)
+
+    def listeners(self) -> tuple[Ear, ...]:
+        """Return the live listeners."""
+        return tuple(self._listeners)
+
+    async def open(self, started: RunStarted) -> None:
+        """Publish the head of the trace; nothing can be subscribed from now on."""
+        self._started = True
+        await self._publish(started, n=0, cause=None, time=0)
+
+    async def close(self, ended: RunEnded, time: int) -> None:
+        """Publish the end of the trace, and let the listeners hear what they have not yet heard."""
+        await self._publish(ended, n=1, cause=0, time=time)
+        for ear in self._listeners:
+            await ear.drain()
+
+    async def _publish(
+        self, message: RunStarted | RunEnded, *, n: int, cause: int | None, time: int
+    ) -> None:
+        self.messages += 1
+        for ear in self.ears.get(type(message), ()):
+            ear.hear(Live(None, time, message))
+        envelope = Envelope(episode=None, n=n, cause=cause, time=time, message=message)
+        await self.release.hear(encode(envelope) + b"\n")
+
+    def statistics(self) -> BusStatistics:
+        """Return what the bus has seen so far."""
+        return BusStatistics(
+            messages=self.messages,
+            missed=sum(ear.missed for ear in self._listeners),
+            dropped_listeners=sum(ear.deaf for ear in self._listeners),
+            dropped_followers=sum(f.dropped for f in self.release.followings),
+        )
+
+    def _check_open(self, verb: str) -> None:
+        if self._started:
+            raise LawError(f"cannot {verb} once the run has started")
+
+
+def kinds(types: type | UnionType) -> tuple[type, ...]:
+    """Return the message types that *types*, a type or a union, stands for."""
+    chosen = get_args(types) or (types,)
+    known = get_args(Message)
+    for kind in chosen:
+        if kind not in known:
+            raise LawError(f"expected a message type or a union of them, got {kind!r}")
+    return tuple(chosen)

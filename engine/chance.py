@@ -1,0 +1,68 @@
+"""Named random streams: the same numbers for the same name, on every machine and version.
+
+A stream is blake2b in counter mode, keyed by what it is for. Nobody shares a stream, so nobody can
+shift the numbers of somebody else by drawing one more.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_WORD = 8
+_BLOCK = 64
+
+
+class Stream:
+    """An endless stream of random numbers that depends on its key alone."""
+
+    __slots__ = ("_block", "_counter", "_key", "_offset")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._counter = 0
+        self._block = b""
+        self._offset = 0
+
+    def word(self) -> int:
+        """Return the next 64 random bits."""
+        if self._offset >= len(self._block):
+            counter = self._counter.to_bytes(_WORD, "little")
+            self._block = blake2b(counter, key=self._key, digest_size=_BLOCK).digest()
+            self._counter += 1
+            self._offset = 0
+        word = self._block[self._offset : self._offset + _WORD]
+        self._offset += _WORD
+        return int.from_bytes(word, "little")
+
+    def integer(self, below: int) -> int:
+        """Return an integer from 0 up to, not including, *below* (at most 2**64), without bias."""
+        if below < 1:
+            raise ValueError(f"expected a bound of at least 1, got {below!r}")
+        usable = (1 << 64) - (1 << 64) % below
+        while (word := self.word()) >= usable:
+            pass
+        return word % below
+
+    def fraction(self) -> float:
+        """Return a number from 0 up to, not including, 1: a multiple of 2**-53."""
+        return (self.word() >> 11) / (1 << 53)
+
+    def choice(self, options: Sequence[T]) -> T:
+        """Return one of *options*, each as likely as any other."""
+        return options[self.integer(len(options))]
+
+    def shuffled(self, options: Sequence[T]) -> list[T]:
+        """Return *options* in random order (Fisher–Yates)."""
+        order = list(options)
+        for last in range(len(order) - 1, 0, -1):
+            other = self.integer(last + 1)
+            order[last], order[other] = order[other], order[last]
+        return order
+
+
+def chance(seed: int, user: int, session: int, step: int, purpose: str) -> Stream:
+    """Return the stream for *purpose* at a step of a user's session."""
+    name = f"{seed}/{user}/{session}/{step}/{purpose}".encode()
+    return Stream(blake2b(name, digest_size=32).digest())

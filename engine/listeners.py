@@ -1,0 +1,66 @@
+"""Live listeners: they hear messages as they happen, and can never hold or hurt a run."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import anyio
+import structlog
+
+from engine.attempt import attempt, name_of
+from engine.messages import Message
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Live(Generic[M]):
+    """A message as it happens: what an `Envelope` is before it has its place."""
+
+    episode: int | None
+    time: int
+    message: M
+
+
+Listener: TypeAlias = Callable[[Live[Any]], Awaitable[None] | None]
+
+
+@dataclass(eq=False)
+class Ear:
+    """A listener with the types it hears and a bounded queue; the oldest is dropped and counted."""
+
+    types: tuple[type, ...]
+    listener: Listener
+    capacity: int
+    missed: int = 0
+    deaf: bool = False
+    _queue: deque[Live[Message]] = field(default_factory=deque)
+    _more: anyio.Event = field(default_factory=anyio.Event)
+
+    def hear(self, live: Live[Message]) -> None:
+        """Queue a message; never waits."""
+        if self.deaf:
+            return
+        if len(self._queue) >= self.capacity:
+            self._queue.popleft()
+            self.missed += 1
+        self._queue.append(live)
+        if not self._more.is_set():
+            self._more.set()
+
+    async def run(self) -> None:
+        """Hand over what is queued, for ever."""
+        while not self.deaf:
+            await self._more.wait()
+            self._more = anyio.Event()
+            await self.drain()
+
+    async def drain(self) -> None:
+        """Hand over all that is queued now; deaf from the first error on."""
+        while self._queue and not self.deaf:
+            error = await attempt(self.listener, self._queue.popleft())
+            if error is not None:
+                self.deaf = True
+                name = name_of(self.listener)
+                structlog.get_logger().error("listener dropped", listener=name, exc_info=error)

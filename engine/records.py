@@ -1,0 +1,68 @@
+"""What memories hold, as far as the kernel must know: records, and the seam to their logs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Vector: TypeAlias = NDArray[np.int8]
+"""A key: small integers of Euclidean length about `UNIT`, so that likeness is exact everywhere."""
+
+UNIT = 127
+"""The length that stands for 1 in a `Vector`."""
+
+P = TypeVar("P", bound=msgspec.Struct)
+P_co = TypeVar("P_co", bound=msgspec.Struct, covariant=True)
+
+
+@dataclass(frozen=True)
+class MemoryName(Generic[P]):
+    """Names a memory and the type of its records' payloads."""
+
+    name: str
+    payload: type[P]
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Generic[P_co]):
+    """An entry of a memory: the episode that wrote it, its key, and what it says."""
+
+    episode: int
+    key: Vector
+    payload: P_co
+
+
+@dataclass(frozen=True, slots=True)
+class Recall(Generic[P_co]):
+    """A record found by `View.recall`: its position in the log and its cosine distance (0–2)."""
+
+    position: int
+    distance: float
+    record: Record[P_co]
+
+
+class View(Protocol[P_co]):
+    """The first records of a log; never changes, whatever is appended later."""
+
+    def __len__(self) -> int: ...
+
+    def recall(self, vector: Vector, k: int, within: float = 2.0) -> Sequence[Recall[P_co]]:
+        """Return the *k* nearest records no further than *within*, nearest first."""
+        ...
+
+
+class Log(Protocol):
+    """An append-only log of records."""
+
+    def __len__(self) -> int: ...
+
+    def append(self, record: Record[Any]) -> None:
+        """Add a record at the end."""
+        ...
+
+    def view(self, length: int) -> View[Any]:
+        """Return what the first *length* records are."""
+        ...

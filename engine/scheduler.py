@@ -1,0 +1,278 @@
+"""When an episode may start, and when it is closed.
+
+A discrete-event simulation with conservative synchronisation (Chandy, Misra and Bryant). Every user
+has an own virtual clock. The next visit may start as soon as no unclosed episode can still write a
+record that the visit should see: each has clock + delay ≥ arrival; the publication delay is the
+*lookahead*. So what an episode sees is a prefix of each memory's log, known when it starts, and a
+function of virtual time alone. Limits on resources change nothing in a trace.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import anyio
+import structlog
+
+from engine.arrivals import ONCE, Arrivals, Returns, Visit
+from engine.bus import Bus
+from engine.chance import chance
+from engine.episode import Answer, Embed, Episode, Fold, Wiring
+from engine.errors import LawError
+from engine.messages import EpisodeStarted, MemoryLength, RunEnded, RunStarted
+from engine.records import Log, Record
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits on resources: *running* episodes, and closed ones that wait to be *released*.
+
+    *patience* is the real time in seconds after which an episode without progress is reported.
+    """
+
+    running: int = 64
+    unreleased: int = 1_000
+    longest_chain: int = 10_000
+    patience: float = 300.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    started: int
+    running: int
+    unreleased: int
+    closed: int
+    failed: int
+
+
+@dataclass(eq=False)
+class Scheduler(Generic[T]):
+    """Runs the episodes of a run on a bus.
+
+    *answer* replies to model calls, *embed* gives vectors, *fold* grows trajectories, *opening*
+    makes the `EpisodeStarted` of a visit. *seal* is called on stopping, before any task is
+    cancelled: clients that turn a cancellation into an error must not be able to journal it.
+    """
+
+    bus: Bus[T]
+    arrivals: Arrivals
+    memories: Mapping[str, Log]
+    answer: Answer
+    embed: Embed
+    fold: Fold
+    opening: Callable[[Visit, tuple[MemoryLength, ...]], EpisodeStarted]
+    seed: int = 0
+    delay: int = 0
+    returns: Returns = ONCE
+    bounds: Bounds = field(default_factory=Bounds)
+    seal: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self._wiring: Wiring[T] = Wiring(
+            seed=self.seed,
+            answer=self.answer,
+            embed=self.embed,
+            fold=self.fold,
+            longest_chain=self.bounds.longest_chain,
+            stop=self.stop,
+            closed=self._episode_closed,
+            clock_moved=self._clock_moved,
+            handlings=self.bus.handlings,
+            ears=self.bus.ears,
+        )
+        self._unclosed: dict[int, Episode[T]] = {}
+        self._just_closed: deque[Episode[T]] = deque()
+        self._laggards: set[int] = set()
+        self._awaited: int | None = None
+        self._returning: list[Visit] = []
+        self._records: list[tuple[int, int, int, str, Record[Any]]] = []
+        self._wake = anyio.Event()
+        self._error: BaseException | None = None
+        self._started = self._failed = self._latest = 0
+
+    def progress(self) -> Progress:
+        """Return where the run stands."""
+        running = len(self._unclosed)
+        closed = self._started - running
+        return Progress(self._started, running, self.bus.release.waiting, closed, self._failed)
+
+    def stop(self, error: BaseException) -> None:
+        """Stop the run with *error*; the first one counts."""
+        if self._error is None:
+            self._error = error
+        self._wake.set()
+
+    async def run(self, started: RunStarted) -> RunEnded:
+        """Run all episodes and return the end of the trace; raise what stopped the run."""
+        await self.bus.open(started)
+        asyncio.get_running_loop().set_exception_handler(self._unforeseen)
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(self.bus.release.run, self._wake_up)
+            beside.start_soon(self._watch)
+            for ear in self.bus.listeners():
+                beside.start_soon(ear.run)
+            try:
+                await self._run_episodes()
+            finally:
+                await self._stop_tasks()
+                beside.cancel_scope.cancel()
+        ended = RunEnded(episodes=self._started, failed=self._failed)
+        self.bus.messages += self._wiring.messages
+        await self.bus.close(ended, self._latest)
+        return ended
+
+    async def _run_episodes(self) -> None:
+        while True:
+            self._wake = anyio.Event()
+            self._close_episodes()
+            while self._error is None and (visit := self._next_visit()) is not None:
+                self._start(visit)
+            if self._error is not None:
+                raise self._error
+            if self._finished():
+                return
+            await self._wake.wait()
+
+    def _finished(self) -> bool:
+        if self._unclosed or self._just_closed or self.bus.release.waiting:
+            return False
+        if not self.arrivals.exhausted() or self._returning:
+            raise LawError("the arrivals neither give a visit nor say that there is none")
+        return True
+
+    async def _stop_tasks(self) -> None:
+        self._wiring.stopping = True
+        self.seal()
+        tasks = [task for episode in self._unclosed.values() for task in episode.running]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait(tasks, timeout=1.0)
+
+    # -- starting
+
+    def _next_visit(self) -> Visit | None:
+        """Return the visit that may start now, if there is one."""
+        bounds = self.bounds
+        if len(self._unclosed) >= bounds.running or self.bus.release.waiting >= bounds.unreleased:
+            return None
+        visit = self._earliest()
+        if visit is None or self._must_wait(visit):
+            return None
+        return visit
+
+    def _earliest(self) -> Visit | None:
+        first = self.arrivals.upcoming()
+        if self._returning and (first is None or self._returning[0] < first):
+            return self._returning[0]
+        return first
+
+    def _must_wait(self, visit: Visit) -> bool:
+        if self._awaited != visit.arrival:
+            self._awaited = visit.arrival
+            self._laggards = {n for n, e in self._unclosed.items() if self._lags(e, visit.arrival)}
+        return bool(self._laggards)
+
+    def _lags(self, episode: Episode[T], arrival: int) -> bool:
+        """Tell whether *episode* can still do what a visit at *arrival* should know."""
+        if episode.clock + self.delay < arrival:
+            return True
+        again = episode.session % self.returns.sessions + 1 < self.returns.sessions
+        return again and episode.clock + self.returns.least <= arrival
+
+    def _start(self, visit: Visit) -> None:
+        if self._returning and visit is self._returning[0]:
+            heapq.heappop(self._returning)
+        else:
+            self.arrivals.started()
+        self._move_records(visit.arrival)
+        lengths = tuple(
+            MemoryLength(memory=name, length=len(log)) for name, log in self.memories.items()
+        )
+        views = {name: log.view(len(log)) for name, log in self.memories.items()}
+        started = self.opening(visit, lengths)
+        episode = Episode(self._wiring, self._started, started, views)
+        self._unclosed[episode.number] = episode
+        self._started += 1
+        if self._lags(episode, visit.arrival):
+            self._laggards.add(episode.number)
+        episode.start()
+
+    def _move_records(self, arrival: int) -> None:
+        """Append to the logs what is visible before *arrival*; nothing else appends."""
+        while self._records and self._records[0][0] < arrival:
+            *_, memory, record = heapq.heappop(self._records)
+            self.memories[memory].append(record)
+
+    # -- going on
+
+    def _clock_moved(self, episode: Episode[T]) -> None:
+        if episode.number not in self._laggards or self._awaited is None:
+            return
+        if not self._lags(episode, self._awaited):
+            self._laggards.discard(episode.number)
+            if not self._laggards:
+                self._wake.set()
+
+    def _episode_closed(self, episode: Episode[T]) -> None:
+        self._just_closed.append(episode)
+        self._wake.set()
+
+    def _close_episodes(self) -> None:
+        while self._just_closed:
+            self._close(self._just_closed.popleft())
+
+    def _close(self, episode: Episode[T]) -> None:
+        end = episode.clock
+        self._latest = max(self._latest, end)
+        self._failed += episode.failed
+        for index, (memory, record) in enumerate(episode.records()):
+            entry = (end + self.delay, episode.number, index, memory, record)
+            heapq.heappush(self._records, entry)
+        self._expect_return(episode)
+        del self._unclosed[episode.number]
+        self._laggards.discard(episode.number)
+        self.arrivals.closed(end)
+        self.bus.release.add(episode.number, episode.encoded())
+
+    def _expect_return(self, episode: Episode[T]) -> None:
+        if episode.session % self.returns.sessions + 1 < self.returns.sessions:
+            session = episode.session + 1
+            gap = self.returns.gap(chance(self.seed, episode.user, session, 0, "return"))
+            heapq.heappush(self._returning, Visit(episode.clock + gap, episode.user, session))
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+
+    # -- keeping watch
+
+    async def _watch(self) -> None:
+        seen: dict[int, int] = {}
+        while True:
+            await anyio.sleep(self.bounds.patience)
+            for number, episode in self._unclosed.items():
+                if seen.get(number) == episode.published:
+                    self._report_stall(episode)
+            seen = {number: episode.published for number, episode in self._unclosed.items()}
+
+    def _report_stall(self, episode: Episode[T]) -> None:
+        structlog.get_logger().warning(
+            "episode without progress",
+            episode=episode.number,
+            user=episode.user,
+            waiting=sorted(set(episode.running.values())),
+            seconds=self.bounds.patience,
+        )
+
+    def _unforeseen(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception") or LawError(str(context.get("message")))
+        if not self._wiring.stopping:
+            self.stop(error)
