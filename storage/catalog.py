@@ -1,0 +1,69 @@
+"""What can be recommended: titles, categories and how popular each item is."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from html import unescape
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def clean_title(text: str) -> str:
+    """Return *text* on one line: entities resolved, white space collapsed, valid UTF-8."""
+    return " ".join(unescape(text).encode(errors="replace").decode().split())
+
+
+def distinct_titles(titles: list[str]) -> tuple[str, ...]:
+    """Return *titles* with a number after every title that stood there before: "Emma (2)"."""
+    taken = set(titles)
+    seen: set[str] = set()
+    distinct = []
+    for title in titles:
+        name, number = title, 1
+        while name in seen or (number > 1 and name in taken):
+            number += 1
+            name = f"{title} ({number})"
+        seen.add(name)
+        distinct.append(name)
+    return tuple(distinct)
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Every item by its position: its title, its categories, its interactions by training users.
+
+    Titles are clean, not empty and all different; categories stand in the source's order.
+    """
+
+    titles: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+    popularity: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.titles)
+
+    @cached_property
+    def category_names(self) -> tuple[str, ...]:
+        """Every category: those of most items first, then by name."""
+        count = Counter(name for names in self.categories for name in names)
+        return tuple(sorted(count, key=lambda name: (-count[name], name)))
+
+    @cached_property
+    def by_popularity(self) -> NDArray[np.int64]:
+        """All positions, the most popular first, then the lowest."""
+        return np.argsort(-self.popularity, kind="stable")
+
+    @cached_property
+    def members(self) -> dict[str, NDArray[np.int64]]:
+        """The positions in each category, the most popular first, then the lowest."""
+        positions: dict[str, list[int]] = {name: [] for name in self.category_names}
+        for item in self.by_popularity.tolist():
+            for name in self.categories[item]:
+                positions[name].append(item)
+        return {name: np.array(items, dtype=np.int64) for name, items in positions.items()}
+
+    @cached_property
+    def by_title(self) -> dict[str, int]:
+        """The position of each title."""
+        return {title: item for item, title in enumerate(self.titles)}

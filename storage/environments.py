@@ -1,0 +1,203 @@
+"""An environment: who visits, what can be recommended, and the model that rewards it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+import msgspec
+import numpy as np
+from msgspec.structs import asdict, replace
+from numpy.typing import NDArray
+
+from storage.catalog import Catalog
+from storage.factors import Factors
+
+SCHEMA = 1
+"""The version of the directory format and of what the digest covers."""
+
+
+_DECISIVE = (
+    *("schema", "users", "test_users", "items", "categories", "interactions"),
+    *(
+        "rating_low",
+        "rating_high",
+        "dimensions",
+        "category_weight",
+        "beta_quantile",
+        "beta",
+        "seed",
+    ),
+)
+
+
+class Errors(msgspec.Struct, frozen=True, kw_only=True):
+    """Errors on ratings that the model has not seen."""
+
+    rmse: float
+    mae: float
+
+
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """How well the reward model predicts a held-out part, beside two simpler ones."""
+
+    held_out: int
+    global_mean: Errors
+    tuned_biases: Errors
+    model: Errors
+
+
+class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was read, and the sha256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an environment comes from; decides nothing."""
+
+    source: str
+    files: tuple[SourceFile, ...] = ()
+    options: dict[str, str | int | float] = {}
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What whoever builds an environment says of it; its parts say the rest."""
+
+    name: str
+    format: str
+    category_weight: float
+    beta_quantile: float
+    seed: int
+    provenance: Provenance
+    fit: Fit | None = None
+
+
+class Head(Origin, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What an environment is, at a glance.
+
+    *digest* is the sha256 of its logical content: everything that decides a run, but not its name,
+    its provenance or the bytes of its files. *rating_low* … *rating_high* is the scale of rewards.
+    """
+
+    schema: int
+    digest: str
+    users: int
+    test_users: int
+    items: int
+    categories: int
+    interactions: int
+    rating_low: float
+    rating_high: float
+    dimensions: int
+    beta: float
+
+
+@dataclass(frozen=True, eq=False)
+class Users:
+    """Every user: the identifier in the source, the part, and the history, oldest first.
+
+    The history of user *u* stands at `offsets[u] … offsets[u + 1]` of *items* and *ratings*; nobody
+    is without one.
+    """
+
+    names: tuple[str, ...]
+    test: NDArray[np.bool_]
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+    ratings: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class Environment:
+    """A world to recommend in; nothing in it changes."""
+
+    head: Head
+    catalog: Catalog
+    factors: Factors
+    users: Users
+
+    @property
+    def train_users(self) -> NDArray[np.int64]:
+        """The users that agents may learn from."""
+        return np.flatnonzero(~self.users.test)
+
+    @property
+    def test_users(self) -> NDArray[np.int64]:
+        """The users that agents are judged by."""
+        return np.flatnonzero(self.users.test)
+
+    def history(self, user: int, count: int) -> tuple[tuple[int, float], ...]:
+        """Return the last *count* items that *user* met before, with ratings, oldest first."""
+        start, end = self.users.offsets[user : user + 2].tolist()
+        last = slice(max(start, end - count), end)
+        pairs = zip(self.users.items[last].tolist(), self.users.ratings[last].tolist(), strict=True)
+        return tuple(pairs)
+
+
+def assemble(origin: Origin, *, catalog: Catalog, factors: Factors, users: Users) -> Environment:
+    """Return the environment of these parts, with a head that describes them."""
+    head = Head(
+        **asdict(origin),
+        schema=SCHEMA,
+        digest="",
+        users=len(users),
+        test_users=int(users.test.sum()),
+        items=len(catalog),
+        categories=len(catalog.category_names),
+        interactions=len(users.items),
+        rating_low=factors.low,
+        rating_high=factors.high,
+        dimensions=factors.items.shape[1],
+        beta=factors.beta,
+    )
+    environment = Environment(head=head, catalog=catalog, factors=factors, users=users)
+    head = replace(head, digest=content_digest(environment))
+    return Environment(head=head, catalog=catalog, factors=factors, users=users)
+
+
+def content_digest(environment: Environment) -> str:
+    """Return the sha256 of what *environment* logically is, whatever its files look like."""
+    digest = sha256()
+    for name, content in _contents(environment):
+        digest.update(f"{name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def arrays(environment: Environment) -> dict[str, NDArray[np.generic]]:
+    """Return every array of *environment* by the name of its file."""
+    factors, users = environment.factors, environment.users
+    return {
+        "popularity": environment.catalog.popularity,
+        "user_factors": factors.users,
+        "item_factors": factors.items,
+        "user_bias": factors.user_bias,
+        "item_bias": factors.item_bias,
+        "places": factors.places,
+        "test": users.test,
+        "offsets": users.offsets,
+        "history_items": users.items,
+        "history_ratings": users.ratings,
+    }
+
+
+def _contents(environment: Environment) -> Iterator[tuple[str, bytes]]:
+    """Yield the parts that the digest covers, in a fixed order and one way of writing them."""
+    head, factors = environment.head, environment.factors
+    facts = {name: getattr(head, name) for name in _DECISIVE}
+    yield "head", _canonical(facts)
+    yield "model", _canonical([factors.mean, factors.bits, factors.beta_squared])
+    yield "titles", _canonical(environment.catalog.titles)
+    yield "categories", _canonical(environment.catalog.categories)
+    yield "users", _canonical(environment.users.names)
+    for name, array in arrays(environment).items():
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        yield f"{name} {array.dtype.name} {array.shape}", little.tobytes()
+
+
+def _canonical(value: object) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
