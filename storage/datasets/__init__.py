@@ -1,17 +1,43 @@
 """Where environments come from: importers, the built-in world, and their directories."""
 
+from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from engine.errors import ConfigError
+from storage.datasets import amazon, movielens, steam, table
 from storage.datasets import synthetic as built_in
-from storage.datasets.directories import load, save
-from storage.environments import Environment
+from storage.datasets.building import Recipe, build
+from storage.datasets.directories import check_free, load, save
+from storage.datasets.format import Columns, Format
+from storage.environments import Environment, Provenance
 
-__all__ = ["SYNTHETIC", "load", "open_environment", "save"]
+__all__ = [
+    "FORMATS",
+    "SYNTHETIC",
+    "Columns",
+    "Format",
+    "Recipe",
+    "build_environment",
+    "check_free",
+    "format_named",
+    "load",
+    "open_environment",
+    "save",
+]
 
 SYNTHETIC = built_in.NAME
 """The name of the built-in environment."""
+
+FORMATS: dict[str, Format] = {
+    "steam-200k": steam.FORMAT,
+    "movielens": movielens.FORMAT,
+    "billp-amazon": amazon.FORMAT,
+    "csv": table.FORMAT,
+}
+"""The formats that environments are built from."""
 
 
 def open_environment(name: str) -> Environment:
@@ -19,3 +45,34 @@ def open_environment(name: str) -> Environment:
     if name == SYNTHETIC:
         return built_in.synthetic(user_cache_path("billp"))
     return load(Path(name))
+
+
+def format_named(name: str) -> Format:
+    """Return the format called *name*; raise ConfigError with the nearest one if there is none."""
+    if name in FORMATS:
+        return FORMATS[name]
+    near = get_close_matches(name, FORMATS, n=1, cutoff=0.4)
+    meant = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError(
+        f"unknown format {name!r}", hint=f"{meant}the formats are: {', '.join(FORMATS)}"
+    )
+
+
+def build_environment(
+    kind: str, source: Path, recipe: Recipe, *, name: str, columns: Columns | None = None
+) -> Environment:
+    """Return the environment that *recipe* makes of *source*, a source in the format *kind*.
+
+    Raises ConfigError or DataError; nothing is written.
+    """
+    chosen = format_named(kind)
+    columns = columns or Columns()
+    if kind != "csv" and columns != Columns():
+        raise ConfigError(
+            f"format {kind!r} has columns of its own", hint="column options belong to csv"
+        )
+    recipe.check()
+    data = chosen.read(source, columns)
+    options = {key: value for key, value in asdict(columns).items() if value and kind == "csv"}
+    provenance = Provenance(source=str(source), files=data.files, options=asdict(recipe) | options)
+    return build(data, recipe, name=name, kind=kind, provenance=provenance)

@@ -1,14 +1,171 @@
 """Tables on disk; the only file that knows polars."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.errors import DataError
+from storage.environments import SourceFile
 
 Column: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table that was read from a source; what is wrong with it is told with its place."""
+
+    path: Path
+    frame: pl.DataFrame
+    first_line: int | None
+    """The line in the file of the first row; None where rows are not lines."""
+
+    source: SourceFile
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(self.frame.columns)
+
+    def place(self, row: int) -> str:
+        """Return where *row* stands, as an error names it."""
+        if self.first_line is None:
+            return f"{self.path}: row {row}"
+        return f"{self.path}:{self.first_line + row}"
+
+    def texts(self, name: str) -> list[str]:
+        """Return the column *name*; raise DataError at the first gap."""
+        column = self._column(name).cast(pl.String)
+        gaps = column.is_null() | (column.str.strip_chars() == "")
+        if gaps.any():
+            row = int(gaps.arg_true()[0])
+            raise DataError(f"{self.place(row)}: expected a value in column {name!r}, got none")
+        return column.to_list()
+
+    def texts_or_empty(self, name: str) -> list[str]:
+        """Return the column *name*, gaps as empty texts; lists are joined with "|"."""
+        column = self._column(name)
+        if isinstance(column.dtype, pl.List):
+            column = column.list.join("|")
+        return column.cast(pl.String).fill_null("").to_list()
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Return the column *name* as finite numbers; raise DataError at the first that is not."""
+        column = self._column(name)
+        if column.dtype == pl.String:
+            column = column.str.strip_chars()
+        numbers = column.cast(pl.Float64, strict=False)
+        wrong = (numbers.is_null() | ~numbers.is_finite()).fill_null(value=True)
+        if wrong.any():
+            row = int(wrong.arg_true()[0])
+            found = column[row]
+            raise DataError(
+                f"{self.place(row)}: expected a number in column {name!r}, got {found!r}",
+                hint="correct or remove the line",
+            )
+        return numbers.to_numpy()
+
+    def times(self, name: str) -> NDArray[np.float64]:
+        """Return the column *name*, numbers or dates, as numbers that grow with time."""
+        column = self._column(name)
+        if column.dtype == pl.String:
+            dates = column.str.to_datetime(strict=False)
+            column = column if dates.null_count() else dates
+        if column.dtype.is_temporal():
+            column = column.to_physical()
+        return Table(self.path, column.to_frame(), self.first_line, self.source).numbers(name)
+
+    def _column(self, name: str) -> pl.Series:
+        if name not in self.frame.columns:
+            there = ", ".join(self.frame.columns)
+            raise DataError(
+                f"{self.path}: has no column {name!r}", hint=f"its columns are: {there}"
+            )
+        return self.frame[name]
+
+
+def read_source(path: Path) -> bytes:
+    """Return the bytes of a file of a source; raise DataError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file", hint="check the path of the source") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def decoded(content: bytes, path: Path, encoding: str = "utf-8") -> str:
+    """Return *content* as text; raise DataError naming the line that is not in *encoding*."""
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}:{line}: expected {encoding.upper()}, got byte 0x{content[error.start]:02x}",
+            hint="save the file in that encoding",
+        ) from error
+
+
+def fingerprint(path: Path, content: bytes) -> SourceFile:
+    """Return what the provenance keeps of a file."""
+    return SourceFile(name=path.name, sha256=sha256(content).hexdigest())
+
+
+def read_delimited(
+    path: Path,
+    separator: str,
+    *,
+    header: Sequence[str] = (),
+    quote: str | None = '"',
+    encoding: str = "utf-8",
+) -> Table:
+    """Return the table in a text file, all columns texts, named by *header* or by its first line.
+
+    *separator* may be longer than one character. Raises DataError where the file is missing,
+    empty, in another encoding, or has a line of another length.
+    """
+    content = read_source(path)
+    text = decoded(content, path, encoding)
+    if len(separator) > 1:
+        text, separator = text.replace(separator, "\x1f"), "\x1f"
+    if not text.strip():
+        raise DataError(f"{path}: is empty", hint="check the source")
+    try:
+        frame = pl.read_csv(
+            text.encode(),
+            separator=separator,
+            has_header=not header,
+            new_columns=list(header) or None,
+            quote_char=quote,
+            infer_schema=False,
+        )
+    except pl.exceptions.PolarsError as error:
+        raise _ragged(path, text, separator, error) from error
+    return Table(path, frame, 1 if header else 2, fingerprint(path, content))
+
+
+def _ragged(path: Path, text: str, separator: str, error: Exception) -> DataError:
+    """Return an error that names the first line with more columns than the first one."""
+    lines = text.splitlines()
+    columns = lines[0].count(separator)
+    for number, line in enumerate(lines, start=1):
+        if line.count(separator) > columns and '"' not in line:
+            found = line.count(separator) + 1
+            return DataError(f"{path}:{number}: expected {columns + 1} columns, got {found}")
+    return DataError(f"{path}: expected a table, got {first_line(error)!r}")
+
+
+def read_parquet_source(path: Path) -> Table:
+    """Return the table in a Parquet file of a source."""
+    return Table(path, read_parquet(path), None, fingerprint(path, read_source(path)))
 
 
 def write_parquet(path: Path, columns: Mapping[str, Column], lists: Sequence[str] = ()) -> None:

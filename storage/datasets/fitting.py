@@ -1,0 +1,163 @@
+"""The reward model: biased matrix factorisation by alternating least squares.
+
+r̂ = μ + bᵤ + bᵢ + pᵤ·qᵢ. Given the items, each user's factors and bias are the solution of a small
+ridge regression, and the other way round; a few rounds of both settle. The normal equations are
+built and solved for a block of rows at a time, so memory stays with users + items + ratings.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.datasets.draws import bells, order
+from storage.environments import Errors, Fit
+from storage.factors import significant
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+RIDGE = 14.0
+BIAS_RIDGE = 3.0
+ROUNDS = 8
+BIAS_RIDGES = (1.0, 2.0, 4.0, 8.0, 16.0)
+HELD_OUT = 0.1
+_BLOCK = 2_048
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings:
+    """Who rated what how; *users* and *items* are positions below *shape*."""
+
+    users: Places
+    items: Places
+    values: Floats
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def part(self, rows: Places) -> "Ratings":
+        """Return only *rows*."""
+        return Ratings(self.users[rows], self.items[rows], self.values[rows], self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class RewardModel:
+    """A fitted model: users [U, d], items [I, d], their biases, and the mean rating."""
+
+    mean: float
+    user_bias: Floats
+    item_bias: Floats
+    users: Floats
+    items: Floats
+
+    def predict(self, ratings: Ratings) -> Floats:
+        """Return the predictions for the pairs of *ratings*."""
+        products = np.einsum("ij,ij->i", self.users[ratings.users], self.items[ratings.items])
+        biases = self.user_bias[ratings.users] + self.item_bias[ratings.items]
+        predictions: Floats = self.mean + biases + products
+        return predictions
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """The ratings ordered by one side: row *n* owns `starts[n] … starts[n + 1]`."""
+
+    starts: Places
+    others: Places
+    rows: Places
+    values: Floats
+
+
+def fit(ratings: Ratings, dimensions: int, seed: int) -> RewardModel:
+    """Return the model of *dimensions* factors that fits *ratings*."""
+    by_user = _side(ratings.users, ratings.items, ratings.values, ratings.shape[0])
+    by_item = _side(ratings.items, ratings.users, ratings.values, ratings.shape[1])
+    mean = float(ratings.values.mean())
+    # A last column for the bias: a row is (factors, bias), and the other side's column is 1.
+    users = np.zeros((ratings.shape[0], dimensions + 1))
+    items = np.zeros((ratings.shape[1], dimensions + 1))
+    items[:, :-1] = bells(seed, "first factors", (len(items), dimensions), 1_000) / 10_000
+    for _ in range(ROUNDS):
+        users = _solve(by_user, items, mean)
+        items = _solve(by_item, users, mean)
+    return RewardModel(mean, users[:, -1], items[:, -1], users[:, :-1], items[:, :-1])
+
+
+def _side(own: Places, other: Places, values: Floats, count: int) -> _Side:
+    rows = np.argsort(own, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(own, minlength=count))])
+    return _Side(starts, other[rows], own[rows], values[rows])
+
+
+def _solve(side: _Side, others: Floats, mean: float) -> Floats:
+    """Return factors and bias of each row of *side*, given those of the *others*."""
+    width = others.shape[1]
+    solved = np.zeros((len(side.starts) - 1, width))
+    ridge = np.diag([RIDGE] * (width - 1) + [BIAS_RIDGE])
+    for start in range(0, len(solved), _BLOCK):
+        rows = range(start, min(start + _BLOCK, len(solved)))
+        grams, sides = np.empty((len(rows), width, width)), np.empty((len(rows), width, 1))
+        for place, row in enumerate(rows):
+            own = slice(side.starts[row], side.starts[row + 1])
+            known = others[side.others[own]]
+            residual = side.values[own] - mean - known[:, -1]
+            known[:, -1] = 1.0
+            grams[place] = known.T @ known + ridge
+            sides[place, :, 0] = known.T @ residual
+        solved[rows.start : rows.stop] = np.linalg.solve(grams, sides)[:, :, 0]
+    return solved
+
+
+def fit_biases(ratings: Ratings, ridge: float) -> RewardModel:
+    """Return the model of biases alone."""
+    mean = float(ratings.values.mean())
+    rest = ratings.values - mean
+    user_bias, item_bias = np.zeros(ratings.shape[0]), np.zeros(ratings.shape[1])
+    user_count = np.bincount(ratings.users, minlength=len(user_bias)) + ridge
+    item_count = np.bincount(ratings.items, minlength=len(item_bias)) + ridge
+    for _ in range(ROUNDS):
+        left = rest - user_bias[ratings.users]
+        item_bias = np.bincount(ratings.items, left, len(item_bias)) / item_count
+        left = rest - item_bias[ratings.items]
+        user_bias = np.bincount(ratings.users, left, len(user_bias)) / user_count
+    nothing = np.zeros((ratings.shape[0], 1)), np.zeros((ratings.shape[1], 1))
+    return RewardModel(mean, user_bias, item_bias, *nothing)
+
+
+def split(count: int, seed: int) -> tuple[Places, Places]:
+    """Return the rows to learn from and the held-out tenth, at least one each."""
+    rows = order(seed, "held out", count)
+    held = min(max(round(count * HELD_OUT), 1), count - 1)
+    return np.sort(rows[held:]), np.sort(rows[:held])
+
+
+def judge(
+    known: Ratings, held: Ratings, dimensions: int, seed: int, scale: tuple[float, float]
+) -> Fit:
+    """Return the errors on *held* of models fitted to *known*; predictions are kept on *scale*.
+
+    The ridge of the biases-only model is the best on *held* itself: the other model has to beat it
+    with no such favour.
+    """
+
+    def errors(model: RewardModel) -> Errors:
+        wrong = np.clip(model.predict(held), *scale) - held.values
+        return Errors(
+            rmse=significant(sqrt(float(np.mean(wrong**2)))),
+            mae=significant(float(np.mean(np.abs(wrong)))),
+        )
+
+    tuned = min((errors(fit_biases(known, ridge)) for ridge in BIAS_RIDGES), key=_rmse)
+    return Fit(
+        held_out=len(held),
+        global_mean=errors(fit_biases(known, float("inf"))),
+        tuned_biases=tuned,
+        model=errors(fit(known, dimensions, seed)),
+    )
+
+
+def _rmse(errors: Errors) -> float:
+    return errors.rmse

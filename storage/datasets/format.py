@@ -1,0 +1,33 @@
+"""What a format is: how a source is read, and the recipe that suits it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage.datasets.building import Recipe
+from storage.datasets.interactions import Interactions
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the columns of a table are called; None means the usual name, where there is one.
+
+    An empty *separator* is found out: comma, tab or semicolon.
+    """
+
+    user: str = "user"
+    item: str = "item"
+    rating: str | None = None
+    time: str | None = None
+    title: str | None = None
+    categories: str | None = None
+    separator: str = ""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of source; *read* raises DataError for what it cannot make sense of."""
+
+    summary: str
+    read: Callable[[Path, Columns], Interactions]
+    recipe: Recipe = field(default_factory=Recipe)

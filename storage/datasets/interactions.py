@@ -1,0 +1,154 @@
+"""What every importer makes of its source: who met what, how much they liked it, in which order."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import DataError
+from storage.catalog import clean_title, distinct_titles
+from storage.environments import SourceFile
+
+Scale: TypeAlias = Literal["rating", "hours", "positive"]
+"""What a value is: a rating the user gave, hours of play, or only that there was something."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Pairs of user and item with a value, no pair twice; a user's rows stand oldest first."""
+
+    user_names: tuple[str, ...]
+    titles: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    values: NDArray[np.float64]
+    scale: Scale
+    files: tuple[SourceFile, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a source says of an item."""
+
+    title: str
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """A column of identifiers as positions in *names*, which stand in order of appearance."""
+
+    names: tuple[str, ...]
+    positions: NDArray[np.int64]
+
+
+def encode(identifiers: Iterable[str]) -> Codes:
+    """Return *identifiers* as positions among the different ones."""
+    known: dict[str, int] = {}
+    positions = [known.setdefault(name, len(known)) for name in identifiers]
+    return Codes(tuple(known), np.array(positions, dtype=np.int64))
+
+
+def gather(  # the one door for all importers
+    users: Codes,
+    items: Codes,
+    values: NDArray[np.float64],
+    *,
+    scale: Scale,
+    described: Mapping[str, Description],
+    times: NDArray[np.float64] | None = None,
+    files: tuple[SourceFile, ...] = (),
+) -> Interactions:
+    """Return the interactions, by time where there is one (else as they stand), no pair twice.
+
+    Of a pair that is there twice hours are summed, and the later rating counts. An item that
+    nobody describes is called by its identifier.
+    """
+    told = [described.get(name, Description(name)) for name in items.names]
+    titles = [clean_title(one.title) or name for one, name in zip(told, items.names, strict=True)]
+    by_time = np.arange(len(values)) if times is None else np.argsort(times, kind="stable")
+    rows = Interactions(
+        user_names=users.names,
+        titles=distinct_titles(titles),
+        categories=tuple(tuple(dict.fromkeys(one.categories)) for one in told),
+        users=users.positions[by_time],
+        items=items.positions[by_time],
+        values=values[by_time],
+        scale=scale,
+        files=files,
+    )
+    return _merge_pairs(rows)
+
+
+def _merge_pairs(data: Interactions) -> Interactions:
+    pairs = data.users * len(data.titles) + data.items
+    _, backward, group = np.unique(pairs[::-1], return_index=True, return_inverse=True)
+    last = len(pairs) - 1 - backward
+    values = data.values[last]
+    if data.scale == "hours":
+        values = np.bincount(group, weights=data.values[::-1], minlength=len(last))
+    rows = np.argsort(last)
+    return select(data, last[rows], values[rows])
+
+
+def select(
+    data: Interactions, rows: NDArray[np.int64], values: NDArray[np.float64] | None = None
+) -> Interactions:
+    """Return only *rows* of *data*, with other *values* if given."""
+    return Interactions(
+        user_names=data.user_names,
+        titles=data.titles,
+        categories=data.categories,
+        users=data.users[rows],
+        items=data.items[rows],
+        values=data.values[rows] if values is None else values,
+        scale=data.scale,
+        files=data.files,
+    )
+
+
+def core(data: Interactions, min_user: int, min_item: int) -> Interactions:
+    """Return the largest part where every user and item has so many interactions, numbered anew.
+
+    Users and items without any are left out in any case. Raises DataError when nothing is left.
+    """
+    kept = np.ones(len(data), dtype=np.bool_)
+    while True:
+        users = np.bincount(data.users[kept], minlength=len(data.user_names)) >= max(min_user, 1)
+        items = np.bincount(data.items[kept], minlength=len(data.titles)) >= max(min_item, 1)
+        still = kept & users[data.users] & items[data.items]
+        if still.sum() == kept.sum():
+            break
+        kept = still
+    if not kept.any():
+        raise DataError(
+            f"no users with {min_user} and items with {min_item} interactions are left"
+            f" of {len(data)} interactions",
+            hint="lower --min-user and --min-item, or check the source",
+        )
+    return _renumbered(select(data, np.flatnonzero(kept)), users, items)
+
+
+def _renumbered(
+    data: Interactions, users: NDArray[np.bool_], items: NDArray[np.bool_]
+) -> Interactions:
+    def chosen(texts: Sequence[str]) -> tuple[str, ...]:
+        return tuple(text for text, is_kept in zip(texts, items.tolist(), strict=True) if is_kept)
+
+    positions = np.flatnonzero(items).tolist()
+    return Interactions(
+        user_names=tuple(data.user_names[user] for user in np.flatnonzero(users).tolist()),
+        titles=chosen(data.titles),
+        categories=tuple(data.categories[item] for item in positions),
+        users=(np.cumsum(users) - 1)[data.users],
+        items=(np.cumsum(items) - 1)[data.items],
+        values=data.values,
+        scale=data.scale,
+        files=data.files,
+    )
