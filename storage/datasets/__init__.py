@@ -10,7 +10,7 @@ from engine.errors import ConfigError
 from storage.datasets import amazon, movielens, steam, table
 from storage.datasets import synthetic as built_in
 from storage.datasets.building import Recipe, build
-from storage.datasets.directories import check_free, load, save
+from storage.datasets.directories import check_free, load, read_head, save
 from storage.datasets.format import Columns, Format
 from storage.environments import Environment, Provenance
 
@@ -25,6 +25,7 @@ __all__ = [
     "format_named",
     "load",
     "open_environment",
+    "read_head",
     "save",
 ]
 

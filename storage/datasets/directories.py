@@ -158,6 +158,11 @@ def load(directory: Path) -> Environment:
     return environment
 
 
+def read_head(directory: Path) -> Head:
+    """Return the head of the environment in *directory*, without a look at the rest."""
+    return _read_document(directory).environment
+
+
 def _read_document(directory: Path) -> Document:
     path = directory / HEAD
     try:

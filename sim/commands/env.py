@@ -1,0 +1,245 @@
+"""`billp env`: build environments from data, look at them, list them."""
+
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+from engine.errors import DataError
+from sim.commands.options import gathered
+from storage.datasets import (
+    FORMATS,
+    SYNTHETIC,
+    Columns,
+    Recipe,
+    build_environment,
+    check_free,
+    format_named,
+    open_environment,
+    read_head,
+    save,
+)
+from storage.environments import Environment, Fit, Head
+
+app = typer.Typer(
+    help="Build environments from data, look at them, list them.", no_args_is_help=True
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")]
+
+_FORMAT_HELP = "; ".join(f"{name} ({one.summary})" for name, one in FORMATS.items())
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """What can be asked for in place of what suits the format."""
+
+    seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None
+    dimensions: Annotated[int | None, typer.Option(help="Factors of the reward model.")] = None
+    test_share: Annotated[float | None, typer.Option(help="Share of users to test with.")] = None
+    category_weight: Annotated[
+        float | None, typer.Option(help="What categories count in distances, 0 to 1.")
+    ] = None
+    beta_quantile: Annotated[
+        float | None, typer.Option(help="Share of pairs of items that are near.")
+    ] = None
+    min_user: Annotated[
+        int | None, typer.Option(help="Leave out users with fewer interactions.")
+    ] = None
+    min_item: Annotated[
+        int | None, typer.Option(help="Leave out items with fewer interactions.")
+    ] = None
+
+    def recipe(self, kind: str) -> Recipe:
+        """Return the recipe of format *kind* with what was asked for."""
+        asked = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(format_named(kind).recipe, **asked)
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """How the columns of a csv source are called."""
+
+    user: Annotated[str, typer.Option(help="csv: column of the user.")] = "user"
+    item: Annotated[str, typer.Option(help="csv: column of the item.")] = "item"
+    rating: Annotated[
+        str | None, typer.Option(help="csv: column of the rating; none: all are positive.")
+    ] = None
+    time: Annotated[
+        str | None, typer.Option(help="csv: column of the time; none: as the lines stand.")
+    ] = None
+    title: Annotated[str | None, typer.Option(help="csv: column of the item's title.")] = None
+    categories: Annotated[
+        str | None, typer.Option(help="csv: column of the item's categories, Drama|War.")
+    ] = None
+    separator: Annotated[
+        str, typer.Option(help="csv: what separates columns; found out if not given.")
+    ] = ""
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """Where an environment goes."""
+
+    out: Annotated[Path, typer.Option(help="The directory to write.", show_default=False)]
+    name: Annotated[
+        str, typer.Option(help="What to call it; the directory's name if not given.")
+    ] = ""
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an environment that is there.")
+    ] = False
+
+
+@app.command()
+@gathered
+def build(  # its parameters are options of the command line
+    kind: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMAT_HELP)],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="The data: a directory or a file.")
+    ],
+    target: TargetOptions,
+    recipe: RecipeOptions,
+    columns: ColumnOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Build an environment from data."""
+    chosen = recipe.recipe(kind)
+    check_free(target.out, replace=target.replace)
+    with Console(stderr=True).status(f"reading {source} and fitting the reward model …"):
+        environment = build_environment(
+            kind,
+            source,
+            chosen,
+            name=target.name or target.out.resolve().name,
+            columns=Columns(**asdict(columns)),
+        )
+        save(environment, target.out, replace=target.replace)
+    _show(environment, str(target.out), as_json=as_json)
+
+
+@app.command()
+def info(
+    env: Annotated[str, typer.Argument(metavar="ENV", help=f"A directory, or {SYNTHETIC}.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what an environment is, and check that it is whole."""
+    _show(open_environment(env), env, as_json=as_json)
+
+
+@app.command("list")
+def list_environments(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """List the built-in environment and those under a directory."""
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such directory")
+    found: dict[str, Head | str] = {SYNTHETIC: open_environment(SYNTHETIC).head}
+    for depth in ("", "*/", "*/*/"):
+        for path in sorted(directory.glob(f"{depth}environment.toml")):
+            found[str(path.parent)] = _head_or_reason(path.parent)
+    if as_json:
+        _write_json({"environments": [_facts(place, head) for place, head in found.items()]})
+        return
+    _console().print(Group(_listing(found), "", "Next:  billp run ENV"))
+
+
+def _head_or_reason(directory: Path) -> Head | str:
+    try:
+        return read_head(directory)
+    except DataError as error:
+        return str(error)
+
+
+def _facts(place: str, head: Head | str) -> dict[str, object]:
+    if isinstance(head, str):
+        return {"environment": place, "error": head}
+    facts: dict[str, object] = msgspec.to_builtins(head)
+    return {"environment": place} | facts
+
+
+def _write_json(value: object) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+def _console() -> Console:
+    """Return a console that shows titles as they are, brackets and all."""
+    return Console(markup=False, highlight=False)
+
+
+def _show(environment: Environment, place: str, *, as_json: bool) -> None:
+    if as_json:
+        _write_json(_facts(place, environment.head))
+        return
+    _console().print(_portrait(environment, place))
+
+
+def _portrait(environment: Environment, place: str) -> RenderableType:
+    """Return what there is to see of *environment*, and what to type next."""
+    head, catalog = environment.head, environment.catalog
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold")
+    for name, text in _lines(head):
+        facts.add_row(name, text)
+    facts.add_row("categories", _shortened(catalog.category_names, head.categories))
+    popular = [catalog.titles[item] for item in catalog.by_popularity[:3].tolist()]
+    facts.add_row("popular", _shortened(popular, head.items))
+    parts: list[RenderableType] = [facts]
+    if head.fit is not None:
+        parts += ["", f"Errors on {head.fit.held_out:,} held-out ratings:", _errors(head.fit)]
+    return Group(*parts, "", f"Next:  billp run {place}")
+
+
+def _lines(head: Head) -> list[tuple[str, str]]:
+    train = head.users - head.test_users
+    return [
+        ("environment", f"{head.name} ({head.format})"),
+        ("users", f"{head.users:,}: {train:,} to learn from, {head.test_users:,} to test with"),
+        ("items", f"{head.items:,} in {head.categories:,} categories"),
+        ("interactions", f"{head.interactions:,}"),
+        ("ratings", f"{head.rating_low:g} to {head.rating_high:g}"),
+        ("near", f"distance below β = {head.beta:g}: {head.beta_quantile:.0%} of all pairs"),
+        ("source", head.provenance.source),
+        ("digest", head.digest),
+    ]
+
+
+def _shortened(names: list[str] | tuple[str, ...], count: int) -> str:
+    shown = ", ".join(names[:6])
+    return f"{shown} …" if count > len(names[:6]) else shown
+
+
+def _errors(fit: Fit) -> Table:
+    """Return the held-out errors of the reward model beside those of simpler ones."""
+    table = Table()
+    table.add_column("")
+    table.add_column("RMSE", justify="right")
+    table.add_column("MAE", justify="right")
+    rows = {
+        "global mean": fit.global_mean,
+        "tuned biases": fit.tuned_biases,
+        "reward model": fit.model,
+    }
+    for name, errors in rows.items():
+        table.add_row(name, f"{errors.rmse:.3f}", f"{errors.mae:.3f}")
+    return table
+
+
+def _listing(found: dict[str, Head | str]) -> Group:
+    table = Table()
+    for name in ("environment", "format"):
+        table.add_column(name, overflow="fold")
+    for name in ("users", "items", "interactions"):
+        table.add_column(name, justify="right")
+    table.add_column("digest")
+    broken = [f"cannot be read: {reason}" for reason in found.values() if isinstance(reason, str)]
+    for place, head in found.items():
+        if not isinstance(head, str):
+            sizes = (f"{size:,}" for size in (head.users, head.items, head.interactions))
+            table.add_row(place, head.format, *sizes, head.digest[:8])
+    return Group(table, *broken)
