@@ -77,5 +77,6 @@ def test_beta_is_the_quantile_of_distances(items: int) -> None:
 
 
 def test_a_single_item_has_no_neighbours() -> None:
-    """Without pairs nothing is near."""
-    assert beta_squared(np.zeros((1, 2), dtype=np.int16), 0.5, seed=0) == 0
+    """Without pairs an item is near to itself alone, and so where all are in one place."""
+    assert beta_squared(np.zeros((1, 2), dtype=np.int16), 0.5, seed=0) == 1
+    assert beta_squared(np.zeros((9, 2), dtype=np.int16), 0.5, seed=0) == 1

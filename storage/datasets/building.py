@@ -139,12 +139,11 @@ def fixed_point(model: RewardModel, data: Interactions, recipe: Recipe) -> Facto
             hint="scale them, say to 1 … 5",
         )
     one = 1 << bits
-    items = np.rint(model.items * one).astype(np.int16)
-    places = places_of(items, data.categories, recipe.category_weight)
+    places = places_of(directions(model.items), data.categories, recipe.category_weight)
     low, high = bounds(data)
     return Factors(
         users=np.rint(model.users * one).astype(np.int16),
-        items=items,
+        items=np.rint(model.items * one).astype(np.int16),
         user_bias=np.rint(model.user_bias * one).astype(np.int32),
         item_bias=np.rint(model.item_bias * one).astype(np.int32),
         mean=round(model.mean * one),
@@ -154,3 +153,10 @@ def fixed_point(model: RewardModel, data: Interactions, recipe: Recipe) -> Facto
         places=places,
         beta_squared=beta_squared(places, recipe.beta_quantile, recipe.seed),
     )
+
+
+def directions(rows: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Return each of *rows* as long as 16 bits allow: a short one must not lose its direction."""
+    longest = np.abs(rows).max(axis=1, keepdims=True)
+    scaled: NDArray[np.float64] = rows / np.where(longest > 0, longest, 1.0)
+    return np.rint(scaled * _LARGEST).astype(np.int16)

@@ -60,28 +60,26 @@ class Table:
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Return the column *name* as finite numbers; raise DataError at the first that is not."""
         column = self._column(name)
-        if column.dtype == pl.String:
-            column = column.str.strip_chars()
-        numbers = column.cast(pl.Float64, strict=False)
-        wrong = (numbers.is_null() | ~numbers.is_finite()).fill_null(value=True)
-        if wrong.any():
-            row = int(wrong.arg_true()[0])
-            found = column[row]
-            raise DataError(
-                f"{self.place(row)}: expected a number in column {name!r}, got {found!r}",
-                hint="correct or remove the line",
-            )
-        return numbers.to_numpy()
+        return self._checked(column, _as_numbers(column), "a number")
 
     def times(self, name: str) -> NDArray[np.float64]:
         """Return the column *name*, numbers or dates, as numbers that grow with time."""
         column = self._column(name)
-        if column.dtype == pl.String:
-            dates = column.str.to_datetime(strict=False)
-            column = column if dates.null_count() else dates
-        if column.dtype.is_temporal():
-            column = column.to_physical()
-        return Table(self.path, column.to_frame(), self.first_line, self.source).numbers(name)
+        numbers, dates = _as_numbers(column), _as_dates(column)
+        if dates is not None and dates.null_count() < numbers.null_count():
+            return self._checked(column, _as_numbers(dates.to_physical()), "a date")
+        return self._checked(column, numbers, "a number or a date")
+
+    def _checked(self, column: pl.Series, numbers: pl.Series, kind: str) -> NDArray[np.float64]:
+        wrong = (numbers.is_null() | ~numbers.is_finite()).fill_null(value=True)
+        if wrong.any():
+            row = int(wrong.arg_true()[0])
+            raise DataError(
+                f"{self.place(row)}: expected {kind} in column {column.name!r},"
+                f" got {column[row]!r}",
+                hint="correct or remove the line",
+            )
+        return numbers.to_numpy()
 
     def _column(self, name: str) -> pl.Series:
         if name not in self.frame.columns:
@@ -90,6 +88,24 @@ class Table:
                 f"{self.path}: has no column {name!r}", hint=f"its columns are: {there}"
             )
         return self.frame[name]
+
+
+def _as_numbers(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.String:
+        column = column.str.strip_chars()
+    return column.cast(pl.Float64, strict=False)
+
+
+def _as_dates(column: pl.Series) -> pl.Series | None:
+    """Return *column* as dates where it can be read so, or None if it holds nothing like dates."""
+    if column.dtype.is_temporal():
+        return column
+    if column.dtype != pl.String:
+        return None
+    try:
+        return column.str.strip_chars().str.to_datetime(strict=False)
+    except pl.exceptions.PolarsError:  # no format fits the first value
+        return None
 
 
 def read_source(path: Path) -> bytes:
@@ -133,7 +149,7 @@ def read_delimited(
     empty, in another encoding, or has a line of another length.
     """
     content = read_source(path)
-    text = decoded(content, path, encoding)
+    text = decoded(content, path, encoding).rstrip("\r\n")
     if len(separator) > 1:
         text, separator = text.replace(separator, "\x1f"), "\x1f"
     if not text.strip():

@@ -74,8 +74,9 @@ def roots(squares: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def beta_squared(places: NDArray[np.int16], quantile: float, seed: int) -> int:
-    """Return the *quantile* of the squared distances of two different items.
+    """Return the *quantile* of the squared distances of two different items, at least 1.
 
+    So an item is always near to itself.
     All pairs are taken where they are few, else 2,000,000 that depend on *seed* alone.
     """
     firsts, seconds = _pairs(len(places), seed)
@@ -85,9 +86,9 @@ def beta_squared(places: NDArray[np.int16], quantile: float, seed: int) -> int:
         steps = places[firsts[block]].astype(np.int32) - places[seconds[block]]
         squared[block] = np.einsum("ij,ij->i", steps, steps, dtype=np.int64)
     if not len(squared):
-        return 0
+        return 1
     rank = min(int(quantile * len(squared)), len(squared) - 1)
-    return int(np.partition(squared, rank)[rank])
+    return max(int(np.partition(squared, rank)[rank]), 1)
 
 
 def _pairs(items: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

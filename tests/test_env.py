@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from engine.errors import BillpError, ConfigError, DataError
+from sim.commands.env import app
+from storage.datasets import load
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    rows = [f"u{user},i{item},{1 + (user * item) % 5}" for user in range(9) for item in range(7)]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["user,item,stars", *rows]) + "\n")
+    return path
+
+
+def run(*arguments: str | Path) -> Result:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None, result.exception
+    return result
+
+
+def failing(*arguments: str | Path) -> BillpError:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert isinstance(result.exception, BillpError)
+    return result.exception
+
+
+def test_build_writes_and_shows_the_environment(table: Path, tmp_path: Path) -> None:
+    """The portrait has sizes, scale, errors beside biases, and the next command."""
+    result = run("build", "csv", table, "--out", tmp_path / "world", "--rating", "stars")
+    head = load(tmp_path / "world").head
+    assert (head.name, head.rating_high) == ("world", 5.0)
+    for text in ("9: 7 to learn from, 2 to test with", "1 to 5", "tuned biases", "billp run"):
+        assert text in result.stdout
+
+
+def test_options_reach_the_recipe(table: Path, tmp_path: Path) -> None:
+    """What is asked for takes the place of what suits the format."""
+    options = ["--seed", "3", "--dimensions", "2", "--beta-quantile", "0.2", "--test-share", "0.5"]
+    run("build", "csv", table, "--out", tmp_path / "world", "--name", "mine", *options)
+    head = load(tmp_path / "world").head
+    assert (head.name, head.seed, head.dimensions, head.beta_quantile) == ("mine", 3, 2, 0.2)
+    assert head.test_users == 4
+
+
+def test_build_speaks_json(table: Path, tmp_path: Path) -> None:
+    """One object on stdout, with all of the head."""
+    result = run("build", "csv", table, "--out", tmp_path / "world", "--json")
+    facts = json.loads(result.stdout)
+    assert facts["digest"] == load(tmp_path / "world").head.digest
+    assert facts["environment"] == str(tmp_path / "world")
+    assert set(facts["fit"]) == {"held_out", "global_mean", "tuned_biases", "model"}
+
+
+def test_info_shows_the_built_in_world() -> None:
+    """The word synthetic stands for a directory."""
+    assert "2,000 in 20 categories" in run("info", "synthetic").stdout
+    assert json.loads(run("info", "synthetic", "--json").stdout)["items"] == 2_000
+
+
+def test_list_shows_what_is_there(table: Path, tmp_path: Path) -> None:
+    """Sound environments with their sizes, broken ones with the reason, the built-in one."""
+    run("build", "csv", table, "--out", tmp_path / "sound")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "environment.toml").write_text("[")
+    places = json.loads(run("list", tmp_path, "--json").stdout)["environments"]
+    assert [place["environment"] for place in places] == [
+        "synthetic",
+        str(tmp_path / "broken"),
+        str(tmp_path / "sound"),
+    ]
+    assert "error" in places[1]
+    assert "cannot be read" in run("list", tmp_path).stdout
+
+
+def test_a_taken_directory_is_refused_before_work(table: Path, tmp_path: Path) -> None:
+    """Nobody waits for a fit that cannot be kept; --replace says it is meant."""
+    out = tmp_path / "world"
+    run("build", "csv", table, "--out", out)
+    assert "--replace" in failing("build", "csv", tmp_path / "missing.csv", "--out", out).hint
+    run("build", "csv", table, "--out", out, "--replace", "--name", "second")
+    assert load(out).head.name == "second"
+
+
+def test_an_unknown_format_suggests_one(table: Path, tmp_path: Path) -> None:
+    """The nearest name is offered."""
+    error = failing("build", "cvs", table, "--out", tmp_path / "world")
+    assert isinstance(error, ConfigError)
+    assert "did you mean csv?" in error.hint
+
+
+def test_bad_input_leaves_nothing_behind(table: Path, tmp_path: Path) -> None:
+    """A wrong line ends the build with its place, and nothing is written."""
+    with table.open("a") as file:
+        file.write("u1,i99,many\n")
+    error = failing("build", "csv", table, "--rating", "stars", "--out", tmp_path / "world")
+    assert isinstance(error, DataError)
+    assert str(error).startswith(f"{table}:65: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
