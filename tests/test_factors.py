@@ -73,6 +73,14 @@ def test_distance_is_symmetric(item: int, other: int) -> None:
     assert model.distance(item, item) == 0
 
 
+@given(seed=st.integers(0, 1_000), item=st.integers(0, 39))
+def test_distances_are_exact(seed: int, item: int) -> None:
+    """The fast way through products gives the squares of the differences."""
+    model = factors(seed)
+    steps = model.places.astype(int) - model.places[item]
+    assert (model.distance_squared(item, np.arange(40)) == (steps**2).sum(axis=1)).all()
+
+
 def test_distance_of_opposite_units_is_two() -> None:
     """Distances are in units where a unit vector has length 1."""
     model = replace(factors(), places=np.array([[UNIT, 0], [-UNIT, 0]], dtype=np.int16))

@@ -21,7 +21,7 @@ SOURCES = {
     "movielens": DATA / "ml-latest-small",
     "billp-amazon": DATA / "billp-amazon",
 }
-USERS, LIMIT, WINDOW, LEAST = 60, 50, 4, 2.0
+USERS, LIMIT, WINDOW, LEAST = 40, 50, 4, 2.0
 
 Policy: TypeAlias = Callable[[int, NDArray[np.float64], list[int], Factors], int]
 
