@@ -89,7 +89,8 @@ class Factors:
         place = self.places[item].astype(np.float64)
         products = self.places[others].astype(np.float64) @ place
         lengths = self._lengths_squared
-        return lengths[item] + lengths[others] - 2 * products.astype(np.int64)
+        squared: NDArray[np.int64] = lengths[item] + lengths[others] - 2 * products.astype(np.int64)
+        return squared
 
     @cached_property
     def _lengths_squared(self) -> NDArray[np.int64]:

@@ -98,3 +98,14 @@ def test_unwritable_cache_is_no_error(tmp_path: Path) -> None:
     """Where nothing can be kept, the world is built in memory."""
     (tmp_path / "file").write_text("in the way")
     assert synthetic(tmp_path / "file").head.digest == DIGEST
+
+
+def test_processes_share_the_cache(tmp_path: Path) -> None:
+    """Several that start at once all get the world, and leave one whole copy behind."""
+    code = "import pathlib, sys; from storage.datasets.synthetic import synthetic as s;"
+    code += "sys.exit(s(pathlib.Path(sys.argv[1])).head.digest != sys.argv[2])"
+    command = [sys.executable, "-c", code, str(tmp_path), DIGEST]
+    running = [subprocess.Popen(command) for _ in range(4)]
+    assert [process.wait() for process in running] == [0, 0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert load(tmp_path / NAME).head.digest == DIGEST

@@ -229,6 +229,8 @@ def _read_array(path: Path, kind: type[S], shape: tuple[int | None, ...]) -> NDA
 def _check_histories(users: Users, items: int, directory: Path) -> None:
     """Raise DataError unless every user has a history of items that exist."""
     path = directory / "offsets.npy"
+    if not len(users):
+        raise DataError(f"{directory / USERS}: holds no users", hint=_BUILD_AGAIN)
     if users.offsets[0] != 0 or users.offsets[-1] != len(users.items):
         raise DataError(f"{path}: does not span the histories", hint=_BUILD_AGAIN)
     lacking = np.flatnonzero(np.diff(users.offsets) < 1)

@@ -1,7 +1,7 @@
 """Tables on disk; the only file that knows polars."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from storage.datasets.interactions import Codes
 from storage.environments import SourceFile
 
 Column: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
@@ -43,12 +44,18 @@ class Table:
 
     def texts(self, name: str) -> list[str]:
         """Return the column *name*; raise DataError at the first gap."""
-        column = self._column(name).cast(pl.String)
-        gaps = column.is_null() | (column.str.strip_chars() == "")
-        if gaps.any():
-            row = int(gaps.arg_true()[0])
-            raise DataError(f"{self.place(row)}: expected a value in column {name!r}, got none")
-        return column.to_list()
+        return self._filled(name).to_list()
+
+    def codes(self, name: str) -> Codes:
+        """Return the column *name* of identifiers as positions; raise DataError at a gap."""
+        column = self._filled(name)
+        names = column.unique(maintain_order=True)
+        positions = column.cast(pl.Enum(names)).to_physical().cast(pl.Int64).to_numpy()
+        return Codes(tuple(names.to_list()), positions)
+
+    def at(self, rows: NDArray[np.int64]) -> "Table":
+        """Return only *rows*."""
+        return replace(self, frame=self.frame[rows], first_line=None)
 
     def texts_or_empty(self, name: str) -> list[str]:
         """Return the column *name*, gaps as empty texts; lists are joined with "|"."""
@@ -80,6 +87,14 @@ class Table:
                 hint="correct or remove the line",
             )
         return numbers.to_numpy()
+
+    def _filled(self, name: str) -> pl.Series:
+        column = self._column(name).cast(pl.String)
+        gaps = column.is_null() | (column.str.strip_chars() == "")
+        if gaps.any():
+            row = int(gaps.arg_true()[0])
+            raise DataError(f"{self.place(row)}: expected a value in column {name!r}, got none")
+        return column
 
     def _column(self, name: str) -> pl.Series:
         if name not in self.frame.columns:

@@ -6,7 +6,7 @@ from pathlib import Path
 from engine.errors import DataError
 from storage.datasets.format import Columns, Format
 from storage.datasets.frames import Table, read_delimited
-from storage.datasets.interactions import Description, Interactions, encode, gather
+from storage.datasets.interactions import Description, Interactions, gather
 
 NO_GENRE = {"(no genres listed)", "unknown", ""}
 _RATING = ("userId", "movieId", "rating", "timestamp")
@@ -79,8 +79,8 @@ def _kept(genres: Iterable[str]) -> tuple[str, ...]:
 
 def _ratings(table: Table, described: dict[str, Description], movies: Table) -> Interactions:
     return gather(
-        encode(table.texts("userId")),
-        encode(table.texts("movieId")),
+        table.codes("userId"),
+        table.codes("movieId"),
         table.numbers("rating"),
         scale="rating",
         described=described,

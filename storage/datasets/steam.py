@@ -11,7 +11,7 @@ from storage.datasets.building import Recipe
 from storage.datasets.draws import order
 from storage.datasets.format import Columns, Format
 from storage.datasets.frames import Table, read_delimited
-from storage.datasets.interactions import Codes, Description, Interactions, encode, gather
+from storage.datasets.interactions import Codes, Description, Interactions, gather
 
 PLAYS = "game_play.dat"
 TITLES = "item_info.dat"
@@ -34,7 +34,7 @@ def read(source: Path, _: Columns) -> Interactions:
     }
     hours = plays.numbers("Hours")
     rows = order(0, "steam order", len(hours))
-    users, games = encode(plays.texts("User_ID")), encode(plays.texts("Game_ID"))
+    users, games = plays.codes("User_ID"), plays.codes("Game_ID")
     return gather(
         Codes(users.names, users.positions[rows]),
         Codes(games.names, games.positions[rows]),

@@ -13,7 +13,7 @@ from storage.datasets.frames import (
     read_parquet_source,
     read_source,
 )
-from storage.datasets.interactions import Description, Interactions, encode, gather
+from storage.datasets.interactions import Codes, Description, Interactions, gather
 
 SEPARATORS = "\t;,"
 
@@ -26,10 +26,10 @@ def read(source: Path, columns: Columns) -> Interactions:
     _require(table, columns)
     rating = _present(table, columns.rating, "rating")
     time = _present(table, columns.time, "time")
-    items = table.texts(columns.item)
+    items = table.codes(columns.item)
     return gather(
-        encode(table.texts(columns.user)),
-        encode(items),
+        table.codes(columns.user),
+        items,
         table.numbers(rating) if rating else np.ones(len(table)),
         scale="rating" if rating else "positive",
         described=_described(table, items, columns),
@@ -66,14 +66,16 @@ def _present(table: Table, name: str | None, usual: str) -> str | None:
     return usual if usual in table.columns else None
 
 
-def _described(table: Table, items: list[str], columns: Columns) -> dict[str, Description]:
+def _described(table: Table, items: Codes, columns: Columns) -> dict[str, Description]:
+    """Return what the first line of each item says of it."""
+    first = table.at(np.unique(items.positions, return_index=True)[1])
     title = _present(table, columns.title, "title")
     categories = _present(table, columns.categories, "categories")
-    titles = table.texts(title) if title else items
-    names = table.texts_or_empty(categories) if categories else [""] * len(items)
+    titles = first.texts_or_empty(title) if title else items.names
+    names = first.texts_or_empty(categories) if categories else [""] * len(first)
     return {
         item: Description(text, _split(group))
-        for item, text, group in zip(items, titles, names, strict=True)
+        for item, text, group in zip(items.names, titles, names, strict=True)
     }
 
 
