@@ -47,6 +47,12 @@ def test_separator_can_be_named(tmp_path: Path) -> None:
     check(read(write(tmp_path / "data.txt", "|", lines), Columns(separator="|")))
 
 
+@pytest.mark.parametrize("spelled", ["tab", "\\t", "\t"])
+def test_a_tab_can_be_spelled(tmp_path: Path, spelled: str) -> None:
+    """Shells make it hard to give the character itself."""
+    check(read(write(tmp_path / "data.txt", "\t"), Columns(separator=spelled)))
+
+
 def test_windows_files_are_read(tmp_path: Path) -> None:
     """A byte order mark and carriage returns leave no trace in names or values."""
     path = write(tmp_path / "data.csv")

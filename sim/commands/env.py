@@ -3,6 +3,7 @@
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import msgspec
@@ -97,7 +98,7 @@ class TargetOptions:
 
 @app.command()
 @gathered
-def build(  # its parameters are options of the command line
+def build(
     kind: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMAT_HELP)],
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="The data: a directory or a file.")
@@ -176,11 +177,13 @@ def _show(environment: Environment, place: str, *, as_json: bool) -> None:
     if as_json:
         _write_json(_facts(place, environment.head))
         return
-    _console().print(_portrait(environment, place))
+    console = _console()
+    console.print(_portrait(environment))
+    console.print(f"\nNext:  billp run {quote(place)}", soft_wrap=True)
 
 
-def _portrait(environment: Environment, place: str) -> RenderableType:
-    """Return what there is to see of *environment*, and what to type next."""
+def _portrait(environment: Environment) -> Group:
+    """Return what there is to see of *environment*."""
     head, catalog = environment.head, environment.catalog
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
@@ -192,7 +195,7 @@ def _portrait(environment: Environment, place: str) -> RenderableType:
     parts: list[RenderableType] = [facts]
     if head.fit is not None:
         parts += ["", f"Errors on {head.fit.held_out:,} held-out ratings:", _errors(head.fit)]
-    return Group(*parts, "", f"Next:  billp run {place}")
+    return Group(*parts)
 
 
 def _lines(head: Head) -> list[tuple[str, str]]:

@@ -55,7 +55,7 @@ def encode(identifiers: Iterable[str]) -> Codes:
     return Codes(tuple(known), np.array(positions, dtype=np.int64))
 
 
-def gather(  # the one door for all importers
+def gather(
     users: Codes,
     items: Codes,
     values: NDArray[np.float64],

@@ -15,7 +15,7 @@ from storage.catalog import Catalog, distinct_titles
 from storage.datasets.directories import load, save
 from storage.datasets.draws import bells, integers, order, weighted, words
 from storage.datasets.geometry import beta_squared, places_of
-from storage.datasets.words import ADJECTIVES, KINDS, NOUNS, PLACES, SEQUELS
+from storage.datasets.vocabulary import ADJECTIVES, KINDS, NOUNS, PLACES, SEQUELS
 from storage.environments import Environment, Origin, Provenance, Users, assemble
 from storage.factors import Factors
 

@@ -16,6 +16,7 @@ from storage.datasets.frames import (
 from storage.datasets.interactions import Codes, Description, Interactions, gather
 
 SEPARATORS = "\t;,"
+_SPELLED = {"tab": "\t", "\\t": "\t"}  # a tab is hard to type
 
 
 def read(source: Path, columns: Columns) -> Interactions:
@@ -46,7 +47,7 @@ def _open(source: Path, separator: str) -> Table:
     if not separator:
         header = decoded(read_source(source), source).partition("\n")[0]
         separator = max(SEPARATORS, key=header.count)
-    return read_delimited(source, separator)
+    return read_delimited(source, _SPELLED.get(separator, separator))
 
 
 def _require(table: Table, columns: Columns) -> None:
