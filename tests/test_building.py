@@ -97,8 +97,10 @@ def test_impossible_recipes_are_refused(wrong: dict[str, float]) -> None:
         built(recipe=msgspec.convert(msgspec.to_builtins(RECIPE) | wrong, Recipe))
 
 
-def test_a_single_user_cannot_be_split() -> None:
-    """Somebody to learn from and somebody to test with are needed."""
+@pytest.mark.parametrize("least", [1, 3])
+def test_too_few_users_are_a_sentence(least: int) -> None:
+    """Somebody to learn from and somebody to test with are needed, also after filtering."""
     lonely = gather(encode("aa"), encode("xy"), np.array([1.0, 2.0]), scale="rating", described={})
-    with pytest.raises(DataError, match="expected users to learn from and users to test with"):
-        built(lonely, Recipe())
+    with pytest.raises(DataError, match="made up: expected at least 2 users") as caught:
+        built(lonely, Recipe(min_user=least))
+    assert "--min-user" in caught.value.hint

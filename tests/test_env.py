@@ -56,6 +56,21 @@ def test_build_speaks_json(table: Path, tmp_path: Path) -> None:
     assert set(facts["fit"]) == {"held_out", "global_mean", "tuned_biases", "model"}
 
 
+def test_synthetic_worlds_can_be_built(tmp_path: Path) -> None:
+    """Another seed, another world; sources and recipes have no place there."""
+    run("build", "synthetic", "--seed", "1", "--out", tmp_path / "one")
+    assert (load(tmp_path / "one").head.name, load(tmp_path / "one").head.seed) == ("one", 1)
+    for wrong in (["source"], ["--min-user", "3"]):
+        assert "takes no source" in str(
+            failing("build", "synthetic", *wrong, "--out", tmp_path / "two")
+        )
+
+
+def test_other_formats_need_a_source(tmp_path: Path) -> None:
+    """What is left out is named."""
+    assert "needs a source" in str(failing("build", "csv", "--out", tmp_path / "world"))
+
+
 def test_info_shows_the_built_in_world() -> None:
     """The word synthetic stands for a directory."""
     assert "2,000 in 20 categories" in run("info", "synthetic").stdout

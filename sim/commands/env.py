@@ -11,7 +11,7 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from sim.commands.options import gathered
 from storage.datasets import (
     FORMATS,
@@ -21,6 +21,7 @@ from storage.datasets import (
     build_environment,
     check_free,
     format_named,
+    generate_environment,
     open_environment,
     read_head,
     save,
@@ -34,6 +35,7 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")]
 
 _FORMAT_HELP = "; ".join(f"{name} ({one.summary})" for name, one in FORMATS.items())
+_FORMAT_HELP += f"; {SYNTHETIC} (generated from --seed, without a source)"
 
 
 @dataclass(frozen=True)
@@ -95,32 +97,57 @@ class TargetOptions:
         bool, typer.Option("--replace", help="Replace an environment that is there.")
     ] = False
 
+    @property
+    def called(self) -> str:
+        """What the environment is called."""
+        return self.name or self.out.resolve().name
+
 
 @app.command()
 @gathered
 def build(
     kind: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMAT_HELP)],
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="The data: a directory or a file.")
-    ],
     target: TargetOptions,
     recipe: RecipeOptions,
     columns: ColumnOptions,
+    source: Annotated[
+        Path | None, typer.Argument(metavar="SOURCE", help="The data: a directory or a file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Build an environment from data."""
-    chosen = recipe.recipe(kind)
     check_free(target.out, replace=target.replace)
-    with Console(stderr=True).status(f"reading {source} and fitting the reward model …"):
-        environment = build_environment(
-            kind,
-            source,
-            chosen,
-            name=target.name or target.out.resolve().name,
-            columns=Columns(**asdict(columns)),
-        )
+    with Console(stderr=True).status("reading the source and fitting the reward model …"):
+        if kind == SYNTHETIC:
+            plain = source is None and columns == ColumnOptions()
+            environment = _generated(target, recipe, plain=plain)
+        else:
+            environment = _built(kind, source, target, recipe, columns)
         save(environment, target.out, replace=target.replace)
     _show(environment, str(target.out), as_json=as_json)
+
+
+def _generated(target: TargetOptions, recipe: RecipeOptions, *, plain: bool) -> Environment:
+    if not plain or replace(recipe, seed=None) != RecipeOptions():
+        raise ConfigError(
+            "the synthetic world takes no source and no options but its seed",
+            hint=f"billp env build {SYNTHETIC} --seed 1 --out DIR",
+        )
+    return generate_environment(recipe.seed or 0, name=target.called)
+
+
+def _built(
+    kind: str,
+    source: Path | None,
+    target: TargetOptions,
+    recipe: RecipeOptions,
+    columns: ColumnOptions,
+) -> Environment:
+    chosen = recipe.recipe(kind)
+    if source is None:
+        raise ConfigError(f"format {kind!r} needs a source", hint="name a directory or a file")
+    named = Columns(**asdict(columns))
+    return build_environment(kind, source, chosen, name=target.called, columns=named)
 
 
 @app.command()

@@ -1,9 +1,10 @@
 """Where environments come from: importers, the built-in world, and their directories."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+import msgspec
 from platformdirs import user_cache_path
 
 from engine.errors import ConfigError
@@ -23,6 +24,7 @@ __all__ = [
     "build_environment",
     "check_free",
     "format_named",
+    "generate_environment",
     "load",
     "open_environment",
     "read_head",
@@ -52,11 +54,18 @@ def format_named(name: str) -> Format:
     """Return the format called *name*; raise ConfigError with the nearest one if there is none."""
     if name in FORMATS:
         return FORMATS[name]
-    near = get_close_matches(name, FORMATS, n=1, cutoff=0.4)
+    names = [*FORMATS, SYNTHETIC]
+    near = get_close_matches(name, names, n=1, cutoff=0.4)
     meant = f"did you mean {near[0]}? " if near else ""
     raise ConfigError(
-        f"unknown format {name!r}", hint=f"{meant}the formats are: {', '.join(FORMATS)}"
+        f"unknown format {name!r}", hint=f"{meant}the formats are: {', '.join(names)}"
     )
+
+
+def generate_environment(seed: int, *, name: str = SYNTHETIC) -> Environment:
+    """Return the synthetic world of *seed*, called *name*; seed 0 is the built-in one."""
+    environment = built_in.build_synthetic(seed)
+    return replace(environment, head=msgspec.structs.replace(environment.head, name=name))
 
 
 def build_environment(

@@ -59,7 +59,8 @@ def build(
     data = core(data, recipe.min_user, recipe.min_item)
     if len(data.user_names) < 2 or len(data) < 2:
         raise DataError(
-            f"expected users to learn from and users to test with, got {len(data.user_names)}",
+            f"{provenance.source}: expected at least 2 users, each with {recipe.min_user} or more"
+            f" interactions, got {len(data.user_names)}",
             hint="give more data, or lower --min-user and --min-item",
         )
     model, fitted = _fitted(data, recipe)

@@ -190,8 +190,14 @@ def _ragged(path: Path, text: str, separator: str, error: Exception) -> DataErro
     for number, line in enumerate(lines, start=1):
         if line.count(separator) > columns and '"' not in line:
             found = line.count(separator) + 1
-            return DataError(f"{path}:{number}: expected {columns + 1} columns, got {found}")
-    return DataError(f"{path}: expected a table, got {first_line(error)!r}")
+            return DataError(
+                f"{path}:{number}: expected {columns + 1} columns, got {found}",
+                hint="put values that hold the separator in quotes",
+            )
+    return DataError(
+        f"{path}: expected a table, got {first_line(error)!r}",
+        hint="check the quotes and the separator",
+    )
 
 
 def read_parquet_source(path: Path) -> Table:

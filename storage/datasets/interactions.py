@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import DataError
 from storage.catalog import clean_title, distinct_titles
 from storage.environments import SourceFile
 
@@ -116,7 +115,7 @@ def select(
 def core(data: Interactions, min_user: int, min_item: int) -> Interactions:
     """Return the largest part where every user and item has so many interactions, numbered anew.
 
-    Users and items without any are left out in any case. Raises DataError when nothing is left.
+    Users and items without any are left out in any case; it may be that nothing is left.
     """
     kept = np.ones(len(data), dtype=np.bool_)
     while True:
@@ -126,12 +125,6 @@ def core(data: Interactions, min_user: int, min_item: int) -> Interactions:
         if still.sum() == kept.sum():
             break
         kept = still
-    if not kept.any():
-        raise DataError(
-            f"no users with {min_user} and items with {min_item} interactions are left"
-            f" of {len(data)} interactions",
-            hint="lower --min-user and --min-item, or check the source",
-        )
     return _renumbered(select(data, np.flatnonzero(kept)), users, items)
 
 
