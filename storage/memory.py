@@ -1,0 +1,198 @@
+"""Memory: append-only logs of records, their prefixes, and recall by likeness.
+
+On disk a memory is two files: `<name>.npy` holds the keys, one a row; `<name>.jsonl` says for each
+what episode wrote it and what it says. Each line ends with a checksum of itself and its key.
+"""
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+from zlib import crc32
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import FileError
+from engine.records import MemoryName, Recall, Record, Vector
+from storage.index import BLOCK, VectorLog
+
+P = TypeVar("P", bound=msgspec.Struct)
+
+_encode = msgspec.json.Encoder().encode
+
+_CHECK = b',"check":"%08x"}\n'
+_CHECK_LENGTH = len(_CHECK % 0)
+
+
+class _Line(msgspec.Struct, frozen=True):
+    episode: int
+    payload: msgspec.Raw
+
+
+class Memory(Generic[P]):
+    """The log of the records of one memory; recall is exact up to some thousands of them.
+
+    With a *capacity*, a view recalls only the last *capacity* records of its prefix.
+    """
+
+    def __init__(
+        self, name: MemoryName[P], *, capacity: int | None = None, block: int = BLOCK
+    ) -> None:
+        if capacity is not None and capacity < 1:
+            raise ValueError(f"the capacity of a memory must be at least 1, got {capacity}")
+        self.name = name
+        self.capacity = capacity
+        self._keys = VectorLog(block)
+        self._episodes = array("q")
+        self._payloads: list[P] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, position: int) -> Record[P]:
+        """Return the record at *position*."""
+        key = self._keys[position]
+        return Record(self._episodes[position], key, self._payloads[position])
+
+    def append(self, record: Record[Any]) -> None:
+        """Add a record at the end; raises ValueError or TypeError for what is none of ours."""
+        if not isinstance(record.payload, self.name.payload):
+            expected, got = self.name.payload.__name__, type(record.payload).__name__
+            raise TypeError(f"memory {self.name.name!r} holds {expected}, got {got}")
+        self._keys.append(record.key)
+        self._episodes.append(record.episode)
+        self._payloads.append(record.payload)
+
+    def view(self, length: int) -> "MemoryView[P]":
+        """Return what the first *length* records are; raises ValueError if there are fewer."""
+        if not 0 <= length <= len(self):
+            name = self.name.name
+            raise ValueError(f"memory {name!r} holds {len(self)} records, asked for {length}")
+        return MemoryView(self, length)
+
+    def records(self) -> Iterator[Record[P]]:
+        """Yield every record, oldest first."""
+        return map(self.__getitem__, range(len(self)))
+
+    def nearest(self, length: int, vector: Vector, k: int, within: float) -> list[Recall[P]]:
+        """Return what a view of *length* records recalls."""
+        start = 0 if self.capacity is None else max(0, length - self.capacity)
+        hits = self._keys.nearest(start, length, vector, k)
+        return [Recall(n, distance, self[n]) for distance, n in hits if distance <= within]
+
+    def close(self) -> None:
+        """Stop what is being prepared for later recalls."""
+        self._keys.close()
+
+    def save(self, directory: Path) -> None:
+        """Write both files, each whole or not at all; raises FileError."""
+        keys, lines = _paths(directory, self.name)
+        try:
+            with _aside(keys).open("wb") as file:
+                np.save(file, self._keys.rows(), allow_pickle=False)
+            with _aside(lines).open("wb") as file:
+                file.writelines(map(_encoded, self.records()))
+            for path in (keys, lines):
+                os.replace(_aside(path), path)
+        except OSError as error:
+            raise FileError(f"{directory}: cannot be written: {error.strerror}") from error
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path,
+        name: MemoryName[P],
+        *,
+        capacity: int | None = None,
+        block: int = BLOCK,
+    ) -> Self:
+        """Return the memory that was saved; raises FileError `path:line: reason` for damage."""
+        memory = cls(name, capacity=capacity, block=block)
+        keys, lines = _paths(directory, name)
+        memory._fill(keys, _read_keys(keys), lines)
+        return memory
+
+    def _fill(self, path: Path, keys: NDArray[np.int8], lines: Path) -> None:
+        decoder = msgspec.json.Decoder(self.name.payload)
+        for count, (line, key) in enumerate(_pairs(path, keys, lines), 1):
+            try:
+                entry = _read_line(line, key)
+                self._payloads.append(decoder.decode(entry.payload))
+            except (msgspec.MsgspecError, ValueError) as error:
+                raise FileError(f"{lines}:{count}: not a record: {error}") from error
+            self._episodes.append(entry.episode)
+        try:
+            self._keys.extend(keys)
+        except ValueError as error:
+            raise FileError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryView(Generic[P]):
+    """The first *length* records of a memory; never changes, whatever is appended later."""
+
+    memory: Memory[P]
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def recall(self, vector: Vector, k: int, within: float = 2.0) -> list[Recall[P]]:
+        """Return the *k* nearest records no further than *within*, nearest first.
+
+        Of records at the same distance, to 6 digits, the older one comes first.
+        """
+        return self.memory.nearest(self.length, vector, k, within)
+
+
+def _paths(directory: Path, name: MemoryName[Any]) -> tuple[Path, Path]:
+    return directory / f"{name.name}.npy", directory / f"{name.name}.jsonl"
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _encoded(record: Record[Any]) -> bytes:
+    line = _Line(record.episode, msgspec.Raw(_encode(record.payload)))
+    body = _encode(line)[:-1]
+    return body + _CHECK % crc32(record.key.tobytes(), crc32(body))
+
+
+def _read_line(line: bytes, key: NDArray[np.int8]) -> _Line:
+    body, check = line[:-_CHECK_LENGTH], line[-_CHECK_LENGTH:]
+    if check != _CHECK % crc32(key.tobytes(), crc32(body)):
+        raise ValueError("the line does not agree with its checksum and key")
+    return msgspec.json.decode(body + b"}", type=_Line)
+
+
+def _read_keys(path: Path) -> NDArray[np.int8]:
+    try:
+        keys = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: there is no such memory") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise FileError(f"{path}: not keys: {error}") from error
+    if keys.dtype != np.int8 or keys.ndim != 2:
+        raise FileError(f"{path}: expected rows of int8, got {keys.dtype} {keys.shape}")
+    return np.ascontiguousarray(keys)
+
+
+def _pairs(
+    path: Path, keys: NDArray[np.int8], lines: Path
+) -> Iterable[tuple[bytes, NDArray[np.int8]]]:
+    try:
+        with lines.open("rb") as file:
+            whole = file.readlines()
+    except FileNotFoundError as error:
+        raise FileError(f"{lines}: there is no such memory") from error
+    except OSError as error:
+        raise FileError(f"{lines}: cannot be read: {error.strerror}") from error
+    if len(whole) != len(keys):
+        count = min(len(whole), len(keys)) + 1
+        raise FileError(f"{lines}:{count}: {len(whole)} records for {len(keys)} keys in {path}")
+    return zip(whole, keys, strict=True)
