@@ -102,11 +102,28 @@ def test_exact_parts_stay_short(start: int, length: int) -> None:
     assert sum(exact) < 3 * 16
 
 
+@given(start=st.integers(0, 5_000), length=st.integers(0, 5_000))
+def test_blocks_are_aligned_and_well_behind_the_end(start: int, length: int) -> None:
+    """Any stretch shares them, and there was time to build them."""
+    stop = start + length
+    blocks = [(a, b, b - a) for a, b, whole in cover(start, stop, 16, 256) if whole]
+    assert all(first % size == 0 for first, _, size in blocks)
+    assert all(last + max(16, size / 4) <= stop for _, last, size in blocks)
+
+
 @given(length=st.integers(0, 100_000))
-def test_blocks_are_aligned_and_few(length: int) -> None:
-    blocks = [(a, b - a) for a, b, whole in cover(0, length, 16, 256) if whole]
-    assert all(start % size == 0 for start, size in blocks)
+def test_blocks_are_few(length: int) -> None:
+    blocks = [part for part in cover(0, length, 16, 256) if part[2]]
     assert len(blocks) <= length // 256 + 6
+
+
+@pytest.mark.parametrize("k", [1, 3, 40])
+def test_parallel_vectors_rank_by_position(k: int) -> None:
+    """They differ in the last digit of float32, but not in the six that count."""
+    direction = np.array([1, 2, 5, 3], np.int8)
+    log = grown(np.array([direction * n for n in (7, *range(20, 0, -1), *range(1, 20))]), block=64)
+    hits = log.nearest(0, 40, np.array([3, 1, 4, 1], np.int8), k)
+    assert [position for _, position in hits] == list(range(k))
 
 
 def test_a_vector_is_at_no_distance_from_itself() -> None:
