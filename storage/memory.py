@@ -92,6 +92,7 @@ class Memory(Generic[P]):
         """Write both files, each whole or not at all; raises FileError."""
         keys, lines = _paths(directory, self.name)
         try:
+            directory.mkdir(parents=True, exist_ok=True)
             with _aside(keys).open("wb") as file:
                 np.save(file, self._keys.rows(), allow_pickle=False)
             with _aside(lines).open("wb") as file:

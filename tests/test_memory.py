@@ -94,8 +94,8 @@ def test_a_memory_holds_one_kind_of_payload() -> None:
 @pytest.mark.parametrize("count", [0, 1, 100])
 def test_what_was_saved_is_loaded(tmp_path: Path, count: int) -> None:
     memory = filled(count)
-    memory.save(tmp_path)
-    again = Memory.load(tmp_path, NOTES, block=16)
+    memory.save(tmp_path / "memory")
+    again = Memory.load(tmp_path / "memory", NOTES, block=16)
     assert list(map(repr, again.records())) == list(map(repr, memory.records()))
     assert positions(again, count, 1.0, 5) == positions(memory, count, 1.0, 5)
 
@@ -148,3 +148,9 @@ def test_damaged_keys_are_noticed(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_memory_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"notes.npy: there is no such memory"):
         Memory.load(tmp_path, NOTES)
+
+
+def test_an_unwritable_directory_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(FileError, match=r"taken: cannot be written: "):
+        filled(3).save(tmp_path / "taken")
