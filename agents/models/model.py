@@ -65,16 +65,29 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.call.role not in MAIN_LINE, self.call.episode, self.call.step
 
 
+class Rates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a service says of its limits, a minute, and of what is left; None where it is silent."""
+
+    requests: float | None = None
+    requests_left: float | None = None
+    tokens: float | None = None
+    tokens_left: float | None = None
+
+
 class ChatReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a model replied; tokens are as the service counted them.
 
     *finish* is why it stopped: `stop`, `length`, `content_filter` or what else the service says.
+    For the journal: the seconds spent waiting (for a slot, between attempts) and the attempts made.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish: str = "stop"
+    wait: float = 0.0
+    attempts: int = 1
+    rates: Rates | None = None
 
 
 class ChatModel(Protocol):
@@ -94,12 +107,22 @@ class TransientError(ModelError):
 
     *kind* is a stable word for the trace and the journal (`rate_limit`, `timeout`, `connection`,
     `server`, `malformed`, ...), *retry_after* the seconds the service asked to wait, if it did.
+    *wait* is how long the attempt had waited for a slot.
     """
 
-    def __init__(self, message: str, *, kind: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        retry_after: float | None = None,
+        rates: Rates | None = None,
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
+        self.rates = rates
+        self.wait = 0.0
 
 
 _encode = msgspec.json.Encoder().encode

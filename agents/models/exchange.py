@@ -1,0 +1,112 @@
+"""Bytes to a service and back: the transport under the OpenAI SDK.
+
+The SDK's HTTP client sends through it, and so do, directly, the calls that are made by the
+thousand, with the URL and the headers that the SDK prepared (service.py). Where the SDK's own
+transport tells a broken connection from a timeout by chance, this one says what happened.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx2
+
+from agents.models.failures import transport_failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds until a connection stands, until bytes arrive (first or next), for all of a call."""
+
+    connect: float = 10.0
+    first_byte: float = 180.0
+    whole: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; the names of *headers* are found in upper and lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+_DROPPED = frozenset({"content-encoding", "content-length", "transfer-encoding"})  # done with
+_OWN = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
+
+
+def headers_to_send(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return *headers* without those that say how bytes travel: they are aiohttp's to set."""
+    return {name: value for name, value in headers.items() if name.lower() not in _OWN}
+
+
+class Exchange(httpx2.AsyncBaseTransport):
+    """A pool of *connections* to the service at *url*. Of one event loop; to be closed."""
+
+    def __init__(self, *, url: str, connections: int, timeouts: Timeouts) -> None:
+        self._url = url
+        self._connections = connections
+        self._timeouts = timeouts
+        self._proxy: str | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Return what the service answers, whatever its status.
+
+        Raises TransientError for what may pass, ServiceError for what will not.
+        """
+        session = self._session or self._open()
+        try:
+            async with session.request(
+                method,
+                url,
+                headers=headers,
+                data=body or None,
+                proxy=self._proxy,
+                allow_redirects=False,
+            ) as response:
+                return Answer(response.status, response.headers, await response.read())
+        except (aiohttp.ClientError, OSError) as error:  # timeouts and TLS are OSErrors
+            raise transport_failure(error, self._url, self._proxy) from error
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer the SDK's HTTP client."""
+        headers = headers_to_send(request.headers)
+        answer = await self.send(request.method, str(request.url), headers, request.content)
+        passed = [pair for pair in answer.headers.items() if pair[0].lower() not in _DROPPED]
+        return httpx2.Response(answer.status, headers=passed, content=answer.body)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        timeouts = self._timeouts
+        secure = self._url.startswith("https:")
+        self._proxy = proxy_for(self._url)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, ssl=httpx2.create_ssl_context() if secure else True
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=timeouts.whole, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self._session
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the system's settings name for *url*.
+
+    Asked once: aiohttp's `trust_env` would ask a thread at every call.
+    """
+    parts = urlsplit(url)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)

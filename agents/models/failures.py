@@ -1,0 +1,154 @@
+"""What went wrong between us and a service, in our words.
+
+Three kinds of error: `TransientError` may pass, `CallFailedError` is this call's fault,
+`ServiceError` means that no call can succeed. None shows a key: what the service says is left out
+where it may quote one, and cleaned elsewhere.
+"""
+
+import ssl
+from collections.abc import Mapping
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from agents.models.headers import rates, retry_after
+from agents.models.model import TransientError
+from engine.errors import CallFailedError, ModelError, ServiceError
+
+_SAID = 200  # characters of what a service says
+
+Headers: TypeAlias = Mapping[str, str]
+
+
+class Complaint(msgspec.Struct, frozen=True):
+    """What a service says is wrong, in the shape of the OpenAI protocol."""
+
+    message: str = ""
+    code: str | int | None = None
+    param: str | None = None
+    type: str | None = None
+
+    def about(self, *words: str) -> bool:
+        """Return whether one of *words* is what it is about."""
+        said = f"{self.param} {self.code} {self.message}".lower()
+        return any(word in said for word in words)
+
+
+class _Body(msgspec.Struct, frozen=True):
+    error: Complaint | str = ""
+    message: str = ""
+
+
+def read_complaint(body: bytes) -> Complaint:
+    """Return what is wrong, from a body in whatever shape."""
+    try:
+        read = msgspec.json.decode(body, type=_Body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Complaint(message=body.decode("utf-8", "replace"))
+    if isinstance(read.error, Complaint):
+        return read.error
+    return Complaint(message=read.error or read.message)
+
+
+def shown(url: str) -> str:
+    """Return *url* without what may be secret in it: user, password, query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}".rstrip("/")
+
+
+def transport_failure(error: Exception, url: str, proxy: str | None) -> ModelError:
+    """Return what it means that no answer came from *url*."""
+    place = shown(url)
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return ServiceError(
+            f"the certificate of {place} cannot be trusted: {_reason(error)}",
+            hint="set SSL_CERT_FILE to the certificates of your organisation, or mend --base-url",
+        )
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return ServiceError(
+            f"the proxy {shown(proxy or '')} refuses to connect to {place}: {error.status}",
+            hint="look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+        )
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return ServiceError(f"{place!r} is no URL of a service", hint="--base-url http://HOST/v1")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        place = f"the proxy {shown(proxy or '')}"
+    kind, what = next((kind, what) for types, kind, what in _TRANSPORT if isinstance(error, types))
+    return TransientError(f"{place} {what.format(_reason(error))}", kind=kind)
+
+
+_TRANSPORT = (  # the first that fits: timeouts are connection errors as well
+    (TimeoutError, "timeout", "did not answer in time"),
+    (aiohttp.ClientResponseError, "malformed", "does not speak HTTP"),
+    (aiohttp.ClientConnectorError, "connection", "cannot be reached: {}"),
+    (Exception, "connection", "dropped the connection"),
+)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        error = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return type(error).__name__
+
+
+def status_failure(
+    status: int, headers: Headers, complaint: Complaint, *, url: str, key: str
+) -> ModelError:
+    """Return what it means that *url* answered with *status*, which is no 2xx."""
+    said = _cleaned(complaint.message, key)
+    if complaint.code == "insufficient_quota" or status == 402:
+        return ServiceError(
+            f"the account at {shown(url)} has no credit left", hint="add credit, then resume"
+        )
+    if status in _PASSING or status >= 500:
+        return TransientError(
+            f"{shown(url)} answered {status}{said}",
+            kind=_PASSING.get(status, "server"),
+            retry_after=retry_after(headers),
+            rates=rates(headers),
+        )
+    if status in {401, 403}:
+        # What it says is left out: it quotes the key.
+        return ServiceError(
+            f"{shown(url)} refuses the key with {status}",
+            hint="set OPENAI_API_KEY to a key that may use this model",
+        )
+    return _refusal(status, complaint, said, url)
+
+
+_PASSING = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit"}
+
+
+def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelError:
+    if complaint.about("content_filter", "content_policy", "content management policy"):
+        return CallFailedError(f"the content filter refused the prompt{said}", kind=CONTENT_FILTER)
+    if status == 413 or complaint.about("context_length", "maximum context length"):
+        return CallFailedError(f"the prompt is too long{said}", kind="too_long")
+    if status in {404, 405} or status < 400:
+        return ServiceError(
+            f"{shown(url)} is not where the service is: {status}{said}",
+            hint="--base-url mostly ends in /v1",
+        )
+    return CallFailedError(f"{shown(url)} refused the request with {status}{said}", kind="refused")
+
+
+CONTENT_FILTER = "content_filter"
+
+
+def _cleaned(message: str, key: str) -> str:
+    """Return `: message` on one line, without the key, or nothing."""
+    if key:
+        message = message.replace(key, "…")
+    message = " ".join(message.split())
+    if len(message) > _SAID:
+        message = message[: _SAID - 1] + "…"
+    return f": {message}" if message else ""

@@ -1,0 +1,34 @@
+"""Where keys come from: the environment or a file, nowhere else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from agents.models.service import OPENAI_URL
+from engine.errors import ConfigError
+
+VARIABLE = "OPENAI_API_KEY"
+NO_KEY = "none"
+"""What is sent to services of one's own, which ask for none."""
+
+
+def read_key(environment: Mapping[str, str], *, path: Path | None = None, url: str) -> str:
+    """Return the key in the file at *path*, or in the environment.
+
+    Only OpenAI's own service is known to want one: others get `NO_KEY` where there is none. Raises
+    ConfigError, which never shows what was read.
+    """
+    key = environment.get(VARIABLE, "") if path is None else _read(path)
+    key = key.strip()
+    if not key and (path is not None or url.startswith(OPENAI_URL)):
+        place = str(path) if path is not None else f"the environment variable {VARIABLE}"
+        raise ConfigError(f"no key in {place}", hint=f"export {VARIABLE}=…")
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigError("the key is not one line of plain characters", hint="copy it again")
+    return key or NO_KEY
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read a key from {path}") from error

@@ -1,0 +1,163 @@
+"""Models of any service that speaks the OpenAI protocol."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from difflib import get_close_matches
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from agents.models.exchange import Answer
+from agents.models.failures import CONTENT_FILTER, Complaint, read_complaint, shown
+from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling, TransientError
+from agents.models.service import Account, Service
+from agents.models.wire import PLAIN, REASONING, Dialect, decode_reply, dialect_of, encode_request
+from engine.episode import Call
+from engine.errors import CallFailedError, ModelError, ServiceError
+
+_PATH = "/chat/completions"
+_PARAMETERS = ("max_completion_tokens", "max_tokens", "temperature", "seed")
+_ATTEMPTS = 5
+_SHOWN = 12  # models named in an error
+
+
+class OpenAIModel:
+    """The models of an *account*. Belongs to one event loop; is to be closed.
+
+    *reasoning* says whether its models reason: then they get no temperature. None leaves it to
+    their names and to what the service refuses. With *structured* false no schema is sent.
+    """
+
+    def __init__(
+        self, account: Account, *, reasoning: bool | None = None, structured: bool = True
+    ) -> None:
+        self._service = Service(account)
+        self._url = shown(account.url)
+        self._reasoning = reasoning
+        self._structured = structured
+        self._dialects: dict[str, Dialect] = {}
+
+    def __repr__(self) -> str:
+        return f"OpenAIModel({self._url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._service.aclose()
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Return the reply; finish `length` is a reply, too.
+
+        Raises TransientError for what may pass, CallFailedError for what this request can never
+        get, ServiceError for what no request can.
+        """
+        model = request.sampling.model
+        if request.schema and not self._structured:
+            request = msgspec.structs.replace(request, schema="")
+        while True:
+            dialect = self._dialects.get(model) or self._first_dialect(model)
+            answer = await self._service.post(_PATH, model, encode_request(request, dialect))
+            if answer.status == 200:
+                return _read(answer)
+            complaint = read_complaint(answer.body)
+            if not self._learn(model, dialect, answer, complaint):
+                raise await self._failure(request, answer, complaint)
+
+    async def probe(
+        self, models: Iterable[str], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        """Ask each of *models* for a word; raises ServiceError if a run would come to nothing."""
+        for model in sorted(set(models)):
+            await self._probe(model, sleep)
+
+    async def _probe(self, model: str, sleep: Callable[[float], Awaitable[None]]) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                await self.reply(_greeting(model))
+            except TransientError as error:
+                if error.kind == "rate_limit":
+                    return  # it is there, and it knows us
+                failure: ModelError = error
+            except CallFailedError as error:
+                if error.kind == CONTENT_FILTER:
+                    return
+                raise ServiceError(str(error), hint="see whether model and URL match") from error
+            else:
+                return
+            await sleep(0.2 * attempt)
+        hint = "is the service running, and is --base-url right?"
+        raise ServiceError(str(failure), hint=hint) from failure
+
+    # -- what a model can be told
+
+    def _first_dialect(self, model: str) -> Dialect:
+        if self._reasoning is None:
+            dialect = dialect_of(model)
+        else:
+            dialect = REASONING if self._reasoning else PLAIN
+        self._dialects[model] = dialect
+        return dialect
+
+    def _learn(self, model: str, dialect: Dialect, answer: Answer, complaint: Complaint) -> bool:
+        """Return whether to ask again, in another dialect than the one that was refused."""
+        if answer.status not in {400, 422} or not complaint.about("unsupported", "not support"):
+            return False
+        if self._dialects[model] != dialect:
+            return True  # another call has learned it in the meantime
+        refused = next((name for name in _PARAMETERS if complaint.about(name)), None)
+        other = dialect.without(complaint.param or refused)
+        if other is not None:
+            self._dialects[model] = other
+        return other is not None
+
+    # -- what cannot be answered
+
+    async def _failure(
+        self, request: ChatRequest, answer: Answer, complaint: Complaint
+    ) -> ModelError:
+        if answer.status == 404 and complaint.about("model", "deployment"):
+            return await self._no_such_model(request.sampling.model)
+        malformed = answer.status in {400, 422}
+        if malformed and request.schema and complaint.about("response_format", "json_schema"):
+            return ServiceError(
+                f"{self._url} does not take the schema of structured replies",
+                hint="switch structured replies off",
+            )
+        return self._service.failure(answer, complaint)
+
+    async def _no_such_model(self, model: str) -> ServiceError:
+        try:
+            names = await self._service.models()
+        except ModelError:
+            names = []
+        near = get_close_matches(model, names, n=_SHOWN, cutoff=0.4) or names[:_SHOWN]
+        more = f" and {len(names) - len(near)} others" if len(names) > len(near) else ""
+        hint = f"it offers {', '.join(near)}{more}" if near else "ask the service what it offers"
+        return ServiceError(f"{self._url} has no model {model!r}", hint=hint)
+
+
+def _read(answer: Answer) -> ChatReply:
+    reply = decode_reply(answer.body, answer.headers)
+    if reply.finish == CONTENT_FILTER:
+        raise CallFailedError("the content filter withheld the reply", kind=CONTENT_FILTER)
+    return reply
+
+
+def _greeting(model: str) -> ChatRequest:
+    return ChatRequest(
+        call=Call(episode=0, user=0, session=0, step=0, role="probe", occurrence=0),
+        sampling=Sampling(model=model, temperature=None, max_tokens=16),
+        messages=(ChatMessage(role="user", content="Say OK."),),
+        seed=0,
+    )

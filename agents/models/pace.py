@@ -1,0 +1,99 @@
+"""A pace: so much a minute, handed out evenly, as a bucket that refills.
+
+Handing out evenly is what makes a limit hold in *any* minute, however the service counts: a window
+that slides, one that starts afresh, or a bucket of its own. A bucket that starts full and holds a
+whole minute would spend twice the limit in the first minute.
+"""
+
+from agents.models.model import ChatReply, ChatRequest
+
+_SHARE = 0.985  # of the limit: what arrives may be closer together than what was sent
+_BURST = 0.75  # seconds' worth that may be handed out at once
+
+
+class Pace:
+    """So much a minute. Time is given to every method, in seconds.
+
+    With *measured* the service told its limit and what is left: then all that is left may be spent
+    at once. Otherwise the limit is a wish of the user's, of which the service may know nothing.
+    """
+
+    def __init__(self, limit: float, now: float, *, measured: bool = False) -> None:
+        self.limit = limit
+        self.spent = 0.0
+        self._measured = measured
+        self._level = self._capacity
+        self._now = now
+
+    @property
+    def _capacity(self) -> float:
+        return self.limit if self._measured else max(1.0, self.limit * _BURST / 60)
+
+    @property
+    def _rate(self) -> float:
+        return self.limit * _SHARE / 60
+
+    def left(self, now: float) -> float:
+        """Return what may be spent at once; below zero if too much was."""
+        self._level = min(self._capacity, self._level + (now - self._now) * self._rate)
+        self._now = now
+        return self._level
+
+    def delay(self, cost: float, now: float) -> float:
+        """Return the seconds until *cost* may be spent; more than fits waits for a full bucket."""
+        missing = min(cost, self._capacity) - self.left(now)
+        return max(0.0, missing / self._rate)
+
+    def spend(self, cost: float) -> None:
+        """Take *cost*; less than nothing gives back."""
+        self._level -= cost
+        self.spent += cost
+
+    def heed(
+        self, limit: float, left: float | None, since: float, spent: float, now: float
+    ) -> None:
+        """Correct the pace by what the service said of a call sent at *since*.
+
+        *spent* is what had been spent when the call was sent: the service may not know of what was
+        spent later. A wish of the user's is only tightened.
+        """
+        level = self.left(now)
+        self.limit = limit if self._measured else min(limit, self.limit)
+        if left is not None:
+            known = left - (self.spent - spent) + (now - since) * self._rate
+            self._level = min(self._capacity if self._measured else level, known)
+
+
+class Expectations:
+    """What calls will cost in tokens, learned for each role from what they did."""
+
+    def __init__(self) -> None:
+        self._per_character: dict[str, float] = {}
+        self._completion: dict[str, float] = {}
+
+    def cost(self, request: ChatRequest) -> float:
+        """Return the tokens to expect of a call, in both directions."""
+        role = request.call.role
+        limit = request.sampling.max_tokens
+        completion = self._completion.get(role, _UNKNOWN if limit is None else limit)
+        return _characters(request) * self._per_character.get(role, 0.25) + completion
+
+    def learn(self, request: ChatRequest, reply: ChatReply) -> None:
+        """Learn from what a call came to."""
+        role = request.call.role
+        per_character = reply.prompt_tokens / max(1, _characters(request))
+        _follow(self._per_character, role, per_character)
+        _follow(self._completion, role, reply.completion_tokens)
+
+
+_UNKNOWN = 400  # tokens of a completion that nobody limits
+_WEIGHT = 1 / 16
+
+
+def _characters(request: ChatRequest) -> int:
+    return sum(len(message.content) for message in request.messages)
+
+
+def _follow(means: dict[str, float], role: str, value: float) -> None:
+    mean = means.get(role, value)
+    means[role] = mean + (value - mean) * _WEIGHT

@@ -1,0 +1,138 @@
+"""A service that speaks the OpenAI protocol, reached through the OpenAI SDK.
+
+The SDK knows how to address and to sign a request: it does so once for each model and path. What
+is asked again and again is then sent as prepared, with a new body, since the SDK's own work on a
+call costs several times what it takes to send it (tests/bench/test_bench_models.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+import openai
+
+from agents.models.exchange import Answer, Exchange, Timeouts, headers_to_send
+from agents.models.failures import Complaint, read_complaint, status_failure
+from agents.models.model import TransientError
+from engine.errors import ModelError
+
+OPENAI_URL = "https://api.openai.com/v1"
+_AZURE_VERSION = "2024-10-21"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Where a service is and who asks. *key* is shown nowhere.
+
+    With an *azure_version* (of the API; assumed for URLs of Azure's that do not end in `/v1`) the
+    models are names of deployments.
+    """
+
+    key: str = field(repr=False)
+    url: str = OPENAI_URL
+    azure_version: str = ""
+    connections: int = 1_000
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    @property
+    def azure(self) -> str:
+        """The version of Azure's API, empty if it is not Azure's."""
+        parts = urlsplit(self.url)
+        assumed = (parts.hostname or "").endswith(".azure.com") and "/v1" not in parts.path
+        return self.azure_version or (_AZURE_VERSION if assumed else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """How the SDK would send a request: all but its body."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+class Service:
+    """A service, and the connections to it. Belongs to one event loop; is to be closed."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self._exchange = Exchange(
+            url=account.url, connections=account.connections, timeouts=account.timeouts
+        )
+        self._client = _client(account, self._exchange)
+        self._prepared: dict[tuple[str, str], Prepared] = {}
+
+    async def post(self, path: str, model: str, body: bytes) -> Answer:
+        """Return what is answered at *path*, whatever its status.
+
+        Raises TransientError or ServiceError if nothing is answered.
+        """
+        prepared = self._prepared.get((path, model)) or await self._prepare(path, model)
+        return await self._exchange.send("POST", prepared.url, prepared.headers, body)
+
+    async def models(self) -> list[str]:
+        """Return the names of the models on offer, sorted; raises ModelErrors."""
+        try:
+            response = await self._client.get("/models", cast_to=httpx2.Response)
+        except openai.APIStatusError as error:
+            response = error.response
+            answer = Answer(response.status_code, response.headers, response.content)
+            raise self.failure(answer, read_complaint(answer.body)) from error
+        try:
+            return sorted(model.id for model in _decode_models(response.content).data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise TransientError("the service lists no models", kind="malformed") from error
+
+    def failure(self, answer: Answer, complaint: Complaint) -> ModelError:
+        """Return what a status that is no 2xx means."""
+        account = self.account
+        return status_failure(
+            answer.status, answer.headers, complaint, url=account.url, key=account.key
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def _prepare(self, path: str, model: str) -> Prepared:
+        """Let the SDK build a request, and catch it."""
+        caught: list[httpx2.Request] = []
+
+        def catch(request: httpx2.Request) -> httpx2.Response:
+            caught.append(request)
+            return httpx2.Response(200)
+
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as nowhere:
+            client = self._client.copy(http_client=nowhere)
+            await client.post(path, body={"model": model}, cast_to=httpx2.Response)
+        request = caught[0]
+        prepared = Prepared(str(request.url), headers_to_send(request.headers))
+        self._prepared[path, model] = prepared
+        return prepared
+
+
+class _Model(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Models(msgspec.Struct, frozen=True):
+    data: tuple[_Model, ...]
+
+
+_decode_models = msgspec.json.Decoder(_Models).decode
+
+
+def _client(account: Account, exchange: Exchange) -> openai.AsyncOpenAI:
+    http = openai.DefaultAioHttpClient(transport=exchange, trust_env=False)
+    if account.azure:
+        return openai.AsyncAzureOpenAI(
+            azure_endpoint=account.url,
+            api_version=account.azure,
+            api_key=account.key,
+            http_client=http,
+            max_retries=0,
+        )
+    return openai.AsyncOpenAI(
+        base_url=account.url, api_key=account.key, http_client=http, max_retries=0
+    )
