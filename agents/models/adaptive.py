@@ -1,12 +1,14 @@
 """How many calls at once a service can take: found out, within a ceiling.
 
 Additive increase, multiplicative decrease, as in TCP. Only 429 lowers the limit: a 5xx says that
-the service is ill, not that it is asked too much. The limit falls at most once for all the calls
-that were under way when it fell, and grows only while it was what held calls back.
+the service is ill, not that it is asked too much. The limit falls once in the time that a reply
+takes: what is refused before then says nothing of the lower limit. It grows only while it was what
+held calls back.
 """
 
 _START = 64
 _FALL = 0.7
+_LONGEST_ROUND = 10.0  # seconds
 _STREAK = 3  # so many refusals in a row mean that the account, not a call, is to wait
 _LONGEST_COOLDOWN = 60.0
 
@@ -20,9 +22,11 @@ class Adaptive:
         self._adaptive = adaptive
         self._climbing = True
         self._fell = float("-inf")
+        self._round = 0.0
 
-    def replied(self, in_flight: int) -> None:
+    def replied(self, in_flight: int, latency: float) -> None:
         """Grow, if *in_flight*, this call included, was all there was room for."""
+        self._round += (min(latency, _LONGEST_ROUND) - self._round) / 16
         if self.limit < self.ceiling and in_flight >= int(self.limit):
             # Until the first refusal the limit doubles with every round of calls; then it grows by
             # a hundredth of the ceiling, so that large ceilings are found again in fair time.
@@ -30,8 +34,8 @@ class Adaptive:
             self.limit = min(self.ceiling, self.limit + step)
 
     def refused(self, started: float, now: float) -> None:
-        """Fall, unless the call *started* before the last fall."""
-        if self._adaptive and started > self._fell:
+        """Fall, unless the call *started* before the last fall, or that was just now."""
+        if self._adaptive and started > self._fell and now >= self._fell + self._round:
             self.limit = max(1.0, self.limit * _FALL)
             self._climbing = False
             self._fell = now

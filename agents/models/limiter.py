@@ -76,7 +76,9 @@ class LimiterStatistics:
 class _Visit:
     """One call on its way: what it is expected to cost, and what was spent when it was sent."""
 
-    cost: float
+    request: ChatRequest
+    cost: float = 0.0
+    guessed: bool = False
     started: float = 0.0
     requests_spent: float = 0.0
     tokens_spent: float = 0.0
@@ -136,10 +138,10 @@ class Limiter:
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the model's reply, after waiting for a slot; its *wait* says how long."""
         now = self._clock()
-        visit = _Visit(self._expectations.cost(request) if self._tokens else 0.0)
+        visit = _Visit(request)
         waited = 0.0
         if self._waiting or self._delay(visit, now):
-            await self._stand_in_line(request, visit)
+            await self._stand_in_line(visit)
             waited = self._clock() - now
             self._waited += waited
         else:
@@ -151,17 +153,17 @@ class Limiter:
             self._note_failure(error, visit)
             raise
         else:
-            self._note_reply(request, reply, visit)
+            self._note_reply(reply, visit)
         finally:
             self._leave()
         return msgspec.structs.replace(reply, wait=reply.wait + waited) if waited else reply
 
     # -- the line
 
-    async def _stand_in_line(self, request: ChatRequest, visit: _Visit) -> None:
+    async def _stand_in_line(self, visit: _Visit) -> None:
         woken = asyncio.get_running_loop().create_future()
         self._places += 1
-        heappush(self._line, (request.priority, self._places, visit, woken))
+        heappush(self._line, (visit.request.priority, self._places, visit, woken))
         self._waiting += 1
         self._move_line()
         try:
@@ -199,6 +201,9 @@ class Limiter:
         if self._requests is not None:
             delay = max(delay, self._requests.delay(1.0, now))
         if self._tokens is not None:
+            # Only now: more has been learned since the call came.
+            visit.cost = self._expectations.cost(visit.request)
+            visit.guessed = not self._expectations.known(visit.request)
             delay = max(delay, self._tokens.delay(visit.cost, now))
         return delay
 
@@ -239,29 +244,31 @@ class Limiter:
 
     # -- learning
 
-    def _note_reply(self, request: ChatRequest, reply: ChatReply, visit: _Visit) -> None:
-        self._slots.replied(self._in_flight)
+    def _note_reply(self, reply: ChatReply, visit: _Visit) -> None:
+        self._slots.replied(self._in_flight, self._clock() - visit.started)
         self._cooldown.replied()
         self._prompt_tokens += reply.prompt_tokens
         self._completion_tokens += reply.completion_tokens
         used = reply.prompt_tokens + reply.completion_tokens
         if self._tokens is not None and used:
-            self._expectations.learn(request, reply)
-            if visit.cost:
+            self._expectations.learn(visit.request, reply)
+            # What a first guess held back is not made up for: the rush would break the limit.
+            if visit.cost and not (visit.guessed and used < visit.cost):
                 self._tokens.spend(used - visit.cost)
         if reply.rates is not None:
             self._heed(reply.rates, visit)
 
     def _note_failure(self, error: TransientError, visit: _Visit) -> None:
-        if self._tokens is not None:
-            self._tokens.spend(-visit.cost)
         if error.kind == "rate_limit":
+            # What it was to cost stays spent: there was less left than we thought.
             self._refused += 1
             now = self._clock()
             self._slots.refused(visit.started, now)
             self._cooldown.refused(error.retry_after, now)
         else:
             self._failed += 1
+            if self._tokens is not None:
+                self._tokens.spend(-visit.cost)
         if error.rates is not None:
             self._heed(error.rates, visit)
 

@@ -78,6 +78,10 @@ class Expectations:
         completion = self._completion.get(role, _UNKNOWN if limit is None else limit)
         return _characters(request) * self._per_character.get(role, 0.25) + completion
 
+    def known(self, request: ChatRequest) -> bool:
+        """Return whether anything was learned of calls like this one."""
+        return request.call.role in self._completion
+
     def learn(self, request: ChatRequest, reply: ChatReply) -> None:
         """Learn from what a call came to."""
         role = request.call.role

@@ -135,6 +135,35 @@ def decode_reply(body: bytes, headers: Mapping[str, str]) -> ChatReply:
     )
 
 
+def encode_reply(reply: ChatReply, *, name: str, model: str, created: int) -> bytes:
+    """Return the body of a chat reply, in full; *name* is what the service calls it."""
+    usage = {
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "total_tokens": reply.prompt_tokens + reply.completion_tokens,
+    }
+    message = {"role": "assistant", "content": reply.text, "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
+    head = _head("chat.completion", name, model, created)
+    return _encode(head | {"choices": [choice], "usage": usage})
+
+
+def encode_chunks(reply: ChatReply, *, name: str, model: str, created: int) -> bytes:
+    """Return the events of a chat reply that is streamed, all of its text in one."""
+    head = _head("chat.completion.chunk", name, model, created)
+    said = {"role": "assistant", "content": reply.text}
+    choices: list[dict[str, object]] = [
+        {"index": 0, "delta": said, "finish_reason": None},
+        {"index": 0, "delta": {}, "finish_reason": reply.finish},
+    ]
+    events = [_encode(head | {"choices": [choice]}) for choice in choices]
+    return b"".join(b"data: %b\n\n" % event for event in [*events, b"[DONE]"])
+
+
+def _head(kind: str, name: str, model: str, created: int) -> dict[str, object]:
+    return {"id": name, "object": kind, "created": created, "model": model}
+
+
 def _decode_leniently(body: bytes) -> Completion:
     """Read what is no valid UTF-8, escaped surrogates included; U+FFFD stands in their place."""
     try:

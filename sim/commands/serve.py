@@ -1,0 +1,120 @@
+"""`billp serve`: the embedded model as a service that speaks the OpenAI protocol."""
+
+import signal
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+import typer
+from rich.console import Console
+
+from agents.embeddings import hashed
+from agents.models.embedded import NAME, EmbeddedModel
+from agents.models.faults import FAULTS, Faults
+from agents.models.latency import parse_latency
+from agents.models.server import Behaviour, Server
+from engine.errors import ConfigError
+from sim.commands.options import gathered
+
+VECTORS = "hashing"
+"""The name of the built-in embeddings."""
+
+_FAULT_HELP = "NAME=RATE, rates from 0 to 1; " + "; ".join(
+    f"{name}: {what}" for name, what in FAULTS.items()
+)
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """Where the service is."""
+
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000
+
+
+@dataclass(frozen=True)
+class PaceOptions:
+    """How fast the service is, and how much it allows."""
+
+    latency: Annotated[
+        str, typer.Option(help="fixed:MS or lognormal:MEDIAN_MS,SIGMA.", metavar="DISTRIBUTION")
+    ] = "fixed:0"
+    rpm: Annotated[float | None, typer.Option(help="Calls allowed a minute.")] = None
+    tpm: Annotated[float | None, typer.Option(help="Tokens allowed a minute.")] = None
+
+
+@dataclass(frozen=True)
+class FaultOptions:
+    """What goes wrong."""
+
+    fault: Annotated[list[str] | None, typer.Option(help=_FAULT_HELP, metavar="NAME=RATE")] = None
+    outage: Annotated[
+        list[str] | None, typer.Option(help="Down from a second on, for seconds.", metavar="AT,FOR")
+    ] = None
+    slow: Annotated[float, typer.Option(help="Seconds that slow replies take.")] = 30.0
+    retry_after: Annotated[float, typer.Option(help="Seconds that 429 asks to wait.")] = 1.0
+    refuse_after: Annotated[
+        int | None, typer.Option(help="Refuse the key after so many calls.")
+    ] = None
+    seed: Annotated[int, typer.Option(help="Seed of latencies and faults.")] = 0
+
+    def faults(self) -> Faults:
+        """Return what was asked for."""
+        return Faults(
+            rates=dict(_rate(text) for text in self.fault or ()),
+            outages=tuple(_outage(text) for text in self.outage or ()),
+            slow=self.slow,
+            retry_after=self.retry_after,
+            refuse_after=self.refuse_after,
+        )
+
+
+@gathered
+def serve(place: PlaceOptions, pace: PaceOptions, faults: FaultOptions) -> None:
+    """Serve the embedded model by the OpenAI protocol, with faults if you want them.
+
+    The embedded model is a stand-in, not a language model: rehearse with it.
+    """
+    behaviour = Behaviour(
+        latency=parse_latency(pace.latency),
+        faults=faults.faults(),
+        requests_per_minute=pace.rpm,
+        tokens_per_minute=pace.tpm,
+        seed=faults.seed,
+    )
+    anyio.run(_serve, place, behaviour)
+
+
+async def _serve(place: PlaceOptions, behaviour: Behaviour) -> None:
+    server = Server(
+        EmbeddedModel(),
+        behaviour,
+        names=(NAME, VECTORS),
+        embed=lambda text: hashed(text.splitlines()).tolist(),
+        host=place.host,
+        port=place.port,
+    )
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with server as url:
+            console.print(f"Serving {NAME} and {VECTORS} at {url} until Ctrl-C.")
+            console.print(f"Next:  billp run --model openai/{NAME} --base-url {url}")
+            await anext(aiter(signals))
+    outcomes = ", ".join(f"{count:,} {what}" for what, count in server.outcomes.most_common())
+    console.print(f"\nAnswered: {outcomes or 'nothing'}.")
+
+
+def _rate(text: str) -> tuple[str, float]:
+    name, _, rate = text.partition("=")
+    try:
+        return name, float(rate)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no fault", hint="--fault drop=0.2") from error
+
+
+def _outage(text: str) -> tuple[float, float]:
+    try:
+        start, length = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no outage", hint="--outage 10,5") from error
+    return start, length
