@@ -72,8 +72,6 @@ def transport_failure(error: Exception, url: str, proxy: str | None) -> ModelErr
             f"the proxy {shown(proxy or '')} refuses to connect to {place}: {error.status}",
             hint="look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
         )
-    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return ServiceError(f"{place!r} is no URL of a service", hint="--base-url http://HOST/v1")
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         place = f"the proxy {shown(proxy or '')}"
     kind, what = next((kind, what) for types, kind, what in _TRANSPORT if isinstance(error, types))

@@ -16,7 +16,7 @@ import openai
 from agents.models.exchange import Answer, Exchange, Timeouts, headers_to_send
 from agents.models.failures import Complaint, read_complaint, status_failure
 from agents.models.model import TransientError
-from engine.errors import ModelError
+from engine.errors import ConfigError, ModelError
 
 OPENAI_URL = "https://api.openai.com/v1"
 _AZURE_VERSION = "2024-10-21"
@@ -35,6 +35,11 @@ class Account:
     azure_version: str = ""
     connections: int = 1_000
     timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def __post_init__(self) -> None:
+        if not _usable(self.url):
+            url = self.url.rpartition("@")[2]
+            raise ConfigError(f"{url!r} is no URL of a service", hint="--base-url http://HOST/v1")
 
     @property
     def azure(self) -> str:
@@ -121,6 +126,14 @@ class _Models(msgspec.Struct, frozen=True):
 
 
 _decode_models = msgspec.json.Decoder(_Models).decode
+
+
+def _usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _client(account: Account, exchange: Exchange) -> openai.AsyncOpenAI:
