@@ -7,6 +7,7 @@ transport tells a broken connection from a timeout by chance, this one says what
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -102,11 +103,19 @@ class Exchange(httpx2.AsyncBaseTransport):
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy that the system's settings name for *url*.
+    """Return the proxy that the system's settings name for *url*; none leads to this machine.
 
     Asked once: aiohttp's `trust_env` would ask a thread at every call.
     """
     parts = urlsplit(url)
-    if parts.hostname is None or proxy_bypass(parts.hostname):
+    host = parts.hostname or "localhost"
+    if _local(host) or proxy_bypass(host):
         return None
     return getproxies().get(parts.scheme)
+
+
+def _local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
