@@ -287,6 +287,30 @@ def test_key_in_an_error_is_blotted_out() -> None:
     assert str(caught.value).endswith("refused the request with 400: what is …?")
 
 
+def test_no_cause_shows_the_key() -> None:
+    """aiohttp's errors have the request's headers in their repr: those are dropped."""
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"no HTTP at all\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(babble, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with (
+            server,
+            OpenAIModel(Account(key=KEY, url=f"http://127.0.0.1:{port}/v1")) as model,
+        ):
+            await model.reply(request())
+
+    with pytest.raises(TransientError, match="does not speak HTTP") as caught:
+        asyncio.run(main())
+    assert caught.value.kind == "malformed"
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
 def test_nothing_shows_the_key() -> None:
     account = Account(key=KEY, url="http://user:password@127.0.0.1/v1")
     assert KEY not in repr(account)

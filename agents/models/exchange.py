@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import httpx2
 
-from agents.models.failures import transport_failure
+from agents.models.failures import harmless, transport_failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,10 @@ class Exchange(httpx2.AsyncBaseTransport):
             ) as response:
                 return Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, OSError) as error:  # timeouts and TLS are OSErrors
-            raise transport_failure(error, self._url, self._proxy) from error
+            failure = transport_failure(error, self._url, self._proxy)
+            cause = harmless(error)
+        # Only here, so that an error that shows the key in its repr is not even its context.
+        raise failure from cause
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer the SDK's HTTP client."""

@@ -67,19 +67,27 @@ def transport_failure(error: Exception, url: str, proxy: str | None) -> ModelErr
             f"the certificate of {place} cannot be trusted: {_reason(error)}",
             hint="set SSL_CERT_FILE to the certificates of your organisation, or mend --base-url",
         )
-    if isinstance(error, aiohttp.ClientHttpProxyError):
+    if isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500:
         return ServiceError(
             f"the proxy {shown(proxy or '')} refuses to connect to {place}: {error.status}",
             hint="look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
         )
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         place = f"the proxy {shown(proxy or '')}"
     kind, what = next((kind, what) for types, kind, what in _TRANSPORT if isinstance(error, types))
     return TransientError(f"{place} {what.format(_reason(error))}", kind=kind)
 
 
+def harmless(error: Exception) -> Exception | None:
+    """Return what may be told of *error*: aiohttp's show headers, and so keys, in their repr."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return None
+    return error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+
+
 _TRANSPORT = (  # the first that fits: timeouts are connection errors as well
     (TimeoutError, "timeout", "did not answer in time"),
+    (aiohttp.ClientHttpProxyError, "connection", "cannot connect"),
     (aiohttp.ClientResponseError, "malformed", "does not speak HTTP"),
     (aiohttp.ClientConnectorError, "connection", "cannot be reached: {}"),
     (Exception, "connection", "dropped the connection"),

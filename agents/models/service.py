@@ -82,10 +82,11 @@ class Service:
             response = await self._client.get("/models", cast_to=httpx2.Response)
         except openai.APIStatusError as error:
             response = error.response
-            answer = Answer(response.status_code, response.headers, response.content)
-            raise self.failure(answer, read_complaint(answer.body)) from error
+        answer = Answer(response.status_code, response.headers, response.content)
+        if answer.status != 200:
+            raise self.failure(answer, read_complaint(answer.body))
         try:
-            return sorted(model.id for model in _decode_models(response.content).data)
+            return sorted(model.id for model in _decode_models(answer.body).data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise TransientError("the service lists no models", kind="malformed") from error
 
@@ -144,8 +145,13 @@ def _client(account: Account, exchange: Exchange) -> openai.AsyncOpenAI:
             api_version=account.azure,
             api_key=account.key,
             http_client=http,
+            timeout=account.timeouts.whole,
             max_retries=0,
         )
     return openai.AsyncOpenAI(
-        base_url=account.url, api_key=account.key, http_client=http, max_retries=0
+        base_url=account.url,
+        api_key=account.key,
+        http_client=http,
+        timeout=account.timeouts.whole,
+        max_retries=0,
     )
