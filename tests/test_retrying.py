@@ -146,6 +146,15 @@ def test_every_attempt_is_told() -> None:
     assert [one.latency for one in script.attempts] == pytest.approx([1.0, 1.0, 1.0])
 
 
+def test_statistics_count_what_failed() -> None:
+    script = Script([ill(kind="timeout"), ill(kind="server"), ill(kind="timeout"), REPLY])
+    retrying = Retrying(script, Patience(), sleep=script.sleep)
+    asyncio.run(retrying.reply(request()))
+    statistics = retrying.statistics()
+    assert (statistics.attempts, statistics.pausing, statistics.given_up) == (4, 0, 0)
+    assert statistics.failed == {"timeout": 2, "server": 1}
+
+
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"first": -1.0}, {"first": 40.0}, {"total": 0}])
 def test_patience_must_make_sense(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):

@@ -6,7 +6,8 @@ be seen in a trace: jitter has streams of its own, and every attempt is told to 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -62,6 +63,16 @@ class Attempt:
     pause: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryStatistics:
+    """How retries are doing: calls *pausing* now, *attempts* so far, *failed* ones by kind."""
+
+    pausing: int
+    attempts: int
+    given_up: int
+    failed: Mapping[str, int]
+
+
 class Retrying:
     """A model that tries again. *observe* is told every attempt, as it ends."""
 
@@ -79,61 +90,93 @@ class Retrying:
         self._observe = observe
         self._clock = clock
         self._sleep = sleep
+        self._pausing = self._attempts = self._given_up = 0
+        self._kinds: Counter[str] = Counter()
+
+    def statistics(self) -> RetryStatistics:
+        """Return how things are now."""
+        return RetryStatistics(
+            pausing=self._pausing,
+            attempts=self._attempts,
+            given_up=self._given_up,
+            failed=dict(self._kinds),
+        )
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the first reply; raises CallFailedError when patience is at its end."""
-        stream: Stream | None = None
-        waited = spent = 0.0
-        number = 0
+        effort = _Effort(request)
         while True:
-            number += 1
+            effort.number += 1
+            self._attempts += 1
             start = self._clock()
             try:
                 reply = await self._model.reply(request)
             except TransientError as error:
-                stream = stream or _jitter(request)
-                latency = self._clock() - start - error.wait
-                pause = self._patience.pause(number, error.retry_after, stream)
-                spent += latency + pause
-                waited += error.wait + pause
-                last = number >= self._patience.attempts or spent > self._patience.total
-                self._tell(request, number, latency, error, 0.0 if last else pause)
-                if last:
-                    raise _given_up(error, number) from error
+                pause = self._after(error, self._clock() - start - error.wait, effort)
             else:
-                self._tell(request, number, self._clock() - start - reply.wait, reply, 0.0)
-                if number == 1:
-                    return reply
-                return msgspec.structs.replace(reply, attempts=number, wait=reply.wait + waited)
-            await self._sleep(pause)
+                self._tell(effort, None, reply.wait, self._clock() - start - reply.wait, 0.0)
+                return effort.told(reply)
+            await self._pause(pause)
+
+    def _after(self, error: TransientError, latency: float, effort: "_Effort") -> float:
+        """Return the seconds to pause after an attempt that failed; raises CallFailedError."""
+        self._kinds[error.kind] += 1
+        pause = self._patience.pause(effort.number, error.retry_after, effort.jitter)
+        effort.spent += latency + pause
+        effort.waited += error.wait + pause
+        last = effort.number >= self._patience.attempts or effort.spent > self._patience.total
+        self._tell(effort, error.kind, error.wait, latency, 0.0 if last else pause)
+        if last:
+            self._given_up += 1
+            attempts = "1 attempt" if effort.number == 1 else f"{effort.number} attempts"
+            raise CallFailedError(f"no reply after {attempts}: {error}", kind=error.kind) from error
+        return pause
+
+    async def _pause(self, seconds: float) -> None:
+        self._pausing += 1
+        try:
+            await self._sleep(seconds)
+        finally:
+            self._pausing -= 1
 
     def _tell(
-        self,
-        request: ChatRequest,
-        number: int,
-        latency: float,
-        outcome: ChatReply | TransientError,
-        pause: float,
+        self, effort: "_Effort", kind: str | None, wait: float, latency: float, pause: float
     ) -> None:
         if self._observe is not None:
-            kind = outcome.kind if isinstance(outcome, TransientError) else None
-            attempt = Attempt(
-                call=request.call,
-                number=number,
-                kind=kind,
-                wait=outcome.wait,
-                latency=latency,
-                pause=pause,
+            self._observe(
+                Attempt(
+                    call=effort.request.call,
+                    number=effort.number,
+                    kind=kind,
+                    wait=wait,
+                    latency=latency,
+                    pause=pause,
+                )
             )
-            self._observe(attempt)
 
 
-def _given_up(error: TransientError, number: int) -> CallFailedError:
-    attempts = "1 attempt" if number == 1 else f"{number} attempts"
-    return CallFailedError(f"no reply after {attempts}: {error}", kind=error.kind)
+@dataclass(slots=True, eq=False)
+class _Effort:
+    """All attempts at one call: seconds *spent* on it, and *waited* for slots and in pauses."""
 
+    request: ChatRequest
+    number: int = 0
+    spent: float = 0.0
+    waited: float = 0.0
+    _jitter: Stream | None = None
 
-def _jitter(request: ChatRequest) -> Stream:
-    call = request.call
-    purpose = f"retry/{call.role}/{call.occurrence}"
-    return chance(request.seed, call.user, call.session, call.step, purpose)
+    @property
+    def jitter(self) -> Stream:
+        if self._jitter is None:
+            call = self.request.call
+            purpose = f"retry/{call.role}/{call.occurrence}"
+            seed = self.request.seed
+            self._jitter = chance(seed, call.user, call.session, call.step, purpose)
+        return self._jitter
+
+    def told(self, reply: ChatReply) -> ChatReply:
+        """Return *reply* with what it took."""
+        if self.number == 1:
+            return reply
+        wait = reply.wait + self.waited
+        return msgspec.structs.replace(reply, attempts=self.number, wait=wait)
