@@ -107,6 +107,8 @@ class Scheduler(Generic[T]):
         """Stop the run with *error*; the first one counts."""
         if self._error is None:
             self._error = error
+        # From here on no episode closes: what fails now fails because the run is being stopped.
+        self._wiring.stopping = True
         self._wake.set()
 
     async def run(self, started: RunStarted) -> RunEnded:
@@ -131,6 +133,8 @@ class Scheduler(Generic[T]):
     async def _run_episodes(self) -> None:
         while True:
             self._wake = anyio.Event()
+            if self._error is not None:
+                raise self._error
             self._close_episodes()
             while self._error is None and (visit := self._next_visit()) is not None:
                 self._start(visit)

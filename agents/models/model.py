@@ -12,7 +12,7 @@ import msgspec
 from engine.episode import Call
 from engine.errors import ModelError
 
-MAIN_LINE = frozenset({"planner", "actor"})
+MAIN_LINE = frozenset({"planner", "actor", "embedding"})
 """Roles that the user waits for; their calls go before the others'."""
 
 

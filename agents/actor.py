@@ -1,0 +1,152 @@
+"""The actor: micro-learning. It turns a thought into an item.
+
+Its prompt, in order: task and grammar (system); the thought, the user's history, the recent
+recommendations with their rewards, what the tools say (categories of the last 10 items, categories
+not yet tried, candidates that fit the thought), what was worth recommending in like states and what
+was not, the question.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agents.asking import ask
+from agents.grounding import Grounded, Grounder
+from agents.memories import EXPERIENCES, Experience, recalled
+from agents.models.model import Prompt
+from agents.prompts import history_lines, item_lines, section, step_line
+from agents.states import WINDOW, state_lines, states
+from agents.tools import CandidateSearch, category_counts, untried
+from agents.trajectory import Delivery, Trajectory
+from agents.values import judged_steps
+from engine.errors import UnreadableReplyError
+from engine.messages import ActionTaken, EpisodeSettled, PlanMade, ToolResult
+from engine.records import Recall
+from storage.catalog import Catalog
+
+ROLE = "actor"
+Repeats = Literal["forbid", "avoid", "allow"]
+
+SYSTEM = """\
+You choose the next item for a user, following the thought of a planner. You may take one of \
+the candidates or any other item that you know to be in the catalog. Prefer what was encouraged \
+in like states, leave what was discouraged, and mind that the user leaves when an item is too \
+much like recent ones.
+Answer with recommend[title] and nothing else.
+
+Example of an answer:
+recommend[Chess Duel]"""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Recommends an item for each thought; *repeats* says what becomes of items shown before."""
+
+    catalog: Catalog
+    search: CandidateSearch
+    grounder: Grounder
+    repeats: Repeats = "forbid"
+    recall_count: int = 5
+    within: float = 0.6
+    candidates: int = 10
+    discount: float = 0.5
+    reward_in_advantage: bool = True
+
+    async def act(self, delivery: Delivery[PlanMade]) -> None:
+        """Answer `PlanMade` with `ActionTaken`."""
+        trajectory = delivery.trajectory
+        step = delivery.message.step
+        shown = {done.item for done in trajectory.steps()}
+        key = await delivery.embed(state_lines(trajectory))
+        found = delivery.view(EXPERIENCES).recall(key, self.recall_count, self.within)
+        hints = [r for r in found if self.repeats == "allow" or r.record.payload.item not in shown]
+        candidates = self.search.search(
+            delivery.message.thought,
+            count=self.candidates,
+            taken=() if self.repeats == "allow" else shown,
+            stream=delivery.chance("candidates", step),
+        )
+        tools = self.tools(trajectory, candidates)
+        words, text = await ask(delivery, self.prompt(trajectory, tools, hints), read_action)
+        forbidden = shown if self.repeats == "forbid" else ()
+        grounded = self._ground(words, text, candidates, forbidden)
+        delivery.publish(
+            ActionTaken(
+                step=step,
+                item=grounded.item,
+                title=self.catalog.titles[grounded.item],
+                words=words or text,
+                grounding=grounded.kind,
+                distance=grounded.distance,
+                recalled=recalled(found),
+                tools=tools,
+            )
+        )
+
+    def _ground(
+        self, words: str | None, text: str, candidates: list[int], forbidden: Collection[int]
+    ) -> Grounded:
+        if words is not None:
+            return self.grounder.ground(words, forbidden)
+        among = candidates or range(len(self.catalog))
+        nearest = self.grounder.nearest(text, among, forbidden)
+        return Grounded(nearest.item, "fallback", nearest.distance)
+
+    def tools(self, trajectory: Trajectory, candidates: list[int]) -> tuple[ToolResult, ...]:
+        """Return what the tools say at this point."""
+        recent = trajectory.recent(WINDOW)
+        counts = ", ".join(f"{name} {count}" for name, count in category_counts(recent))
+        fresh = ", ".join(untried(self.catalog, list(trajectory.steps()), WINDOW))
+        lines = item_lines(self.catalog, candidates)
+        return (
+            ToolResult(tool="categories", text=counts),
+            ToolResult(tool="untried", text=fresh),
+            ToolResult(tool="candidates", text="\n".join(lines)),
+        )
+
+    def prompt(
+        self,
+        trajectory: Trajectory,
+        tools: tuple[ToolResult, ...],
+        found: Sequence[Recall[Experience]],
+    ) -> Prompt:
+        """Return the question for the item of a step."""
+        said = {result.tool: result.text for result in tools}
+        worths = [r.record.payload for r in found]
+        good = dict.fromkeys(worth.item for worth in worths if worth.advantage >= 0)
+        bad = dict.fromkeys(worth.item for worth in worths if worth.advantage < 0)
+        text = section("Thought", [trajectory.thought])
+        text += section("History of the user", history_lines(self.catalog, trajectory))
+        text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))
+        text += section("Categories of the recent recommendations", [said["categories"]])
+        text += section("Categories not yet tried", [said["untried"]])
+        text += section("Candidates", [said["candidates"]])
+        text += section("Encouraged in like states", item_lines(self.catalog, good))
+        text += section("Discouraged in like states", item_lines(self.catalog, bad))
+        text += f"## Question\nWhich item is recommended at step {trajectory.step}?"
+        return Prompt(role=ROLE, step=trajectory.step, system=SYSTEM, text=text)
+
+    async def remember(self, delivery: Delivery[EpisodeSettled]) -> None:
+        """Keep what each item was worth under the state in which it was recommended."""
+        episode = delivery.episode
+        texts = states(delivery.trajectory)
+        items = {m.step: m for m in episode if isinstance(m, ActionTaken)}
+        judged = judged_steps(episode, discount=self.discount, with_reward=self.reward_in_advantage)
+        entries = []
+        for step in judged:
+            action = items[step.step]
+            worth = Experience(item=action.item, title=action.title, advantage=step.advantage)
+            entries.append((await delivery.embed(texts[step.step]), worth))
+        delivery.remember(EXPERIENCES, entries)
+
+
+_ACTION = re.compile(r"recommend\s*\[(.+)\]", re.I | re.S)
+
+
+def read_action(text: str) -> str:
+    """Return the title of a reply in the grammar `recommend[title]`."""
+    found = _ACTION.search(text)
+    if found is None or not found.group(1).strip():
+        raise UnreadableReplyError(f"expected recommend[title], got {text[:60]!r}")
+    return found.group(1).strip()

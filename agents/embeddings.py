@@ -1,0 +1,68 @@
+"""From text to vectors: feature hashing of character n-grams into 256 small integers.
+
+The counts of a text are the sum of those of its lines, and every operation is exact or correctly
+rounded, so a text has the same vector on every processor. (Feature hashing: Weinberger et al.,
+arXiv 0902.2206.)
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.records import UNIT, Vector
+
+DIMENSIONS = 256
+_LENGTHS = (3, 4)
+_CACHED_LINES = 65_536
+
+
+class Embedder(Protocol):
+    """Whoever makes vectors of texts."""
+
+    async def embed(self, lines: Sequence[str]) -> Vector:
+        """Return the vector of a text given as lines."""
+        ...
+
+
+class HashingEmbedder:
+    """The built-in embedder: likeness of spelling, not of meaning."""
+
+    async def embed(self, lines: Sequence[str]) -> Vector:
+        """Return the vector of a text given as lines; never waits."""
+        return hashed(lines)
+
+
+def hashed(lines: Sequence[str]) -> Vector:
+    """Return the vector of a text: 256 integers of Euclidean length about 127."""
+    counts = np.zeros(DIMENSIONS, np.int64)
+    for line in lines:
+        counts += _counts(line)
+    return to_unit(counts)
+
+
+def to_unit(numbers: NDArray[np.int64] | NDArray[np.float64]) -> Vector:
+    """Return *numbers* scaled to a length of 127 and rounded; a null vector points anywhere."""
+    # math.fsum and single multiplications are correctly rounded, unlike a BLAS norm.
+    length = math.sqrt(math.fsum((numbers.astype(np.float64) ** 2).tolist()))
+    if length == 0:
+        anywhere = np.zeros(len(numbers), np.int8)
+        anywhere[0] = UNIT
+        return anywhere
+    return np.rint(numbers * (UNIT / length)).astype(np.int8)
+
+
+@lru_cache(_CACHED_LINES)
+def _counts(line: str) -> NDArray[np.int16]:
+    text = f" {' '.join(line.casefold().split())} ".encode()
+    counts = np.zeros(DIMENSIONS, np.int16)
+    for length in _LENGTHS:
+        for start in range(len(text) - length + 1):
+            code = crc32(text[start : start + length])
+            counts[code % DIMENSIONS] += 1 if code & 0x8000_0000 else -1
+    counts.flags.writeable = False
+    return counts

@@ -1,0 +1,147 @@
+"""From a handler's question to the reply it gets: the kernel's way to models.
+
+A recorded end of a call comes before everything else. A new one is journaled before it is used.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
+from agents.models.retrying import Attempt
+from engine.episode import Call
+from engine.errors import CallFailedError
+from engine.messages import ModelFailed, ModelReplied
+from storage.journal import AttemptFailed, CallEnded, Identity, Journal, identity
+from storage.prompt_texts import PromptText, PromptTexts
+
+
+@dataclass
+class Usage:
+    """What the calls of a run came to; *live* ones were not recorded before."""
+
+    calls: int = 0
+    live: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in both directions."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(eq=False)
+class Access:
+    """Answers the calls of a run.
+
+    *sampling* says for each role how replies are drawn. *recorded* are the ends of calls known
+    beforehand.
+    """
+
+    model: ChatModel
+    sampling: Mapping[str, Sampling]
+    seed: int
+    recorded: Mapping[Identity, CallEnded] = field(default_factory=dict)
+    journal: Journal | None = None
+    prompts: PromptTexts | None = None
+    usage: Usage = field(default_factory=Usage)
+
+    async def answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
+        """Return how the call ended; raises ServiceError if the run cannot go on."""
+        request = request_for(prompt, call, self.sampling[prompt.role], self.seed)
+        digest = request.digest
+        ended = self.recorded.get(identity(call))
+        if ended is None:
+            ended = await self._ask(request, digest)
+        if self.prompts is not None:
+            self.prompts.add(PromptText(request=digest, system=prompt.system, text=prompt.text))
+        self._count(ended)
+        return _outcome(ended, digest)
+
+    async def _ask(self, request: ChatRequest, digest: str) -> CallEnded:
+        self.usage.live += 1
+        start = time.perf_counter()
+        try:
+            reply = await self.model.reply(request)
+        except CallFailedError as error:
+            ended = _ended(request, digest, _NO_REPLY, start, error.kind)
+        else:
+            ended = _ended(request, digest, reply, start, None)
+        if self.journal is not None:
+            self.journal.append(ended)
+        return ended
+
+    def _count(self, ended: CallEnded) -> None:
+        usage = self.usage
+        usage.calls += 1
+        usage.failed += ended.error is not None
+        usage.prompt_tokens += ended.prompt_tokens
+        usage.completion_tokens += ended.completion_tokens
+
+
+def note_attempt(journal: Journal, attempt: Attempt) -> None:
+    """Write an attempt that failed to *journal*; how the call ended is written in any case."""
+    if attempt.kind is None:
+        return
+    call = attempt.call
+    journal.append(
+        AttemptFailed(
+            user=call.user,
+            session=call.session,
+            step=call.step,
+            role=call.role,
+            occurrence=call.occurrence,
+            attempt=attempt.number,
+            error=attempt.kind,
+            latency=round(attempt.latency, 6),
+            wait=round(attempt.wait, 6),
+            pause=round(attempt.pause, 6),
+        )
+    )
+
+
+_NO_REPLY = ChatReply(text="", prompt_tokens=0, completion_tokens=0, finish="")
+
+
+def _ended(
+    request: ChatRequest, digest: str, reply: ChatReply, start: float, error: str | None
+) -> CallEnded:
+    call = request.call
+    return CallEnded(
+        user=call.user,
+        session=call.session,
+        step=call.step,
+        role=call.role,
+        occurrence=call.occurrence,
+        request=digest,
+        text=None if error else reply.text,
+        error=error,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        finish=reply.finish,
+        latency=round(time.perf_counter() - start, 6),
+        wait=round(reply.wait, 6),
+        attempts=reply.attempts,
+    )
+
+
+def _outcome(ended: CallEnded, digest: str) -> ModelReplied | ModelFailed:
+    if ended.text is None:
+        return ModelFailed(
+            step=ended.step,
+            role=ended.role,
+            occurrence=ended.occurrence,
+            request=digest,
+            error=ended.error or "unknown",
+        )
+    return ModelReplied(
+        step=ended.step,
+        role=ended.role,
+        occurrence=ended.occurrence,
+        request=digest,
+        text=ended.text,
+        prompt_tokens=ended.prompt_tokens,
+        completion_tokens=ended.completion_tokens,
+    )

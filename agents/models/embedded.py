@@ -1,0 +1,175 @@
+"""The embedded model: rules over a request's text. It is a stand-in, *not* a language model.
+
+It makes the whole system run without a key or a network, and it sees what a remote model would see:
+the messages of the request and its seed, nothing else. What it achieves says nothing about what
+language models achieve.
+
+- planner: weighs categories by past rewards and by what the reflections say was liked or not; if a
+  reflection says to vary, it warns of the categories shown lately;
+- actor: takes the candidate that fits the thought, what was encouraged and what was discouraged;
+- critic: scores the variety of the last items and their rewards, and leans on the remembered value;
+- reflector: tells from the last steps whether likeness or a low reward made the user leave.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agents.models.model import ChatReply, ChatRequest
+from agents.prompts import SEPARATOR, TOKEN, sections
+from engine.chance import Stream
+
+NAME = "embedded"
+
+_RECENT = 4
+_LOW = 2.0
+_MIDDLE = 3.0
+_LIKED = re.compile(r"liked: ([^.]*)\.")
+_NOT_LIKED = re.compile(r"not welcome: ([^.]*)\.")
+
+Sections = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class _Line:
+    title: str
+    categories: tuple[str, ...]
+    reward: float | None
+
+
+class EmbeddedModel:
+    """Replies by rule; the same request always gets the same reply."""
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Return the reply; never waits."""
+        system, text = request.messages[0].content, request.messages[-1].content
+        rule = next((r for opening, r in _RULES if system.startswith(opening)), _no_rule)
+        said = rule(sections(text), Stream(request.seed.to_bytes(8, "big")))
+        tokens = (len(system) + len(text)) // TOKEN
+        return ChatReply(text=said, prompt_tokens=tokens, completion_tokens=len(said) // TOKEN + 1)
+
+
+# -- reading a prompt
+
+
+def _read(lines: Iterable[str]) -> list[_Line]:
+    return [_line(line) for line in lines if line.startswith("- ")]
+
+
+def _line(line: str) -> _Line:
+    parts = line[2:].split(SEPARATOR)
+    categories = tuple(parts[1].split(", ")) if len(parts) > 1 and parts[1] else ()
+    return _Line(parts[0], categories, float(parts[2]) if len(parts) > 2 else None)
+
+
+def _worth(lines: Iterable[_Line]) -> dict[str, float]:
+    """Return how much each category was liked: the sum of its rewards above the middle."""
+    worth: dict[str, float] = defaultdict(float)
+    for line in lines:
+        for name in line.categories:
+            worth[name] += (line.reward or _MIDDLE) - _MIDDLE
+    return worth
+
+
+def _names(pattern: re.Pattern[str], text: str) -> list[str]:
+    return [name for found in pattern.findall(text) for name in found.split(", ") if name]
+
+
+def _best(worth: Mapping[str, float], count: int) -> list[str]:
+    order = sorted(worth, key=lambda name: (-worth[name], name))
+    return order[:count]
+
+
+# -- the four rules
+
+
+def _plan(text: Sections, stream: Stream) -> str:
+    steps = _read(text.get("Steps so far", ()))
+    worth = _worth([*_read(text.get("History of the user", ())), *steps])
+    lessons = " ".join(text.get("Reflections from earlier visits", ()))
+    for name in _names(_LIKED, lessons):
+        worth[name] += 1.0
+    for name in _names(_NOT_LIKED, lessons):
+        worth[name] -= 1.0
+    shown = {name for step in steps[-_RECENT:] for name in step.categories}
+    avoid = sorted(name for name in worth if worth[name] < -_MIDDLE)
+    if "vary" in lessons.casefold():
+        avoid = sorted({*avoid, *shown})
+    open_to = {name: value for name, value in worth.items() if name not in avoid and value >= 0}
+    wanted = stream.shuffled(_best(open_to, 4))[:2]
+    where = f"Take from {' or '.join(wanted)}" if wanted else "Take what was never tried"
+    return f"{where}; avoid {', '.join(avoid)}." if avoid else f"{where}."
+
+
+def _act(text: Sections, stream: Stream) -> str:
+    candidates = _read(text.get("Candidates", ()))
+    encouraged = _read(text.get("Encouraged in like states", ()))
+    discouraged = _read(text.get("Discouraged in like states", ()))
+    wish, _, warning = " ".join(text.get("Thought", ())).partition("avoid")
+    worth = _worth(_read(text.get("History of the user", ())))
+    bad_titles = {line.title for line in discouraged}
+    bad_kinds = {frozenset(line.categories) for line in discouraged}
+    good_titles = {line.title for line in encouraged}
+
+    def fit(line: _Line) -> float:
+        score = 0.3 * sum(worth.get(name, 0.0) for name in line.categories)
+        score += sum(1.0 for name in line.categories if name in wish)
+        score -= sum(4.0 for name in line.categories if name in warning)
+        score += 2.0 * (line.title in good_titles)
+        score -= 6.0 * (line.title in bad_titles) + 2.0 * (frozenset(line.categories) in bad_kinds)
+        return score
+
+    options = stream.shuffled([*candidates, *encouraged])
+    if not options:
+        return "recommend[anything]"
+    return f"recommend[{max(options, key=fit).title}]"
+
+
+def _judge(text: Sections, stream: Stream) -> str:
+    recent = _read(text.get("Recent recommendations", ()))[-_RECENT:]
+    value = 1.0
+    if recent:
+        names = [name for line in recent for name in line.categories]
+        variety = len(set(names)) / len(names) if names else 0.5
+        content = sum(line.reward or _MIDDLE for line in recent) / len(recent)
+        value = 4 * variety - 2 + 1.5 * (content - _MIDDLE)
+    for line in text.get("Values of like states", ()):
+        value = (value + float(line.rsplit(" ", 1)[-1])) / 2
+    return str(max(-5, min(5, round(value))))
+
+
+def _reflect(text: Sections, stream: Stream) -> str:
+    steps = _read(text.get("Steps of the visit", ()))
+    left = "the user left" in " ".join(text.get("End of the visit", ()))
+    why = _why_left(steps) if left and steps else "The user stayed: vary the categories as here."
+    worth = _worth(steps)
+    liked = [name for name in _best(worth, 3) if worth[name] > 0]
+    unliked = [name for name in _best({n: -v for n, v in worth.items()}, 2) if worth[name] < 0]
+    lesson = f" Well liked: {', '.join(liked)}." if liked else ""
+    return why + lesson + (f" Of these, not welcome: {', '.join(unliked)}." if unliked else "")
+
+
+def _why_left(steps: Sequence[_Line]) -> str:
+    last, earlier = steps[-1], steps[-1 - _RECENT : -1]
+    if last.reward is not None and last.reward < _LOW:
+        return f"The user left because {last.title} did not fit: reward {last.reward:.2f}."
+    if not earlier:
+        return f"The user left at once, at {last.title}."
+    near = max(earlier, key=lambda line: len({*line.categories} & {*last.categories}))
+    return (
+        f"The user left because {last.title} was too much like {near.title}. "
+        "Next time vary the categories from step to step."
+    )
+
+
+def _no_rule(text: Sections, stream: Stream) -> str:
+    return "The embedded model knows the four roles of BiLLP only; it is not a language model."
+
+
+_RULES: tuple[tuple[str, Callable[[Sections, Stream], str]], ...] = (
+    ("You plan recommendations", _plan),
+    ("You choose the next item", _act),
+    ("You judge how well", _judge),
+    ("You read the whole visit", _reflect),
+)

@@ -1,0 +1,62 @@
+"""Embeddings as a model: a text goes in, its vector comes out as text.
+
+So embeddings take the same way as all calls: the account's limits and the retries.
+"""
+
+from base64 import b64decode, b64encode
+
+import numpy as np
+
+from agents.embeddings import to_unit
+from agents.models.embeddings_service import OpenAIEmbeddings
+from agents.models.model import (
+    ChatMessage,
+    ChatReply,
+    ChatRequest,
+    Sampling,
+    TransientError,
+)
+from agents.models.service import Account
+from engine.episode import Call
+from engine.records import Vector
+
+ROLE = "embedding"
+
+
+class EmbeddingModel:
+    """The embedding *model* of an account. Belongs to one event loop; is to be closed."""
+
+    def __init__(self, account: Account, model: str) -> None:
+        self._service = OpenAIEmbeddings(account, model)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._service.aclose()
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Return the vector of the request's text; raises ModelErrors as models do."""
+        vectors = await self._service.vectors([request.messages[0].content])
+        numbers = np.array(vectors[0], np.float64)
+        if not (numbers.size and np.isfinite(numbers).all()):
+            raise TransientError("the service answered no numbers", kind="malformed")
+        return ChatReply(text=encoded(to_unit(numbers)), prompt_tokens=0, completion_tokens=0)
+
+
+def embedding_request(model: str, text: str) -> ChatRequest:
+    """Return the request for the vector of *text*."""
+    return ChatRequest(
+        call=Call(episode=0, user=0, session=0, step=0, role=ROLE, occurrence=0),
+        sampling=Sampling(model=model, temperature=None, max_tokens=0),
+        messages=(ChatMessage(role="user", content=text),),
+        seed=0,
+    )
+
+
+def encoded(vector: Vector) -> str:
+    """Return *vector* as text."""
+    return b64encode(vector.tobytes()).decode()
+
+
+def decoded(text: str) -> Vector:
+    """Return the vector that `encoded` made *text* of."""
+    return np.frombuffer(b64decode(text), np.int8)

@@ -1,0 +1,87 @@
+"""The planner: macro-learning. Before each action it writes a thought, guided by reflections.
+
+Its prompt, in order: task and grammar (system); reflections from the most similar users, the user's
+history, the steps so far with their thoughts (the oldest thoughts are cut first), the question.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents.asking import ask
+from agents.memories import REFLECTIONS, Reflection, recalled
+from agents.models.model import Prompt
+from agents.prompts import TOKEN, history_lines, section, step_lines
+from agents.trajectory import Delivery, Trajectory
+from engine.errors import UnreadableReplyError
+from engine.messages import EpisodeSettled, PlanMade, PlanRequested, ReflectionWritten
+from engine.records import Recall
+from storage.catalog import Catalog
+
+ROLE = "planner"
+
+SYSTEM = """\
+You plan recommendations for one user over a long visit. The user leaves when bored by items too \
+much like recent ones, or annoyed by an item that does not fit. Your aim is that the user stays \
+long and is content: the sum of the rewards (1 to 5 each) over the whole visit counts.
+Before each step you write a thought: guidance in one or two sentences on what to recommend next, \
+naming categories to take from and categories to avoid.
+
+Example of a thought:
+Variety keeps this user; take from Puzzle or Racing; avoid Action, Strategy.
+
+Answer with the thought alone."""
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Writes the thought for each step; recalls *recall_count* reflections (arXiv: K = 2)."""
+
+    catalog: Catalog
+    recall_count: int = 2
+    within: float = 2.0
+    prompt_tokens: int = 3_000
+
+    async def plan(self, delivery: Delivery[PlanRequested]) -> None:
+        """Answer `PlanRequested` with `PlanMade`."""
+        trajectory = delivery.trajectory
+        key = await delivery.embed(task_lines(trajectory))
+        found = delivery.view(REFLECTIONS).recall(key, self.recall_count, self.within)
+        thought, text = await ask(delivery, self.prompt(trajectory, found), read_thought)
+        delivery.publish(
+            PlanMade(
+                step=delivery.message.step,
+                thought=thought or text.strip(),
+                reflections=recalled(found),
+            )
+        )
+
+    def prompt(self, trajectory: Trajectory, found: Sequence[Recall[Reflection]]) -> Prompt:
+        """Return the question for the thought of a step."""
+        head = section(
+            "Reflections from earlier visits", (f"- {r.record.payload.text}" for r in found)
+        )
+        head += section("History of the user", history_lines(self.catalog, trajectory))
+        room = self.prompt_tokens * TOKEN - len(SYSTEM) - len(head)
+        text = head + section("Steps so far", step_lines(trajectory, room))
+        text += f"## Question\nWrite the thought for step {trajectory.step}."
+        return Prompt(role=ROLE, step=trajectory.step, system=SYSTEM, text=text)
+
+    async def remember(self, delivery: Delivery[EpisodeSettled]) -> None:
+        """Keep the episode's reflection under the likeness of the user's history."""
+        written = [m for m in delivery.episode if isinstance(m, ReflectionWritten)]
+        if written:
+            key = await delivery.embed(task_lines(delivery.trajectory))
+            delivery.remember(REFLECTIONS, [(key, Reflection(text=m.text)) for m in written])
+
+
+def task_lines(trajectory: Trajectory) -> tuple[str, ...]:
+    """Return the text whose likeness tells which reflections matter: what the user had before."""
+    return tuple(rated.title for rated in trajectory.history)
+
+
+def read_thought(text: str) -> str:
+    """Return the thought of a reply: its first paragraph, in one line."""
+    thought = " ".join(text.strip().split("\n\n")[0].split()).removeprefix("Thought: ")
+    if not thought:
+        raise UnreadableReplyError("expected a thought, got an empty reply")
+    return thought

@@ -1,0 +1,68 @@
+"""The text of prompts: sections of lines, made from typed state by pure functions.
+
+A prompt is Markdown that people and models read: a heading, then its lines. An item stands in one
+line, `- title | categories | reward`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from agents.trajectory import Step, Trajectory
+from storage.catalog import Catalog
+
+TOKEN = 4
+"""Characters a token has, about; an estimate for limits, reconciled with what a service counts."""
+
+SEPARATOR = " | "
+
+
+def section(heading: str, lines: Iterable[str]) -> str:
+    """Return a section, or nothing if it has no lines."""
+    body = "\n".join(lines)
+    return f"## {heading}\n{body}\n" if body else ""
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """Return the lines of each section of a prompt by heading."""
+    found: dict[str, list[str]] = {}
+    for block in text.split("## ")[1:]:
+        heading, *lines = block.rstrip("\n").split("\n")
+        found[heading] = lines
+    return found
+
+
+def item_line(title: str, categories: Sequence[str], reward: float | None = None) -> str:
+    """Return the line of an item."""
+    line = f"- {title}{SEPARATOR}{', '.join(categories)}"
+    return line if reward is None else f"{line}{SEPARATOR}{reward:.2f}"
+
+
+def item_lines(catalog: Catalog, items: Iterable[int]) -> Iterable[str]:
+    """Return the lines of *items*."""
+    return (item_line(catalog.titles[item], catalog.categories[item]) for item in items)
+
+
+def history_lines(catalog: Catalog, trajectory: Trajectory) -> list[str]:
+    """Return what the user rated before the episode."""
+    return [
+        item_line(rated.title, catalog.categories[rated.item], rated.rating)
+        for rated in trajectory.history
+    ]
+
+
+def step_line(step: Step) -> str:
+    """Return a finished step without its thought."""
+    return item_line(step.title, step.categories, step.reward)
+
+
+def step_lines(trajectory: Trajectory, characters: int) -> list[str]:
+    """Return the steps so far, oldest first; the oldest thoughts give way to the limit."""
+    lines: list[str] = []
+    for step in trajectory.steps():
+        lines.append(step_line(step))
+        characters -= len(lines[-1])
+        thought = f"Thought: {step.thought}"
+        if step.thought and len(thought) <= characters:
+            lines.append(thought)
+            characters -= len(thought)
+    lines.reverse()
+    return lines

@@ -1,0 +1,52 @@
+"""An embedder that asks a service, once for each text of a run."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from agents.models.embedding_model import decoded, embedding_request
+from agents.models.model import ChatModel
+from engine.errors import CallFailedError
+from engine.records import Vector
+from storage.vectors import VectorEntry, VectorFile
+
+
+@dataclass(eq=False)
+class ServiceEmbedder:
+    """Vectors of texts by *name*, a service's embedding model; *file* holds what it said."""
+
+    model: ChatModel
+    name: str
+    file: VectorFile
+    _asked: dict[str, asyncio.Task[VectorEntry]] = field(default_factory=dict)
+
+    async def embed(self, lines: Sequence[str]) -> Vector:
+        """Return the vector of a text given as lines; raises CallFailedError if there is none."""
+        text = "\n".join(lines)
+        digest = blake2b(text.encode(), digest_size=16).hexdigest()
+        entry = self.file.known.get(digest) or await self._ask(digest, text)
+        if entry.vector is None:
+            kind = entry.error or "unknown"
+            raise CallFailedError(f"there is no vector of the text: {kind}", kind=kind)
+        return decoded(entry.vector)
+
+    async def _ask(self, digest: str, text: str) -> VectorEntry:
+        # All who want the same text wait for one call; who gives up does not end it for the others.
+        task = self._asked.get(digest)
+        if task is None:
+            task = asyncio.create_task(self._answered(digest, text))
+            self._asked[digest] = task
+            task.add_done_callback(lambda _: self._asked.pop(digest))
+        return await asyncio.shield(task)
+
+    async def _answered(self, digest: str, text: str) -> VectorEntry:
+        try:
+            # A service takes no empty text.
+            reply = await self.model.reply(embedding_request(self.name, text or " "))
+        except CallFailedError as error:
+            entry = VectorEntry(text=digest, vector=None, error=error.kind)
+        else:
+            entry = VectorEntry(text=digest, vector=reply.text, error=None)
+        self.file.add(entry)
+        return entry

@@ -1,0 +1,51 @@
+"""Values and advantages of a finished episode."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from engine.messages import Message, StateValued, UserResponded, number
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A step with its values and its advantage."""
+
+    step: int
+    value: float
+    next_value: float
+    advantage: float
+
+
+def advantage(
+    reward: float, value: float, next_value: float, *, discount: float, with_reward: bool = True
+) -> float:
+    """Return r + γ·V(s′) − V(s), the one-step advantage (arXiv 2403.00843, critic).
+
+    *reward* is on the environment's rating scale, values on the critic's (−5…5). Without the
+    reward it is V(s′) − V(s), as the authors' recorded runs had it.
+    """
+    if not with_reward:
+        return next_value - value
+    return reward + discount * next_value - value
+
+
+def judged_steps(
+    episode: Sequence[Message], *, discount: float, with_reward: bool = True
+) -> list[Judged]:
+    """Return the steps of *episode* whose two values are known.
+
+    After the user has left the value is 0. A state whose value could not be read has none, and the
+    steps on both sides of it are left out.
+    """
+    values = {m.state: m.value for m in episode if isinstance(m, StateValued)}
+    steps: list[Judged] = []
+    for response in (m for m in episode if isinstance(m, UserResponded)):
+        value = values.get(response.step)
+        after = 0.0 if response.left else values.get(response.step + 1)
+        if value is None or after is None:
+            continue
+        worth = advantage(response.reward, value, after, discount=discount, with_reward=with_reward)
+        steps.append(
+            Judged(step=response.step, value=value, next_value=after, advantage=number(worth))
+        )
+    return steps

@@ -1,0 +1,223 @@
+"""The configuration of a run: defaults, then a file, then the command line.
+
+Everything decides what the trace says, except the settings named in `OPERATIONAL`: those may only
+change how long a run takes, where it goes and what it costs.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from agents.actor import Repeats
+from agents.settings import (
+    ActorSettings,
+    AgentSettings,
+    CriticSettings,
+    PlannerSettings,
+    ReflectorSettings,
+    RoleSettings,
+)
+from engine.errors import ConfigError
+from engine.messages import Setting
+from sim.quitting import QuitSettings
+from storage.files import Durability
+
+Settings: TypeAlias = dict[str, Any]
+Audience: TypeAlias = Literal["train", "test", "all"]
+
+OPERATIONAL = frozenset(
+    {
+        *("base_url", "key_file", "concurrency", "running", "unreleased", "attempts", "patience"),
+        *("fsync", "prompts"),
+    }
+)
+"""Settings that leave no mark on a trace."""
+
+_NAMED = frozenset({"environment", "agent", "model", "seed"})
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A run. Durations are in seconds of virtual time, *patience* in seconds of real time.
+
+    *environment* is a directory or `synthetic`. *episodes* first visits by *users* of the training
+    or the test part, in an order drawn from the seed, each of up to *sessions* sessions with
+    *return_gap* between them (least, mean beyond it). An episode shows *history* items and takes
+    *limit* steps at most. *running* 0 stands for twice the calls in flight.
+    """
+
+    environment: str = "synthetic"
+    agent: str = "billp"
+    model: str = "embedded"
+    seed: int = 0
+    episodes: int = 100
+    users: Audience = "train"
+    arrivals: str = "batches:10"
+    publication_delay: float = 0.0
+    sessions: int = 1
+    return_gap: tuple[float, float] = (3600.0, 86400.0)
+    repeats: Repeats = "forbid"
+    history: int = 10
+    limit: int = 50
+    dwell: tuple[float, float] = (5.0, 60.0)
+    embeddings: str = "hashing"
+    quit: QuitSettings = QuitSettings()
+    planner: PlannerSettings = PlannerSettings()
+    actor: ActorSettings = ActorSettings()
+    critic: CriticSettings = CriticSettings()
+    reflector: ReflectorSettings = ReflectorSettings()
+    base_url: str = ""
+    key_file: str = ""
+    concurrency: int = 16
+    running: int = 0
+    unreleased: int = 1_000
+    attempts: int = 6
+    patience: float = 300.0
+    fsync: Durability = "interval"
+    prompts: bool = True
+
+    @property
+    def embedding_model(self) -> str:
+        """The name of a service's embedding model, or empty for the built-in embeddings."""
+        return self.embeddings.removeprefix("openai/") if self.embeddings != "hashing" else ""
+
+    @property
+    def roles(self) -> dict[str, RoleSettings]:
+        """What each role of a model is told."""
+        return {
+            "planner": self.planner,
+            "actor": self.actor,
+            "critic": self.critic,
+            "reflector": self.reflector,
+        }
+
+    @property
+    def agent_settings(self) -> AgentSettings:
+        """The part that agents are told."""
+        return AgentSettings(
+            repeats=self.repeats,
+            planner=self.planner,
+            actor=self.actor,
+            critic=self.critic,
+            reflector=self.reflector,
+        )
+
+    def deciding(self) -> tuple[tuple[str, Setting], ...]:
+        """Return the settings that decide what the trace says, by dotted name."""
+        flat = _flat(msgspec.to_builtins(self))
+        return tuple(
+            (name, value) for name, value in flat if name.split(".")[0] not in OPERATIONAL | _NAMED
+        )
+
+
+def _flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Setting]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", ",".join(str(part) for part in value)
+        else:
+            yield f"{prefix}{name}", value
+
+
+def read_config(path: Path) -> Settings:
+    """Return the settings of a TOML file; raises ConfigError if it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such configuration") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not a configuration: {error}") from error
+
+
+def parse_set(text: str) -> Settings:
+    """Return the settings that `key=value` stands for, nested by the dots of the key."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"expected key=value, got {text!r}")
+    settings: Any = _literal(value.strip())
+    for name in reversed(key.strip().split(".")):
+        settings = {name: settings}
+    return dict(settings)
+
+
+def _literal(value: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def merged(*layers: Mapping[str, Any]) -> Settings:
+    """Return the settings of all *layers*; later ones win."""
+    result: Settings = {}
+    for layer in layers:
+        for name, value in layer.items():
+            known = result.get(name)
+            nested = isinstance(value, Mapping) and isinstance(known, Mapping)
+            result[name] = merged(known or {}, value) if nested else value
+    return result
+
+
+def configured(*layers: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration that *layers* of settings make; later ones win.
+
+    Raises ConfigError for a key that does not exist, naming the nearest, and for a value that
+    cannot be used.
+    """
+    settings = merged(*layers)
+    _check_keys(settings, msgspec.to_builtins(RunConfig()), "")
+    try:
+        config = msgspec.convert(settings, RunConfig, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_readable(str(error))) from error
+    _check_values(config)
+    return config
+
+
+def _check_keys(settings: Settings, known: Settings, prefix: str) -> None:
+    for name, value in settings.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"there is no setting {prefix + name!r}", hint=hint)
+        if isinstance(known[name], dict):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{prefix + name!r} is a table of settings, got {value!r}")
+            _check_keys(value, known[name], f"{prefix}{name}.")
+
+
+def _readable(text: str) -> str:
+    what, _, path = text.partition(" - at `$.")
+    return f"{path.rstrip('`')}: {what[:1].lower()}{what[1:]}" if path else what
+
+
+_LEAST: Sequence[tuple[str, float]] = (
+    ("episodes", 1),
+    ("sessions", 1),
+    ("limit", 1),
+    ("history", 1),
+    ("concurrency", 1),
+    ("attempts", 1),
+    ("unreleased", 1),
+    ("running", 0),
+    ("publication_delay", 0),
+    ("patience", 0.001),
+)
+
+
+def _check_values(config: RunConfig) -> None:
+    for name, least in _LEAST:
+        if not getattr(config, name) >= least:
+            raise ConfigError(f"{name} must be at least {least:g}, got {getattr(config, name)!r}")
+    if not 0 <= config.dwell[0] <= config.dwell[1]:
+        raise ConfigError(f"dwell must be two durations, the least first, got {config.dwell!r}")
+    if config.sessions > 1 and config.arrivals.startswith("batches"):
+        hint = "use --arrivals poisson:RATE, or all"
+        raise ConfigError("returning users do not go with arrivals in batches", hint=hint)
+    if config.embeddings != "hashing" and not config.embeddings.startswith("openai/"):
+        hint = "use hashing or openai/NAME"
+        raise ConfigError(f"there are no embeddings {config.embeddings!r}", hint=hint)

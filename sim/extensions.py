@@ -1,0 +1,75 @@
+"""Listeners and followers of the user's own, named `package.module:Class` on the command line.
+
+Such a class is made without arguments and called with each message it hears. Its attributes say the
+rest: *hears*, a message type or a union of them (default: every message); *live*, true for a live
+listener instead of a follower; a method `result()`, whose value goes into summary.json.
+"""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Protocol, TypeVar
+
+from engine.bus import Bus
+from engine.errors import ConfigError
+from engine.messages import Message
+
+T = TypeVar("T")
+
+
+class Extension(Protocol):
+    """A listener or a follower."""
+
+    def __call__(self, envelope: Any, /) -> Any:
+        """Hear a message with its place (`Envelope`, or `Live` for a live listener)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """Extensions by the name under which they were asked for."""
+
+    by_name: dict[str, Extension]
+
+    def attach(self, bus: Bus[T]) -> None:
+        """Subscribe them."""
+        for extension in self.by_name.values():
+            hears: type | UnionType = getattr(extension, "hears", Message)
+            if getattr(extension, "live", False):
+                bus.listen(hears, extension)
+            else:
+                bus.follow(hears, extension)
+
+    def results(self) -> dict[str, Any]:
+        """Return what those that have a result found."""
+        having = {name: e for name, e in self.by_name.items() if hasattr(e, "result")}
+        return {name: extension.result() for name, extension in having.items()}
+
+
+NO_EXTENSIONS = Extensions({})
+
+
+def load_extensions(names: list[str]) -> Extensions:
+    """Return the extensions called *names*; raises ConfigError if one cannot be made."""
+    return Extensions({name: _load(name) for name in names})
+
+
+def _load(name: str) -> Extension:
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ConfigError(f"expected package.module:Class, got {name!r}")
+    # A module beside the user, as `python -m` would find it.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        made: Extension = getattr(importlib.import_module(module), attribute)()
+    except ImportError as error:
+        raise ConfigError(f"listener {name!r} cannot be imported: {error}") from error
+    except AttributeError as error:
+        raise ConfigError(f"listener {name!r}: {error}") from error
+    except TypeError as error:
+        raise ConfigError(f"listener {name!r} cannot be made without arguments: {error}") from error
+    return made

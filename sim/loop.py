@@ -1,0 +1,46 @@
+"""The event loop at the roof: uvloop where it is installed, Ctrl-C, and plain errors."""
+
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+
+def in_event_loop(main: Callable[[], Awaitable[T]], *, uvloop: bool | None = None) -> T:
+    """Return what *main* returns, run in an event loop of its own.
+
+    uvloop is used where it is installed, unless told otherwise. Ctrl-C and SIGTERM cancel *main*
+    and raise KeyboardInterrupt. Of a group of errors the first is raised.
+    """
+    if uvloop is None:
+        uvloop = find_spec("uvloop") is not None
+    try:
+        with _terminated_like_interrupted():
+            return anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
+    except BaseExceptionGroup as group:
+        raise first_error(group) from group
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Return the first error in a group of groups; an error that is no group is its own first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,131 @@
+"""trace.jsonl: the canonical record of a run, one envelope a line.
+
+The digest of a run is the sha256 of this file.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from engine.errors import TraceError
+from engine.messages import SCHEMA, Envelope, Message, RunStarted
+from storage.files import AppendOnly
+
+Line: TypeAlias = tuple[int, bytes, Envelope[Message]]
+"""A line of a trace: its number from 1, its bytes without the end, its envelope."""
+
+_decode = msgspec.json.Decoder(Envelope[Message]).decode
+
+
+class Hash(Protocol):
+    """A running digest, as hashlib makes them."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more bytes."""
+        ...
+
+    def hexdigest(self) -> str:
+        """Return the digest of all bytes so far."""
+        ...
+
+
+@dataclass(eq=False)
+class TraceWriter:
+    """Writes a trace; follows a run in its encoded form."""
+
+    file: AppendOnly
+    lines: int = 0
+    size: int = 0
+    _hash: Hash = field(default_factory=sha256)
+
+    def write(self, lines: bytes) -> None:
+        """Append the lines of an episode, or of the run itself."""
+        self.file.write(lines)
+        self._hash.update(lines)
+        self.lines += lines.count(b"\n")
+        self.size += len(lines)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of what was written so far, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def decode_line(path: Path, number: int, line: bytes) -> Envelope[Message]:
+    """Return the envelope of a line; raises TraceError `path:line: reason`."""
+    try:
+        return _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise TraceError(f"{path}:{number}: not an envelope: {error}") from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the whole lines of a trace, numbered from 1; a torn last line is left out."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                yield number, line[:-1]
+    except FileNotFoundError as error:
+        raise TraceError(f"{path}: there is no such trace") from error
+    except OSError as error:
+        raise TraceError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_trace(path: Path) -> Iterator[Envelope[Message]]:
+    """Yield the envelopes of a trace; raises TraceError `path:line: reason` for a bad line."""
+    for number, line in read_lines(path):
+        yield decode_line(path, number, line)
+
+
+def read_head(path: Path) -> RunStarted:
+    """Return the head of a trace; raises TraceError if there is none, or of another schema."""
+    for _, line in read_lines(path):
+        check_schema(path, line)
+        message = decode_line(path, 1, line).message
+        if not isinstance(message, RunStarted):
+            break
+        return message
+    raise TraceError(f"{path}:1: expected RunStarted")
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+class _Head(msgspec.Struct):
+    message: _Schema
+
+
+def check_schema(path: Path, line: bytes) -> None:
+    """Raise TraceError if the first line of a trace is of a schema that is not ours."""
+    try:
+        schema = msgspec.json.decode(line, type=_Head).message.schema
+    except msgspec.MsgspecError as error:
+        raise TraceError(f"{path}:1: expected RunStarted: {error}") from error
+    if schema != SCHEMA:
+        age = "newer" if schema > SCHEMA else "older"
+        what = (
+            f"{path}:1: the trace has schema {schema}, {age} than {SCHEMA}, which this billp reads"
+        )
+        raise TraceError(
+            what, hint="read it with the version of billp that wrote it (see run.toml)"
+        )
+
+
+def digest_of(path: Path) -> str:
+    """Return the digest of a trace file."""
+    with path.open("rb") as file:
+        whole = sha256()
+        while chunk := file.read(1 << 20):
+            whole.update(chunk)
+    return whole.hexdigest()
