@@ -48,7 +48,7 @@ class Actor:
     grounder: Grounder
     repeats: Repeats = "forbid"
     recall_count: int = 5
-    within: float = 0.6
+    within: float = 0.15
     candidates: int = 10
     discount: float = 0.5
     reward_in_advantage: bool = True

@@ -19,6 +19,7 @@ from engine.records import UNIT, Vector
 DIMENSIONS = 256
 _LENGTHS = (3, 4)
 _CACHED_LINES = 65_536
+_CACHED_TEXTS = 4_096  # a state is asked for by actor and critic, and again when all is settled
 
 
 class Embedder(Protocol):
@@ -38,11 +39,18 @@ class HashingEmbedder:
 
 
 def hashed(lines: Sequence[str]) -> Vector:
-    """Return the vector of a text: 256 integers of Euclidean length about 127."""
+    """Return the vector of a text: 256 integers of Euclidean length about 127; read-only."""
+    return _hashed(tuple(lines))
+
+
+@lru_cache(_CACHED_TEXTS)
+def _hashed(lines: tuple[str, ...]) -> Vector:
     counts = np.zeros(DIMENSIONS, np.int64)
     for line in lines:
         counts += _counts(line)
-    return to_unit(counts)
+    vector = to_unit(counts)
+    vector.flags.writeable = False
+    return vector
 
 
 def to_unit(numbers: NDArray[np.int64] | NDArray[np.float64]) -> Vector:

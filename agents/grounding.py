@@ -67,13 +67,15 @@ class Grounder:
 
     def nearest(self, words: str, among: Sequence[int], taken: Collection[int] = ()) -> Grounded:
         """Return the item *among* some whose title is nearest to *words* by vector."""
-        dots = self._vectors[among if not isinstance(among, range) else slice(None)] @ hashed(
-            (words,)
-        ).astype(np.float32)
+        everything = among == range(len(self.catalog))
+        vectors = self._vectors if everything else self._vectors[np.asarray(among, np.intp)]
+        dots = vectors @ hashed((words,)).astype(np.float32)
         for place in np.argsort(-dots, kind="stable")[: len(taken) + 1]:
             item = among[int(place)]
             if item not in taken:
-                return Grounded(item, "nearest", number(1 - float(dots[place]) / 127**2))
+                # Rounded vectors are a little longer or shorter than 127.
+                distance = max(0.0, 1 - float(dots[place]) / 127**2)
+                return Grounded(item, "nearest", number(distance))
         raise ValueError("every item is taken")
 
     @cached_property

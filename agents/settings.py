@@ -1,47 +1,55 @@
 """The settings of agents, with the defaults of BiLLP (arXiv 2403.00843) where it gives any."""
 
+from typing import Annotated, TypeAlias
+
 import msgspec
 
 from agents.actor import Repeats
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Distance: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
+Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Temperature: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
 
 
 class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a role's replies are drawn; an empty *model* stands for the run's."""
 
     model: str = ""
-    temperature: float = 0.5
-    max_tokens: int = 400
+    temperature: Temperature = 0.5
+    max_tokens: Positive = 400
 
 
 class PlannerSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """*recall_count* reflections no further than *within*; a prompt of at most *prompt_tokens*."""
 
-    recall_count: int = 2
-    within: float = 2.0
-    prompt_tokens: int = 3_000
+    recall_count: Count = 2
+    within: Distance = 2.0
+    prompt_tokens: Positive = 3_000
 
 
 class ActorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """*recall_count* experiences no further than *within*, and so many *candidates*."""
 
-    recall_count: int = 5
-    within: float = 0.6
-    candidates: int = 10
+    recall_count: Count = 5
+    within: Distance = 0.15
+    candidates: Count = 10
 
 
 class CriticSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """*discount* γ; *reward_in_advantage* false is what the authors' recorded runs had."""
 
-    recall_count: int = 1
-    within: float = 0.1
-    discount: float = 0.5
+    recall_count: Count = 1
+    within: Distance = 0.1
+    discount: Share = 0.5
     reward_in_advantage: bool = True
 
 
 class ReflectorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prompt of at most *prompt_tokens*."""
 
-    prompt_tokens: int = 3_000
+    prompt_tokens: Positive = 3_000
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):

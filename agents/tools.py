@@ -12,7 +12,7 @@ from storage.catalog import Catalog
 
 _AGAINST = re.compile(r"\b(avoid|not|no|never|without|except|instead of|rather than)\b", re.I)
 _CLAUSE = re.compile(r"[.;:!?\n]|, but ")
-_DRAWS = 8
+_DRAWS = 4
 
 
 def category_counts(recent: Sequence[Step]) -> list[tuple[str, int]]:
@@ -68,20 +68,15 @@ class CandidateSearch:
         """Return up to *count* items that fit *thought* and are not *taken*, in no order.
 
         They are drawn from the wanted categories in turn (from the whole catalog if there is none),
-        popular items more often; items of unwanted categories come only if nothing else is left.
+        popular items more often; of those drawn, the ones of fewest unwanted categories remain.
         """
         wanted, unwanted = self.wishes(thought)
         pools = [self.catalog.members[name] for name in wanted] or [self.catalog.by_popularity]
-        chosen: dict[int, None] = {}
-        spare: dict[int, None] = {}
+        drawn: dict[int, int] = {}
         for draw in range(_DRAWS * count):
             pool = pools[draw % len(pools)]
             # A squared uniform number prefers the head of the list, the popular items.
             item = int(pool[int(len(pool) * stream.fraction() ** 2)])
-            if item in taken or item in chosen:
-                continue
-            fits = unwanted.isdisjoint(self.catalog.categories[item])
-            (chosen if fits else spare)[item] = None
-            if len(chosen) == count:
-                break
-        return [*chosen, *spare][:count]
+            if item not in taken and item not in drawn:
+                drawn[item] = len(unwanted.intersection(self.catalog.categories[item]))
+        return sorted(drawn, key=drawn.__getitem__)[:count]

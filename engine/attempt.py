@@ -18,6 +18,14 @@ async def attempt(function: Callable[[A], Awaitable[None] | None], argument: A) 
     return None
 
 
+def attempted(function: Callable[[], A]) -> tuple[A | None, Exception | None]:
+    """Return what *function* returns, or what it raised."""
+    try:
+        return function(), None
+    except Exception as error:
+        return None, error
+
+
 def name_of(function: object) -> str:
     """Return a name for *function* that is the same in every process."""
     owner = getattr(function, "__self__", None)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Generic, TypeVar, get_args
 
-from engine.episode import Handler, Handling, handling
+import anyio
+
+from engine.episode import OUTSIDE, Handler, Handling, handling
 from engine.errors import LawError
 from engine.listeners import Ear, Listener, Live
 from engine.messages import Envelope, Message, RunEnded, RunStarted
@@ -37,6 +39,7 @@ class Bus(Generic[T]):
     handlings: dict[type, list[Handling[T]]] = field(default_factory=dict)
     ears: dict[type, list[Ear]] = field(default_factory=dict)
     release: Release = field(default_factory=Release)
+    farewell: float = 1.0
     messages: int = 0
     _listeners: list[Ear] = field(default_factory=list)
     _order: int = 0
@@ -46,8 +49,12 @@ class Bus(Generic[T]):
         """Let *handler*, a coroutine function of a `Delivery`, handle messages of *types*."""
         self._check_open("subscribe")
         entry = handling(self._order, handler)
+        chosen = kinds(types)
+        if outside := OUTSIDE.intersection(chosen):
+            what = ", ".join(sorted(kind.__name__ for kind in outside))
+            raise LawError(f"{entry.name} cannot handle {what}: listen to it or follow it")
         self._order += 1
-        for kind in kinds(types):
+        for kind in chosen:
             self.handlings.setdefault(kind, []).append(entry)
 
     def listen(
@@ -85,10 +92,14 @@ class Bus(Generic[T]):
         await self._publish(started, n=0, cause=None, time=0)
 
     async def close(self, ended: RunEnded, time: int) -> None:
-        """Publish the end of the trace, and let the listeners hear what they have not yet heard."""
+        """Publish the end of the trace, and let the listeners hear what they have not yet heard.
+
+        A listener that is still busy after *farewell* seconds misses the rest.
+        """
         await self._publish(ended, n=1, cause=0, time=time)
-        for ear in self._listeners:
-            await ear.drain()
+        async with anyio.create_task_group() as listening:
+            for ear in self._listeners:
+                listening.start_soon(ear.finish, self.farewell)
 
     async def _publish(
         self, message: RunStarted | RunEnded, *, n: int, cause: int | None, time: int

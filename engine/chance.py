@@ -38,8 +38,8 @@ class Stream:
 
     def integer(self, below: int) -> int:
         """Return an integer from 0 up to, not including, *below* (at most 2**64), without bias."""
-        if below < 1:
-            raise ValueError(f"expected a bound of at least 1, got {below!r}")
+        if not 1 <= below <= 1 << 64:
+            raise ValueError(f"expected a bound from 1 to 2**64, got {below!r}")
         usable = (1 << 64) - (1 << 64) % below
         while (word := self.word()) >= usable:
             pass

@@ -9,7 +9,8 @@ happens beside it. A breach stops the run with a `LawError` that names the handl
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from itertools import takewhile
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, get_args
 
 import msgspec
 import structlog
@@ -28,6 +29,8 @@ from engine.messages import (
     Message,
     ModelFailed,
     ModelReplied,
+    RunEnded,
+    RunStarted,
     check_numbers,
 )
 from engine.records import MemoryName, P, Record, Vector, View
@@ -36,6 +39,12 @@ from engine.tree import LAST, Node, encode_tree, walk
 M = TypeVar("M", bound=msgspec.Struct)
 M_co = TypeVar("M_co", bound=msgspec.Struct, covariant=True)
 T = TypeVar("T")
+
+OUTSIDE = frozenset({RunStarted, RunEnded, EpisodeFailed, HandlerFailed})
+"""Messages about episodes rather than in them: for listeners and followers, not for handlers."""
+
+_KERNELS = OUTSIDE | {EpisodeStarted, EpisodeSettled, MemoryWritten, ModelReplied, ModelFailed}
+_HANDLERS = frozenset(get_args(Message)) - _KERNELS
 
 
 class Request(Protocol):
@@ -126,6 +135,7 @@ class Episode(Generic[T]):
 
     def start(self) -> None:
         """Publish `EpisodeStarted`."""
+        check_numbers(self._started)
         self.root.trajectory = self._wiring.fold(None, self._started)
         self._spread(self.root)
         self._check_quiet()
@@ -225,24 +235,28 @@ class Episode(Generic[T]):
 
     # -- what deliveries do
 
-    def occurrence(self, role: str, step: int, owner: object) -> int:
-        """Return how often *owner* asked as *role* at *step* before; nobody else may."""
+    def occurrence(self, role: str, step: int, owner: object) -> int | None:
+        """Return how often *owner* asked as *role* at *step* before; None if somebody else did."""
         known, count = self._owners.get((role, step), (owner, 0))
         if known is not owner:
-            raise LawError(f"two handlers ask as {role!r} at step {step} of episode {self.number}")
+            return None
         self._owners[role, step] = (owner, count + 1)
         return count
 
-    def stream(self, step: int, purpose: str) -> Stream:
-        """Return the stream for *purpose* at *step*; each may be had once."""
+    def stream(self, step: int, purpose: str) -> Stream | None:
+        """Return the stream for *purpose* at *step*; None if it was given out already."""
         if (step, purpose) in self._streams:
-            raise LawError(f"the stream {purpose!r} of step {step} was given out already")
+            return None
         self._streams.add((step, purpose))
         return chance(self._wiring.seed, self.user, self.session, step, purpose)
 
     def messages(self) -> tuple[Message, ...]:
-        """Return what was published so far, in canonical order."""
-        return tuple(node.message for node, _ in walk(self.root))
+        """Return what led to `EpisodeSettled`, which comes last, in canonical order.
+
+        What is published under it belongs to handlers that run at once: real time would decide.
+        """
+        above = takewhile(lambda place: place[0] is not self._settled, walk(self.root))
+        return (*(node.message for node, _ in above), EpisodeSettled())
 
     def records(self) -> list[tuple[str, Record[Any]]]:
         """Return what the episode left for the memories, in canonical order."""
@@ -290,10 +304,13 @@ class Delivery(Generic[M_co, T]):
     def publish(self, message: Message, after: int = 0) -> None:
         """Publish *message*, caused by this one, *after* milliseconds of virtual time."""
         self._check("publishes")
+        if type(message) not in _HANDLERS:
+            raise self._breach(f"publishes {message!r}, which is for the kernel alone")
+        if type(after) is not int:
+            raise self._breach(f"publishes between two milliseconds ({after!r} ms)")
         if after < 0:
             raise self._breach(f"publishes into the past ({after} ms)")
-        if self._node.depth >= self._episode.wiring.longest_chain:
-            raise EndlessChainError(f"a chain of causes is longer than {self._node.depth}")
+        self._check_depth()
         self._episode.publish(message, self._node, self._place(), after)
 
     def ask(self, request: Request) -> Awaitable[ModelReplied]:
@@ -302,8 +319,11 @@ class Delivery(Generic[M_co, T]):
         Identity and place are taken now, so several replies may be gathered.
         """
         self._check("asks")
+        self._check_depth()
         episode = self._episode
         occurrence = episode.occurrence(request.role, request.step, self)
+        if occurrence is None:
+            raise self._breach(f"asks as {request.role!r} at step {request.step}: another one did")
         call = Call(
             episode.number, episode.user, episode.session, request.step, request.role, occurrence
         )
@@ -327,6 +347,8 @@ class Delivery(Generic[M_co, T]):
         self._check("remembers")
         if not isinstance(self._node.message, EpisodeSettled):
             raise self._breach("remembers before the episode is settled")
+        if memory.name not in self._episode.views:
+            raise self._breach(f"remembers in {memory.name!r}, which is no memory of this run")
         message = MemoryWritten(memory=memory.name, count=len(entries))
         node = self._episode.publish(message, self._node, self._place(), 0)
         number = self._episode.number
@@ -335,7 +357,10 @@ class Delivery(Generic[M_co, T]):
     def chance(self, purpose: str, step: int = 0) -> Stream:
         """Return the stream of chance for *purpose* at *step*; nobody else gets it."""
         self._check("draws")
-        return self._episode.stream(step, purpose)
+        stream = self._episode.stream(step, purpose)
+        if stream is None:
+            raise self._breach(f"draws from {purpose!r} at step {step}, which was given out before")
+        return stream
 
     # -- the kernel's side
 
@@ -374,6 +399,10 @@ class Delivery(Generic[M_co, T]):
             raise self._breach(f"{verb} after it returned")
         if asyncio.current_task() is not self.task:
             raise self._breach(f"{verb} from another task than its own")
+
+    def _check_depth(self) -> None:
+        if self._node.depth >= self._episode.wiring.longest_chain:
+            raise EndlessChainError(f"a chain of causes is longer than {self._node.depth}")
 
     def _breach(self, what: str) -> LawError:
         # The run stops even if the handler, or whoever it handed the delivery to, catches this.

@@ -64,3 +64,11 @@ class Ear:
                 self.deaf = True
                 name = name_of(self.listener)
                 structlog.get_logger().error("listener dropped", listener=name, exc_info=error)
+
+    async def finish(self, seconds: float) -> None:
+        """Hand over what is queued, for so many *seconds*; what is left then is missed."""
+        with anyio.move_on_after(seconds):
+            await self.drain()
+        if not self.deaf:
+            self.missed += len(self._queue)
+        self._queue.clear()

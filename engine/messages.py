@@ -254,12 +254,28 @@ _FLOATS: dict[type, tuple[str, ...]] = {
     EpisodeEnded: ("reward",),
     AdvantageEstimated: ("value", "next_value", "advantage"),
 }
+_INNER_FLOATS: dict[type, tuple[str, str]] = {
+    EpisodeStarted: ("history", "rating"),
+    PlanMade: ("reflections", "distance"),
+    ActionTaken: ("recalled", "distance"),
+    StateValued: ("recalled", "distance"),
+}
 
 
 def check_numbers(message: Message) -> None:
     """Raise ValueError if a number of *message* is not as `number` would give it."""
-    for name in _FLOATS.get(type(message), ()):
-        value = getattr(message, name)
-        if number(value) != value:
-            kind = type(message).__name__
-            raise ValueError(f"{kind}.{name} must be rounded to 6 significant digits: {value!r}")
+    kind = type(message)
+    for name in _FLOATS.get(kind, ()):
+        _check_number(kind, name, getattr(message, name))
+    if kind in _INNER_FLOATS:
+        name, inner = _INNER_FLOATS[kind]
+        for part in getattr(message, name):
+            _check_number(kind, f"{name}.{inner}", getattr(part, inner))
+
+
+def _check_number(kind: type, name: str, value: float) -> None:
+    plain = type(value) is float or type(value) is int  # numpy's cannot be encoded
+    signed = value == 0 and math.copysign(1.0, value) < 0
+    if number(value) != value or signed or not plain:
+        what = f"{kind.__name__}.{name}"
+        raise ValueError(f"{what} must be rounded to 6 significant digits, got {value!r}")

@@ -44,6 +44,12 @@ def check_runnable(config: RunConfig, environment: Environment) -> None:
     """Raise ConfigError if *config* cannot be run in *environment*."""
     agent_named(config.agent)
     _arrivals(config, environment)
+    items = len(environment.catalog)
+    if config.repeats != "allow" and config.limit > items:
+        raise ConfigError(
+            f"{config.limit} steps without repeats need as many items, there are {items}",
+            hint=f"--set limit={items}, or --repeats allow",
+        )
 
 
 def assemble(

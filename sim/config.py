@@ -4,6 +4,7 @@ Everything decides what the trace says, except the settings named in `OPERATIONA
 change how long a run takes, where it goes and what it costs.
 """
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from agents.actor import Repeats
+from agents.models.chain import plain_name
 from agents.settings import (
     ActorSettings,
     AgentSettings,
@@ -107,7 +109,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def deciding(self) -> tuple[tuple[str, Setting], ...]:
         """Return the settings that decide what the trace says, by dotted name."""
-        flat = _flat(msgspec.to_builtins(self))
+        settings = msgspec.to_builtins(self)
+        for role in self.roles:
+            settings[role]["model"] = plain_name(settings[role]["model"])
+        flat = _flat(settings)
         return tuple(
             (name, value) for name, value in flat if name.split(".")[0] not in OPERATIONAL | _NAMED
         )
@@ -145,9 +150,11 @@ def parse_set(text: str) -> Settings:
 
 
 def _literal(value: str) -> Any:
+    if "\n" in value:
+        return value
     try:
         return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # no TOML, or a number beyond all bounds
         return value
 
 
@@ -213,11 +220,20 @@ def _check_values(config: RunConfig) -> None:
     for name, least in _LEAST:
         if not getattr(config, name) >= least:
             raise ConfigError(f"{name} must be at least {least:g}, got {getattr(config, name)!r}")
-    if not 0 <= config.dwell[0] <= config.dwell[1]:
-        raise ConfigError(f"dwell must be two durations, the least first, got {config.dwell!r}")
+    _check_durations(config)
     if config.sessions > 1 and config.arrivals.startswith("batches"):
         hint = "use --arrivals poisson:RATE, or all"
         raise ConfigError("returning users do not go with arrivals in batches", hint=hint)
     if config.embeddings != "hashing" and not config.embeddings.startswith("openai/"):
         hint = "use hashing or openai/NAME"
         raise ConfigError(f"there are no embeddings {config.embeddings!r}", hint=hint)
+
+
+def _check_durations(config: RunConfig) -> None:
+    for name, value in _flat(msgspec.to_builtins(config)):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name} must be a finite number, got {value!r}")
+    if not 0 <= config.dwell[0] <= config.dwell[1] < math.inf:
+        raise ConfigError(f"dwell must be two durations, the least first, got {config.dwell!r}")
+    if not all(0 <= gap < math.inf for gap in config.return_gap):
+        raise ConfigError(f"return_gap must be two durations, got {config.return_gap!r}")

@@ -12,6 +12,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+import structlog
+
+from engine.attempt import attempted
 from engine.bus import Bus
 from engine.errors import ConfigError
 from engine.messages import Message
@@ -45,7 +49,16 @@ class Extensions:
     def results(self) -> dict[str, Any]:
         """Return what those that have a result found."""
         having = {name: e for name, e in self.by_name.items() if hasattr(e, "result")}
-        return {name: extension.result() for name, extension in having.items()}
+        return {name: _result(name, extension) for name, extension in having.items()}
+
+
+def _result(name: str, extension: Any) -> Any:
+    """Return what *extension* found, as JSON can hold it; what it raises must not cost the run."""
+    result, error = attempted(lambda: msgspec.to_builtins(extension.result()))
+    if error is not None:
+        structlog.get_logger().error("listener without result", listener=name, exc_info=error)
+        return {"error": f"{type(error).__name__}: {error}"}
+    return result
 
 
 NO_EXTENSIONS = Extensions({})
@@ -58,7 +71,7 @@ def load_extensions(names: list[str]) -> Extensions:
 
 def _load(name: str) -> Extension:
     module, colon, attribute = name.partition(":")
-    if not colon:
+    if not (module and colon and attribute):
         raise ConfigError(f"expected package.module:Class, got {name!r}")
     # A module beside the user, as `python -m` would find it.
     here = str(Path.cwd())
@@ -66,7 +79,7 @@ def _load(name: str) -> Extension:
         sys.path.insert(0, here)
     try:
         made: Extension = getattr(importlib.import_module(module), attribute)()
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise ConfigError(f"listener {name!r} cannot be imported: {error}") from error
     except AttributeError as error:
         raise ConfigError(f"listener {name!r}: {error}") from error

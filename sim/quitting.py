@@ -1,7 +1,7 @@
 """Why users leave: BiLLP's quit rule (arXiv 2403.00843 and its code), with its switches."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ class QuitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     first item of an episode can never make a user leave.
     """
 
-    window: int = 4
+    window: Annotated[int, msgspec.Meta(ge=0)] = 4
     lowest: float = 2.0
     first_step: bool = True
 

@@ -1,7 +1,7 @@
 """Running: from a configuration to a run directory."""
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from agents.models.access import Access, note_attempt
 from agents.models.chain import Chain, linked, open_models
 from agents.models.model import ChatModel
 from agents.service_embedder import ServiceEmbedder
+from engine.errors import FileError, InterruptedRunError, ServiceError
 from sim.assembly import Assembly, assemble, check_runnable, model_settings, samplings
 from sim.config import RunConfig
 from sim.extensions import NO_EXTENSIONS, Extensions
@@ -46,7 +47,11 @@ class Underway:
 class View(Protocol):
     """Something that shows a run while it runs; cancelled when the run is over."""
 
-    async def show(self, underway: Underway) -> None:
+    def attach(self, underway: Underway) -> None:
+        """Listen to what is to be shown."""
+        ...
+
+    async def show(self) -> None:
         """Show it, for ever."""
         ...
 
@@ -65,9 +70,10 @@ def run(
 
     The run directory is *out*, or the next free one in traces/runs. *environment* and *model* are
     made from the configuration unless they are given. Raises ConfigError, DataError, ServiceError
-    or RunDirectoryError before anything is written; ServiceError, LawError or KeyboardInterrupt
-    for what stopped the run, with everything so far on disk.
+    or RunDirectoryError before anything is written; ServiceError, LawError, FileError or
+    InterruptedRunError for what stopped the run, with everything so far on disk.
     """
+    begun: list[RunDirectory] = []
     main = partial(
         run_async,
         config or RunConfig(),
@@ -76,8 +82,28 @@ def run(
         out=out,
         extensions=extensions,
         views=views,
+        begun=begun.append,
     )
-    return in_event_loop(main, uvloop=uvloop)
+    with stopping(begun):
+        return in_event_loop(main, uvloop=uvloop)
+
+
+@contextmanager
+def stopping(begun: Sequence[RunDirectory]) -> Iterator[None]:
+    """Let whatever stops a run that has *begun* say where it is and how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not begun:
+            raise
+        path = begun[0].path
+        raise InterruptedRunError(
+            f"interrupted; everything so far is in {path}", hint=f"go on with: billp resume {path}"
+        ) from interrupt
+    except (ServiceError, FileError) as error:
+        if begun:
+            error.hint = f"{error.hint or 'see to that'}; then: billp resume {begun[0].path}"
+        raise
 
 
 async def run_async(
@@ -88,14 +114,19 @@ async def run_async(
     out: Path | str | None = None,
     extensions: Extensions = NO_EXTENSIONS,
     views: Sequence[View] = (),
+    begun: Callable[[RunDirectory], None] = lambda _: None,
 ) -> Summary:
-    """Do what `run` does, inside an event loop that runs already (asyncio's or uvloop's)."""
+    """Do what `run` does, inside an event loop that runs already (asyncio's or uvloop's).
+
+    *begun* is told the run directory as soon as there is one.
+    """
     environment = environment or open_environment(config.environment)
     check_runnable(config, environment)
     opened = nullcontext(model) if model is not None else open_models(model_settings(config))
     async with opened as service:
         name = f"{environment.head.name}-{config.agent}"
         directory = new_run(None if out is None else Path(out), name)
+        begun(directory)
         with directory.locked():
             directory.write_config(msgspec.to_builtins(config))
             with recorded_in(directory, config) as files:
@@ -195,8 +226,10 @@ def embedder_for(
 
 @asynccontextmanager
 async def _shown(views: Sequence[View], underway: Underway) -> AsyncIterator[None]:
+    for view in views:
+        view.attach(underway)
     async with anyio.create_task_group() as beside:
         for view in views:
-            beside.start_soon(view.show, underway)
+            beside.start_soon(view.show)
         yield
         beside.cancel_scope.cancel()

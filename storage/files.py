@@ -44,10 +44,7 @@ class AppendOnly:
                 view = view[self._file.write(view) :]
             self._force()
         except OSError as error:
-            hint = "what was written before is intact; free some space, then resume the run"
-            raise FileError(
-                f"{self.path}: cannot be written: {error.strerror}", hint=hint
-            ) from error
+            raise self._unwritable(error) from error
 
     def _force(self) -> None:
         if self.durability == "none":
@@ -59,10 +56,19 @@ class AppendOnly:
 
     def close(self) -> None:
         """Close the file, forced to the disk unless that is never wanted."""
-        if not self._file.closed:
+        if self._file.closed:
+            return
+        try:
             if self.durability != "none":
                 os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
             self._file.close()
+
+    def _unwritable(self, error: OSError) -> FileError:
+        hint = "what was written before is intact; free some space, then resume the run"
+        return FileError(f"{self.path}: cannot be written: {error.strerror}", hint=hint)
 
     @property
     def closed(self) -> bool:

@@ -1,5 +1,6 @@
 """prompts.zst: the requests' texts by digest, for people. Nothing depends on it."""
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import zstandard
 from engine.errors import FileError
 
 _FRAME = 1 << 20
+_PIECE = 1 << 18
 _LEVEL = 1
 
 
@@ -32,7 +34,7 @@ class PromptTexts:
     path: Path
     _gathered: bytearray = field(default_factory=bytearray)
     _compressor: zstandard.ZstdCompressor = field(
-        default_factory=lambda: zstandard.ZstdCompressor(level=_LEVEL)
+        default_factory=lambda: zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     )
 
     def add(self, text: PromptText) -> None:
@@ -57,15 +59,37 @@ class PromptTexts:
 
 
 def read_prompts(path: Path) -> Iterator[PromptText]:
-    """Yield the texts that *path* holds, as far as it is whole; none if there is no such file."""
-    if not path.exists():
+    """Yield the texts in the whole frames of *path*; none if there is no such file."""
+    if not path.exists() or not path.stat().st_size:
         return
-    with path.open("rb") as file:
-        reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        rest = b""
-        try:
-            while chunk := reader.read(_FRAME):
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from map(_decode, lines)
-        except zstandard.ZstdError:
-            return
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        for frame in _frames(data):
+            yield from map(_decode, frame.splitlines())
+
+
+def _frames(data: mmap.mmap) -> Iterator[bytes]:
+    """Yield what each whole frame holds; one that a crash tore may stand before others."""
+    start = data.find(zstandard.FRAME_HEADER)
+    while start >= 0:
+        text, end = _frame(data, start)
+        if end:
+            yield text
+        start = data.find(zstandard.FRAME_HEADER, end or start + 1)
+
+
+def _frame(data: mmap.mmap, start: int) -> tuple[bytes, int]:
+    """Return what the frame at *start* holds and where it ends: 0 if it is not whole."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    text = bytearray()
+    try:
+        for place in range(start, len(data), _PIECE):
+            piece = data[place : place + _PIECE]
+            text += frame.decompress(piece)
+            if frame.eof:
+                return bytes(text), place + len(piece) - len(frame.unused_data)
+    except zstandard.ZstdError:
+        pass
+    return b"", 0

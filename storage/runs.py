@@ -14,8 +14,9 @@
 import os
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class RunDirectory:
         """Return what summary.json says."""
         try:
             found: dict[str, Any] = msgspec.json.decode(self.summary.read_bytes(), type=dict)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             hint = "an unfinished run has none: finish it with billp resume"
             raise RunDirectoryError(f"{self.summary}: cannot be read", hint=hint) from error
         return found
@@ -101,6 +102,8 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from writing here; raises RunDirectoryError if one does."""
+        # The file of the lock stays: were it removed, one process could lock the old file that it
+        # had opened and another a new one, and both would write.
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -112,12 +115,13 @@ class RunDirectory:
             yield
         finally:
             lock.release()
-            (self.path / ".lock").unlink(missing_ok=True)
 
 
 def new_run(out: Path | None, name: str) -> RunDirectory:
     """Make an empty run directory: *out*, or the next free `traces/runs/NAME-N`."""
-    path = out if out is not None else _next_free(RUNS, name)
+    if out is None:
+        return RunDirectory(_next_free(RUNS, name))
+    path = out
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         what = "holds another run" if (path / "run.toml").exists() else "is not empty"
         hint = "choose another --out, or resume the run that is there with billp resume"
@@ -132,9 +136,15 @@ def new_run(out: Path | None, name: str) -> RunDirectory:
 
 
 def _next_free(parent: Path, name: str) -> Path:
-    number = 1
-    while (parent / f"{name}-{number}").exists():
-        number += 1
+    """Make the directory of the first number that is free: no other process gets the same."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            with suppress(FileExistsError):
+                (parent / f"{name}-{number}").mkdir()
+                break
+    except OSError as error:
+        raise RunDirectoryError(f"{parent}: cannot be written: {error.strerror}") from error
     return parent / f"{name}-{number}"
 
 

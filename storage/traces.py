@@ -4,10 +4,11 @@ The digest of a run is the sha256 of this file.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import BinaryIO, Protocol, TypeAlias
 
 import msgspec
 
@@ -19,6 +20,9 @@ Line: TypeAlias = tuple[int, bytes, Envelope[Message]]
 """A line of a trace: its number from 1, its bytes without the end, its envelope."""
 
 _decode = msgspec.json.Decoder(Envelope[Message]).decode
+
+# Nesting without end is met where a field is skipped that we do not know.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Hash(Protocol):
@@ -63,18 +67,24 @@ def decode_line(path: Path, number: int, line: bytes) -> Envelope[Message]:
     """Return the envelope of a line; raises TraceError `path:line: reason`."""
     try:
         return _decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise TraceError(f"{path}:{number}: not an envelope: {error}") from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the whole lines of a trace, numbered from 1; a torn last line is left out."""
+    with _opened(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            yield number, line[:-1]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return
-                yield number, line[:-1]
+            yield file
     except FileNotFoundError as error:
         raise TraceError(f"{path}: there is no such trace") from error
     except OSError as error:
@@ -85,6 +95,24 @@ def read_trace(path: Path) -> Iterator[Envelope[Message]]:
     """Yield the envelopes of a trace; raises TraceError `path:line: reason` for a bad line."""
     for number, line in read_lines(path):
         yield decode_line(path, number, line)
+
+
+def read_episode(path: Path, episode: int) -> list[Envelope[Message]]:
+    """Return the envelopes of an episode; raises TraceError if the trace does not hold it."""
+    opening = b'{"episode":%d,' % episode
+    found: list[Envelope[Message]] = []
+    last = b""
+    for number, line in read_lines(path):
+        if line.startswith(opening):
+            found.append(decode_line(path, number, line))
+        elif found:
+            break
+        elif not line.startswith(b'{"episode":null'):
+            last = line
+    if not found:
+        held = f"it holds 0 to {decode_line(path, 0, last).episode}" if last else "it holds none"
+        raise TraceError(f"{path}: there is no episode {episode}", hint=held)
+    return found
 
 
 def read_head(path: Path) -> RunStarted:
@@ -110,7 +138,7 @@ def check_schema(path: Path, line: bytes) -> None:
     """Raise TraceError if the first line of a trace is of a schema that is not ours."""
     try:
         schema = msgspec.json.decode(line, type=_Head).message.schema
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise TraceError(f"{path}:1: expected RunStarted: {error}") from error
     if schema != SCHEMA:
         age = "newer" if schema > SCHEMA else "older"
@@ -123,9 +151,9 @@ def check_schema(path: Path, line: bytes) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """Return the digest of a trace file."""
-    with path.open("rb") as file:
-        whole = sha256()
+    """Return the digest of a trace file; raises TraceError if it cannot be read."""
+    whole = sha256()
+    with _opened(path) as file:
         while chunk := file.read(1 << 20):
             whole.update(chunk)
     return whole.hexdigest()

@@ -15,6 +15,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agents.models.model import ChatReply, ChatRequest
 from agents.prompts import SEPARATOR, TOKEN, sections
@@ -57,6 +58,7 @@ def _read(lines: Iterable[str]) -> list[_Line]:
     return [_line(line) for line in lines if line.startswith("- ")]
 
 
+@lru_cache(65_536)
 def _line(line: str) -> _Line:
     parts = line[2:].split(SEPARATOR)
     categories = tuple(parts[1].split(", ")) if len(parts) > 1 and parts[1] else ()
@@ -92,38 +94,50 @@ def _plan(text: Sections, stream: Stream) -> str:
         worth[name] += 1.0
     for name in _names(_NOT_LIKED, lessons):
         worth[name] -= 1.0
-    shown = {name for step in steps[-_RECENT:] for name in step.categories}
+    varied = "vary" in lessons.casefold()
     avoid = sorted(name for name in worth if worth[name] < -_MIDDLE)
-    if "vary" in lessons.casefold():
+    if varied:
+        shown = {name for step in steps[-_RECENT:] for name in step.categories}
         avoid = sorted({*avoid, *shown})
     open_to = {name: value for name, value in worth.items() if name not in avoid and value >= 0}
     wanted = stream.shuffled(_best(open_to, 4))[:2]
-    where = f"Take from {' or '.join(wanted)}" if wanted else "Take what was never tried"
-    return f"{where}; avoid {', '.join(avoid)}." if avoid else f"{where}."
+    where = f"take from {' or '.join(wanted)}" if wanted else "take what was never tried"
+    opening = "Vary: nothing like the last items; " if varied else ""
+    thought = f"{opening}{where}; avoid {', '.join(avoid)}." if avoid else f"{opening}{where}."
+    return thought[0].upper() + thought[1:]
 
 
 def _act(text: Sections, stream: Stream) -> str:
     candidates = _read(text.get("Candidates", ()))
     encouraged = _read(text.get("Encouraged in like states", ()))
     discouraged = _read(text.get("Discouraged in like states", ()))
-    wish, _, warning = " ".join(text.get("Thought", ())).partition("avoid")
+    recent = _read(text.get("Recent recommendations", ()))[-_RECENT:]
+    thought = " ".join(text.get("Thought", ()))
+    wish, _, warning = thought.partition("avoid")
+    varied = thought.startswith("Vary")
     worth = _worth(_read(text.get("History of the user", ())))
-    bad_titles = {line.title for line in discouraged}
-    bad_kinds = {frozenset(line.categories) for line in discouraged}
-    good_titles = {line.title for line in encouraged}
+    worked = {line.title: 8.0 - place for place, line in enumerate(encouraged)}
+    failed = {line.title for line in discouraged}
 
     def fit(line: _Line) -> float:
         score = 0.3 * sum(worth.get(name, 0.0) for name in line.categories)
         score += sum(1.0 for name in line.categories if name in wish)
-        score -= sum(4.0 for name in line.categories if name in warning)
-        score += 2.0 * (line.title in good_titles)
-        score -= 6.0 * (line.title in bad_titles) + 2.0 * (frozenset(line.categories) in bad_kinds)
+        score -= sum(1.0 for name in line.categories if name in warning)
+        score += worked.get(line.title, 0.0) - 6.0 * (line.title in failed)
+        if varied:
+            score -= 10.0 * sum(_alike(line, other) for other in recent)
         return score
 
     options = stream.shuffled([*candidates, *encouraged])
     if not options:
         return "recommend[anything]"
     return f"recommend[{max(options, key=fit).title}]"
+
+
+def _alike(one: _Line, other: _Line) -> float:
+    """Return the Jaccard likeness of two items' categories; of two items without any it is 1."""
+    both = {*one.categories, *other.categories}
+    return len({*one.categories} & {*other.categories}) / len(both) if both else 1.0
 
 
 def _judge(text: Sections, stream: Stream) -> str:
@@ -153,7 +167,9 @@ def _reflect(text: Sections, stream: Stream) -> str:
 def _why_left(steps: Sequence[_Line]) -> str:
     last, earlier = steps[-1], steps[-1 - _RECENT : -1]
     if last.reward is not None and last.reward < _LOW:
-        return f"The user left because {last.title} did not fit: reward {last.reward:.2f}."
+        why = f"The user left because {last.title} did not fit: reward {last.reward:.2f}."
+        varied = len(earlier) == _RECENT and sum(_alike(last, other) for other in earlier) < 1
+        return f"{why} Before that it helped to vary the categories." if varied else why
     if not earlier:
         return f"The user left at once, at {last.title}."
     near = max(earlier, key=lambda line: len({*line.categories} & {*last.categories}))

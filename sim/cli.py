@@ -1,0 +1,55 @@
+"""`billp`: the command line. An error is one sentence and a hint; `--debug` shows where it was."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+
+from engine.errors import BillpError, InterruptedRunError
+from sim.commands import env, run, serve, show
+from sim.loop import first_error
+
+app = typer.Typer(
+    name="billp",
+    help=(
+        "Simulate agents that plan long-term recommendation. Every run leaves a trace that is the "
+        "same bytes whatever the concurrency. The model 'embedded' is a stand-in that needs no "
+        "key; it is not a language model."
+    ),
+    epilog="With --debug, any command shows where an error was raised.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(name="run")(run.run)
+app.command(name="show")(show.show)
+app.command(name="serve")(serve.serve)
+app.add_typer(env.app, name="env")
+
+_DEBUG = "--debug"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = _DEBUG in words
+    words = [word for word in words if word != _DEBUG]
+    try:
+        app(words, prog_name="billp")
+    except KeyboardInterrupt:
+        sys.exit(_said(InterruptedRunError("interrupted")))
+    except (BillpError, BaseExceptionGroup) as error:
+        first = first_error(error)
+        if debug or not isinstance(first, BillpError):
+            raise
+        sys.exit(_said(first))
+
+
+def _said(error: BillpError) -> int:
+    """Tell what went wrong and return the exit status."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"billp: {error}")
+    if error.hint:
+        console.print(f"  {error.hint}")
+    return error.exit_status

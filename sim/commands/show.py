@@ -1,0 +1,44 @@
+"""`billp show`: an episode of a run, or a step of it, as people read it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from engine.errors import ConfigError
+from engine.tree import encode
+from sim.views.episode import Remembered, Shown, episode_page, step_page
+from storage.runs import open_run
+from storage.traces import read_episode
+
+
+def show(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    place: Annotated[
+        str, typer.Argument(metavar="EPISODE[:STEP]", help="An episode, or a step of it: 3:0.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The envelopes as they stand in the trace.")
+    ] = False,
+) -> None:
+    """Show an episode step by step; with a step, all that led to it."""
+    episode, step = parse_place(place)
+    directory = open_run(run)
+    envelopes = read_episode(directory.trace, episode)
+    if as_json:
+        for envelope in envelopes:
+            sys.stdout.write(encode(envelope).decode() + "\n")
+        return
+    shown = Shown(envelopes, Remembered(directory.memory))
+    page = episode_page(shown) if step is None else step_page(shown, step)
+    Console(markup=False, highlight=False).print(page)
+
+
+def parse_place(text: str) -> tuple[int, int | None]:
+    """Return the episode and the step that *text* names; raises ConfigError."""
+    episode, colon, step = text.partition(":")
+    if episode.isdecimal() and (step.isdecimal() or not colon):
+        return int(episode), int(step) if colon else None
+    raise ConfigError(f"expected EPISODE or EPISODE:STEP, got {text!r}", hint="such as 3 or 3:0")
