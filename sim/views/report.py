@@ -47,16 +47,16 @@ def _below(summary: Summary) -> list[str]:
     calls = f"{summary.calls:,} model calls, {summary.tokens:,} tokens"
     pace = f"{steps / max(summary.seconds, 1e-9):,.0f} steps/s"
     stand_in = summary.model == "embedded" and summary.calls > 0
-    lines = [
-        f"{steps:,} steps, {summary.messages:,} messages, {calls} in {summary.seconds:.1f} s: {pace}",
-        f"items shown before: {summary.repeats} · seed {summary.seed}",
+    about = [
+        f"{steps:,} steps, {summary.messages:,} messages, {calls}",
+        f"{summary.seconds:.1f} s, {pace} · items shown before: {summary.repeats}",
     ]
     if stand_in:
-        lines.append(
-            "The embedded model is no language model: its numbers say nothing about those."
+        about.append(
+            "The embedded model is a stand-in: its numbers say nothing of language models."
         )
     return [
-        *lines,
+        *about,
         "",
         f"digest  {summary.digest}",
         f"run     {summary.run}",
