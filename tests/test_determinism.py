@@ -74,7 +74,7 @@ def test_latency_leaves_no_mark(
 
 @pytest.mark.parametrize("bounds", [{"running": 1}, {"unreleased": 1, "running": 40}])
 def test_bounds_leave_no_mark(
-    world: str, plain: str, bounds: dict[str, int], tmp_path: Path
+    world: str, plain: str, bounds: dict[str, Any], tmp_path: Path
 ) -> None:
     """Episodes that run, or wait to be written, are bounded for the machine's sake alone."""
     assert digest(world, tmp_path / "run", longest=0.002, **bounds) == plain

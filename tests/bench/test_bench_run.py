@@ -1,0 +1,101 @@
+"""What a whole run costs: run with `pytest tests/bench/test_bench_run.py -s`.
+
+The embedded run in a process of its own, so that its memory can be told; then how busy a run keeps
+its calls in flight, beside a schedule that takes the same calls in lock-step.
+"""
+
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agents.models.embedded import EmbeddedModel
+from agents.models.latency import Latency
+from agents.models.model import ChatReply, ChatRequest
+from engine.chance import chance
+from sim.config import RunConfig
+from sim.run import run
+
+EPISODES = 1_000
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+CHILD = """
+import sys
+from sim.cli import main
+main(["run", *sys.argv[1:], "--json"])
+"""
+
+
+@pytest.mark.parametrize("arrivals", ["all", "batches:10"])
+def test_bench_embedded_run(arrivals: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["--episodes", str(EPISODES), "--arrivals", arrivals, "--out", str(out)]
+    done = subprocess.run([sys.executable, "-c", CHILD, *words], capture_output=True, check=True)
+    summary = json.loads(done.stdout)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    seconds, lines = summary["seconds"], summary["messages"]
+    say(
+        f"\n{arrivals}: {summary['steps'] / seconds:,.0f} steps/s, "
+        f"{1e6 * seconds / lines:.0f} µs a message, {lines:,} messages in {seconds:.1f} s, "
+        f"{(out / 'trace.jsonl').stat().st_size / lines:.0f} bytes a line, {peak:.0f} MB"
+    )
+    assert (out / "trace.jsonl").stat().st_size / lines <= 400
+    assert peak < 500
+
+
+@dataclass
+class Timed:
+    """The embedded model, with a time for each call that depends on the call alone."""
+
+    latency: Latency
+    taken: dict[tuple[int, int], dict[str, float]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(float))
+    )
+    model: EmbeddedModel = field(default_factory=EmbeddedModel)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        call = request.call
+        stream = chance(9, call.user, call.session, call.step, f"{call.role}/{call.occurrence}")
+        seconds = self.latency.draw(stream)
+        self.taken[call.episode, call.step][call.role] += seconds
+        await asyncio.sleep(seconds)
+        return await self.model.reply(request)
+
+    def lock_step(self, size: int) -> float:
+        """Return the seconds that the same calls take when each waits for the slowest of *size*."""
+        rounds: dict[tuple[int, int, str], float] = defaultdict(float)
+        for (episode, step), roles in self.taken.items():
+            for role, seconds in roles.items():
+                place = (episode // size, step, role)
+                rounds[place] = max(rounds[place], seconds)
+        return sum(rounds.values())
+
+
+@pytest.mark.parametrize("in_flight", [10, 64])
+def test_bench_slots_are_kept_busy(in_flight: int, tmp_path: Path) -> None:
+    model = Timed(Latency(median=0.05, sigma=0.6))
+    config = RunConfig(
+        episodes=10 * in_flight, arrivals="all", concurrency=in_flight, prompts=False
+    )
+    start = time.perf_counter()
+    summary = run(config, model=model, out=tmp_path / "run")
+    wall = time.perf_counter() - start
+    ratio = model.lock_step(in_flight) / wall
+    say(
+        f"\n{in_flight} in flight, {config.episodes} episodes: {summary.utilization:.3f} of the "
+        f"slots busy, {summary.calls / wall:,.0f} calls/s, lock-step takes {ratio:.1f} times longer"
+    )
+    if in_flight == 10:
+        assert summary.utilization >= 0.95
+        assert ratio >= 2.5
