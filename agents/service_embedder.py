@@ -1,13 +1,13 @@
 """An embedder that asks a service, once for each text of a run."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from agents.models.embedding_model import decoded, embedding_request
 from agents.models.model import ChatModel
-from engine.errors import CallFailedError
+from engine.errors import CallFailedError, FileError
 from engine.records import Vector
 from storage.vectors import VectorEntry, VectorFile
 
@@ -24,12 +24,8 @@ class ServiceEmbedder:
     async def embed(self, lines: Sequence[str]) -> Vector:
         """Return the vector of a text given as lines; raises CallFailedError if there is none."""
         text = "\n".join(lines)
-        digest = blake2b(text.encode(), digest_size=16).hexdigest()
-        entry = self.file.known.get(digest) or await self._ask(digest, text)
-        if entry.vector is None:
-            kind = entry.error or "unknown"
-            raise CallFailedError(f"there is no vector of the text: {kind}", kind=kind)
-        return decoded(entry.vector)
+        digest = _digest(text)
+        return _vector(self.file.known.get(digest) or await self._ask(digest, text))
 
     async def _ask(self, digest: str, text: str) -> VectorEntry:
         # All who want the same text wait for one call; who gives up does not end it for the others.
@@ -50,3 +46,29 @@ class ServiceEmbedder:
             entry = VectorEntry(text=digest, vector=reply.text, error=None)
         self.file.add(entry)
         return entry
+
+
+@dataclass(frozen=True)
+class RecordedEmbedder:
+    """Vectors that a service said before; asks nobody."""
+
+    known: Mapping[str, VectorEntry]
+
+    async def embed(self, lines: Sequence[str]) -> Vector:
+        """Return the vector of a text; raises CallFailedError or, if it is not known, FileError."""
+        text = "\n".join(lines)
+        entry = self.known.get(_digest(text))
+        if entry is None:
+            raise FileError(f"the vector of {text[:40]!r} is not recorded")
+        return _vector(entry)
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _vector(entry: VectorEntry) -> Vector:
+    if entry.vector is None:
+        kind = entry.error or "unknown"
+        raise CallFailedError(f"there is no vector of the text: {kind}", kind=kind)
+    return decoded(entry.vector)

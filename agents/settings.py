@@ -14,9 +14,13 @@ Temperature: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
 
 
 class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a role's replies are drawn; an empty *model* stands for the run's."""
+    """How a role's replies are drawn; an empty *model* stands for the run's.
+
+    *instructions* are added to the role's system prompt.
+    """
 
     model: str = ""
+    instructions: str = ""
     temperature: Temperature = 0.5
     max_tokens: Positive = 400
 

@@ -45,10 +45,13 @@ class Bus(Generic[T]):
     _order: int = 0
     _started: bool = False
 
-    def subscribe(self, types: type | UnionType, handler: Handler[T]) -> None:
-        """Let *handler*, a coroutine function of a `Delivery`, handle messages of *types*."""
+    def subscribe(self, types: type | UnionType, handler: Handler[T], *, name: str = "") -> None:
+        """Let *handler*, a coroutine function of a `Delivery`, handle messages of *types*.
+
+        A trace calls it *name*, by default that of the function.
+        """
         self._check_open("subscribe")
-        entry = handling(self._order, handler)
+        entry = handling(self._order, handler, name)
         chosen = kinds(types)
         if outside := OUTSIDE.intersection(chosen):
             what = ", ".join(sorted(kind.__name__ for kind in outside))

@@ -290,6 +290,11 @@ class Delivery(Generic[M_co, T]):
         self.task: asyncio.Task[Any] | None = None
 
     @property
+    def number(self) -> int:
+        """The number of the episode."""
+        return self._episode.number
+
+    @property
     def trajectory(self) -> T:
         """The chain of causes above the message, the message included, folded."""
         return self._node.trajectory
@@ -418,6 +423,6 @@ class EndlessChainError(BillpError):
     """Raised when messages lead to messages without end; fails the episode."""
 
 
-def handling(order: int, handler: Handler[T]) -> Handling[T]:
+def handling(order: int, handler: Handler[T], name: str = "") -> Handling[T]:
     """Return *handler* with its place among all subscriptions."""
-    return Handling(order, name_of(handler), handler)
+    return Handling(order, name or name_of(handler), handler)

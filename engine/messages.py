@@ -51,8 +51,19 @@ class MemoryLength(msgspec.Struct, frozen=True, kw_only=True, array_like=True, g
     length: int
 
 
-class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """A run began; the head of a trace, with everything that decides its result."""
+class ForkedFrom(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """The digest of a parent run, and the (episode, step) from which on a run went its own way."""
+
+    parent: str
+    episode: int
+    step: int
+
+
+class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False, omit_defaults=True):
+    """A run began; the head of a trace, with everything that decides its result.
+
+    *settings* are those of its end; *forks* are the forks that it comes from, oldest first.
+    """
 
     schema: int
     agent: str
@@ -60,6 +71,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     environment: str
     seed: int
     settings: tuple[tuple[str, Setting], ...]
+    forks: tuple[ForkedFrom, ...] = ()
 
 
 class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

@@ -57,8 +57,9 @@ class Scheduler(Generic[T]):
     """Runs the episodes of a run on a bus.
 
     *answer* replies to model calls, *embed* gives vectors, *fold* grows trajectories, *opening*
-    makes the `EpisodeStarted` of a visit. *seal* is called on stopping, before any task is
-    cancelled: clients that turn a cancellation into an error must not be able to journal it.
+    makes the `EpisodeStarted` of a visit. *first* is the number of the first episode. *seal* is
+    called on stopping, before any task is cancelled: clients that turn a cancellation into an error
+    must not be able to journal it.
     """
 
     bus: Bus[T]
@@ -70,6 +71,7 @@ class Scheduler(Generic[T]):
     opening: Callable[[Visit, tuple[MemoryLength, ...]], EpisodeStarted]
     seed: int = 0
     delay: int = 0
+    first: int = 0
     returns: Returns = ONCE
     bounds: Bounds = field(default_factory=Bounds)
     seal: Callable[[], None] = lambda: None
@@ -96,6 +98,7 @@ class Scheduler(Generic[T]):
         self._wake = anyio.Event()
         self._error: BaseException | None = None
         self._started = self._failed = self._latest = 0
+        self.bus.release.released = self.first
 
     def progress(self) -> Progress:
         """Return where the run stands."""
@@ -125,6 +128,7 @@ class Scheduler(Generic[T]):
             finally:
                 await self._stop_tasks()
                 beside.cancel_scope.cancel()
+        self._move_records(None)
         ended = RunEnded(episodes=self._started, failed=self._failed)
         self.bus.messages += self._wiring.messages
         await self.bus.close(ended, self._latest)
@@ -203,16 +207,16 @@ class Scheduler(Generic[T]):
         )
         views = {name: log.view(len(log)) for name, log in self.memories.items()}
         started = self.opening(visit, lengths)
-        episode = Episode(self._wiring, self._started, started, views)
+        episode = Episode(self._wiring, self.first + self._started, started, views)
         self._unclosed[episode.number] = episode
         self._started += 1
         if self._lags(episode, visit.arrival):
             self._laggards.add(episode.number)
         episode.start()
 
-    def _move_records(self, arrival: int) -> None:
-        """Append to the logs what is visible before *arrival*; nothing else appends."""
-        while self._records and self._records[0][0] < arrival:
+    def _move_records(self, arrival: int | None) -> None:
+        """Append to the logs what is visible before *arrival*; in the end, all."""
+        while self._records and (arrival is None or self._records[0][0] < arrival):
             *_, memory, record = heapq.heappop(self._records)
             self.memories[memory].append(record)
 

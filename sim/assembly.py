@@ -1,22 +1,27 @@
 """A run put together: the world, the agents, the bus and the scheduler, from a configuration."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, TypeAlias
 
 from agents.memories import MEMORIES
 from agents.models.chain import ModelSettings, plain_name
 from agents.models.model import Sampling
 from agents.roster import Setting, agent_named
-from agents.trajectory import Trajectory, folding
-from engine.arrivals import ONCE, Arrivals, Returns, arrivals
+from agents.trajectory import Delivery, Trajectory, folding
+from engine.arrivals import ONCE, Arrivals, Listed, Returns, Visit, arrivals
+from engine.attempt import name_of
 from engine.bus import Bus
 from engine.chance import chance
-from engine.episode import Answer, Embed
+from engine.episode import Answer, Call, Embed, Handler
 from engine.errors import ConfigError
 from engine.messages import SCHEMA, ActionTaken, EpisodeStarted, RunEnded, RunStarted, UserResponded
+from engine.records import Log
 from engine.scheduler import Bounds, Scheduler
 from sim.config import RunConfig
+from sim.course import Course, point_of, point_of_call
 from sim.metrics import HEARD, MetricsFollower
 from sim.users import Users
 from storage.environments import Environment
@@ -40,6 +45,18 @@ class Assembly:
         return await self.scheduler.run(self.head)
 
 
+@dataclass(frozen=True)
+class Excerpt:
+    """One episode of a run: its visit, its number, and the logs as it saw them."""
+
+    visit: Visit
+    number: int
+    logs: Mapping[str, Log]
+
+
+Wrap: TypeAlias = Callable[[Handler[Trajectory]], Handler[Trajectory]]
+
+
 def check_runnable(config: RunConfig, environment: Environment) -> None:
     """Raise ConfigError if *config* cannot be run in *environment*."""
     agent_named(config.agent)
@@ -53,53 +70,107 @@ def check_runnable(config: RunConfig, environment: Environment) -> None:
 
 
 def assemble(
-    config: RunConfig,
+    course: Course,
     environment: Environment,
     *,
     answer: Answer,
     embed: Embed,
-    seal: Callable[[], None],
+    seal: Callable[[], None] = lambda: None,
+    concurrency: int | None = None,
+    excerpt: Excerpt | None = None,
+    wrap: Wrap | None = None,
 ) -> Assembly:
-    """Return a run of *config* in *environment*; raises ConfigError for what cannot be run."""
+    """Return a run of *course* in *environment*, or an *excerpt* of one.
+
+    *concurrency* takes the place of the configured one; *wrap* may put something around every
+    handler, to watch it. Raises ConfigError for what cannot be run.
+    """
+    config = course.config
     bus: Bus[Trajectory] = Bus()
+    for types, handler, name in subscriptions(course, environment, wrap):
+        bus.subscribe(types, handler, name=name)
+    metrics = MetricsFollower(environment.catalog)
+    bus.follow(HEARD, metrics, essential=True)
+    memories: dict[str, Memory[Any]] = {name.name: Memory(name) for name in MEMORIES}
+    logs: Mapping[str, Log] = memories
+    visits = _arrivals(config, environment)
+    if excerpt is not None:
+        logs, visits = excerpt.logs, Listed(deque([excerpt.visit]))
+    scheduler: Scheduler[Trajectory] = Scheduler(
+        bus=bus,
+        arrivals=visits,
+        memories=logs,
+        answer=answer,
+        embed=embed,
+        fold=folding(environment.catalog),
+        opening=_users(config, environment).opening,
+        seed=config.seed,
+        delay=_delay(config),
+        first=0 if excerpt is None else excerpt.number,
+        returns=_returns(config) if excerpt is None else ONCE,
+        bounds=Bounds(
+            running=config.running or 2 * (concurrency or config.concurrency),
+            unreleased=config.unreleased,
+            patience=config.patience,
+        ),
+        seal=seal,
+    )
+    return Assembly(bus, scheduler, memories, metrics, head(course, environment))
+
+
+Subscription: TypeAlias = tuple[type | UnionType, Handler[Trajectory], str]
+
+
+def subscriptions(
+    course: Course, environment: Environment, wrap: Wrap | None = None
+) -> list[Subscription]:
+    """Return all handlers with what they hear and what a trace calls them, in order."""
+    stages = [_subscriptions(stage.config, environment) for stage in course.stages]
+    return [_staged(course, same, wrap) for same in zip(*stages, strict=True)]
+
+
+def _staged(
+    course: Course,
+    same: Sequence[tuple[type | UnionType, Handler[Trajectory]]],
+    wrap: Wrap | None,
+) -> Subscription:
+    types, first = same[0]
+    handlers = [handler if wrap is None else wrap(handler) for _, handler in same]
+    one = handlers[0] if len(handlers) == 1 else staged(course, handlers)
+    return types, one, name_of(first)
+
+
+def staged(course: Course, handlers: Sequence[Handler[Trajectory]]) -> Handler[Trajectory]:
+    """Return a handler that leaves each message to that of *handlers* whose stage it is."""
+
+    async def handle(delivery: Delivery[Any]) -> None:
+        stage = course.stage_at(point_of(delivery.number, delivery.message))
+        await handlers[stage](delivery)
+
+    return handle
+
+
+def _subscriptions(
+    config: RunConfig, environment: Environment
+) -> list[tuple[type | UnionType, Handler[Trajectory]]]:
     users = _users(config, environment)
-    bus.subscribe(EpisodeStarted, users.arrive)
-    bus.subscribe(ActionTaken, users.respond)
-    bus.subscribe(UserResponded, users.go_on)
     setting = Setting(
         catalog=environment.catalog,
         settings=config.agent_settings,
         oracle=environment.factors,
         window=config.quit.window,
     )
-    for types, handler in agent_named(config.agent)(setting):
-        bus.subscribe(types, handler)
-    metrics = MetricsFollower(environment.catalog)
-    bus.follow(HEARD, metrics, essential=True)
-    memories: dict[str, Memory[Any]] = {name.name: Memory(name) for name in MEMORIES}
-    scheduler: Scheduler[Trajectory] = Scheduler(
-        bus=bus,
-        arrivals=_arrivals(config, environment),
-        memories=memories,
-        answer=answer,
-        embed=embed,
-        fold=folding(environment.catalog),
-        opening=users.opening,
-        seed=config.seed,
-        delay=_delay(config),
-        returns=_returns(config),
-        bounds=Bounds(
-            running=config.running or 2 * config.concurrency,
-            unreleased=config.unreleased,
-            patience=config.patience,
-        ),
-        seal=seal,
-    )
-    return Assembly(bus, scheduler, memories, metrics, head(config, environment))
+    return [
+        (EpisodeStarted, users.arrive),
+        (ActionTaken, users.respond),
+        (UserResponded, users.go_on),
+        *agent_named(config.agent)(setting),
+    ]
 
 
-def head(config: RunConfig, environment: Environment) -> RunStarted:
+def head(course: Course, environment: Environment) -> RunStarted:
     """Return the head of the trace: all that decides the run, and not the way to the model."""
+    config = course.config
     return RunStarted(
         schema=SCHEMA,
         agent=config.agent,
@@ -107,6 +178,7 @@ def head(config: RunConfig, environment: Environment) -> RunStarted:
         environment=environment.head.digest,
         seed=config.seed,
         settings=config.deciding(),
+        forks=course.forks(),
     )
 
 
@@ -122,13 +194,21 @@ def model_settings(config: RunConfig) -> ModelSettings:
     )
 
 
-def samplings(config: RunConfig) -> dict[str, Sampling]:
-    """Return for each role how its replies are drawn."""
+def samplings(course: Course) -> Callable[[Call], Sampling]:
+    """Return how the reply to a call is drawn."""
+    tables = [_samplings(stage.config) for stage in course.stages]
+    if len(tables) == 1:
+        return lambda call: tables[0][call.role]
+    return lambda call: tables[course.stage_at(point_of_call(call))][call.role]
+
+
+def _samplings(config: RunConfig) -> dict[str, Sampling]:
     return {
         role: Sampling(
             model=plain_name(settings.model or config.model),
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
+            instructions=settings.instructions,
         )
         for role, settings in config.roles.items()
     }
@@ -172,6 +252,7 @@ def _users(config: RunConfig, environment: Environment) -> Users:
     return Users(
         environment=environment,
         quitting=config.quit,
+        rewards=config.rewards,
         limit=config.limit,
         history=config.history,
         least_dwell=round(config.dwell[0] * _SECOND),

@@ -26,6 +26,7 @@ from agents.settings import (
 from engine.errors import ConfigError
 from engine.messages import Setting
 from sim.quitting import QuitSettings
+from sim.rewards import RewardSettings
 from storage.files import Durability
 
 Settings: TypeAlias = dict[str, Any]
@@ -67,6 +68,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     dwell: tuple[float, float] = (5.0, 60.0)
     embeddings: str = "hashing"
     quit: QuitSettings = QuitSettings()
+    rewards: RewardSettings = RewardSettings()
     planner: PlannerSettings = PlannerSettings()
     actor: ActorSettings = ActorSettings()
     critic: CriticSettings = CriticSettings()

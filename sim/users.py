@@ -16,6 +16,7 @@ from engine.messages import (
     number,
 )
 from sim.quitting import QuitSettings, why_leave
+from sim.rewards import RewardSettings, true_reward
 from storage.environments import Environment
 
 
@@ -29,6 +30,7 @@ class Users:
 
     environment: Environment
     quitting: QuitSettings
+    rewards: RewardSettings
     limit: int
     history: int
     least_dwell: int
@@ -57,13 +59,13 @@ class Users:
         """Answer `ActionTaken` with `UserResponded`, after dwelling on the item."""
         action, trajectory = delivery.message, delivery.trajectory
         factors = self.environment.factors
-        reward = factors.reward(trajectory.user, action.item)
+        reward = true_reward(self.rewards, factors, trajectory.user, action.item)
         earlier = [step.item for step in trajectory.recent(max(self.quitting.window, 1))]
         reason = why_leave(self.quitting, factors, action.item, reward, earlier)
         spread = self.most_dwell - self.least_dwell + 1
         dwell = self.least_dwell + delivery.chance("dwell", action.step).integer(spread)
         response = UserResponded(
-            step=action.step, reward=number(reward), left=reason is not None, reason=reason
+            step=action.step, reward=reward, left=reason is not None, reason=reason
         )
         delivery.publish(response, after=dwell)
 

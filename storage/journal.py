@@ -4,13 +4,17 @@ A reply is written and flushed before anybody uses it, so that no call is paid f
 ends with a checksum of itself. Attempts that failed stand here as well, and nowhere else.
 """
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TypeAlias
 from zlib import crc32
 
 import msgspec
+import numpy as np
 
 from engine.episode import Call
 from engine.errors import JournalError
@@ -71,7 +75,11 @@ class AttemptFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=Fals
     pause: float
 
 
-Entry: TypeAlias = CallEnded | AttemptFailed
+class RetryStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """From here on calls that had failed are asked again, and what came of them may differ."""
+
+
+Entry: TypeAlias = CallEnded | AttemptFailed | RetryStarted
 
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
@@ -110,13 +118,93 @@ class Journal:
         self._file.close()
 
 
-@dataclass(frozen=True)
-class Recording:
-    """What a journal holds: how each call ended, and how many bytes of it are whole lines."""
+class Recording(Mapping[Identity, CallEnded]):
+    """How the calls of a journal ended, by identity. Held as an index: replies stay on disk.
 
-    ended: dict[Identity, CallEnded]
-    size: int
-    torn: bool
+    *size* is how many bytes of the journal are whole lines, *torn* whether more follow. *retried*
+    says that failed calls were asked again, so that later ones may have been, too.
+    """
+
+    def __init__(
+        self, path: Path, index: "tuple[array[int], array[int]]", *, size: int, torn: bool
+    ) -> None:
+        self.path = path
+        self.size = size
+        self.torn = torn
+        self.retried = False
+        names, places = (np.frombuffer(part, np.int64) for part in index)
+        order = np.argsort(names, kind="stable")
+        self._names, self._places = names[order], places[order]
+        self._bytes: mmap | bytes = b""
+        if size:
+            with path.open("rb") as file:
+                self._bytes = mmap(file.fileno(), size, access=ACCESS_READ)
+
+    def __getitem__(self, known: Identity) -> CallEnded:
+        for entry in reversed(self._under(_name(known))):
+            if entry.identity == known:
+                return entry
+        raise KeyError(known)
+
+    def __iter__(self) -> Iterator[Identity]:
+        """Yield the identities in the order in which their calls ended first."""
+        places = np.sort(self._places).tolist()
+        return iter(dict.fromkeys(self._at(place).identity for place in places))
+
+    def __len__(self) -> int:
+        """Return how many calls ended."""
+        repeated = np.flatnonzero(self._names[1:] == self._names[:-1])
+        names = dict.fromkeys(self._names[repeated].tolist())
+        again = sum(
+            len(entries) - len({entry.identity for entry in entries})
+            for entries in map(self._under, names)
+        )
+        return len(self._names) - again
+
+    def _under(self, name: int) -> list[CallEnded]:
+        """Return the ends of the calls of that *name*, oldest first; nearly always one."""
+        first = int(np.searchsorted(self._names, name, "left"))
+        last = int(np.searchsorted(self._names, name, "right"))
+        return [self._at(place) for place in self._places[first:last].tolist()]
+
+    def _at(self, place: int) -> CallEnded:
+        end = self._bytes.find(b"\n", place) + 1
+        entry = _read_line(self.path, self._number(place), self._bytes[place:end])
+        if not isinstance(entry, CallEnded):
+            raise JournalError(f"{self.path}:{self._number(place)}: changed while it was read")
+        return entry
+
+    def _number(self, place: int) -> "_Number":
+        return _Number(self._bytes, place)
+
+    def check(self) -> None:
+        """Raise JournalError if a call ended twice, differently, and nobody asked it again."""
+        repeated = np.flatnonzero(self._names[1:] == self._names[:-1])
+        for where in repeated.tolist():
+            earlier, later = (self._at(int(place)) for place in self._places[where : where + 2])
+            again = earlier.error is not None or self.retried
+            if earlier.identity == later.identity and earlier != later and not again:
+                number = self._number(int(self._places[where + 1]))
+                what = f"the call {later.identity} ended before, differently"
+                raise JournalError(f"{self.path}:{number}: {what}")
+
+
+@dataclass(frozen=True)
+class _Number:
+    """The number of a line; counted only if it is shown."""
+
+    content: mmap | bytes
+    place: int
+
+    def __str__(self) -> str:
+        return str(self.content[: self.place].count(b"\n") + 1)
+
+
+def _name(known: Identity) -> int:
+    """Return 64 bits that stand for an identity."""
+    user, session, step, role, occurrence = known
+    text = f"{user}/{session}/{step}/{occurrence}/{role}".encode()
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=True)
 
 
 def read_journal(path: Path) -> Recording:
@@ -124,26 +212,23 @@ def read_journal(path: Path) -> Recording:
 
     Raises JournalError `path:line: reason` for any other damage.
     """
-    ended: dict[Identity, CallEnded] = {}
+    names, places = array("q"), array("q")
     size = 0
-    torn = False
+    torn = retried = False
     for number, line in _lines(path):
         if not line.endswith(b"\n"):
             torn = True
             break
         entry = _read_line(path, number, line)
-        size += len(line)
         if isinstance(entry, CallEnded):
-            _keep(path, number, entry, ended)
-    return Recording(ended, size, torn)
-
-
-def _keep(path: Path, number: int, entry: CallEnded, ended: dict[Identity, CallEnded]) -> None:
-    known = ended.get(entry.identity)
-    # A failed call may be asked again on resuming; then its later end counts.
-    if known is not None and known.error is None and known != entry:
-        raise JournalError(f"{path}:{number}: the call {entry.identity} ended before, differently")
-    ended[entry.identity] = entry
+            names.append(_name(entry.identity))
+            places.append(size)
+        retried = retried or isinstance(entry, RetryStarted)
+        size += len(line)
+    recording = Recording(path, (names, places), size=size, torn=torn)
+    recording.retried = retried
+    recording.check()
+    return recording
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -156,7 +241,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _read_line(path: Path, number: int, line: bytes) -> Entry:
+def _read_line(path: Path, number: object, line: bytes) -> Entry:
     body, check = line[:-_CHECK_LENGTH], line[-_CHECK_LENGTH:]
     if check != _CHECK % crc32(body):
         raise JournalError(f"{path}:{number}: the line does not agree with its checksum")

@@ -67,9 +67,9 @@ class RunDirectory:
         return self.path / "memory"
 
     @property
-    def embeddings(self) -> Path:
+    def vectors(self) -> Path:
         """Vectors from a service."""
-        return self.path / "embeddings"
+        return self.path / "embeddings" / "vectors.jsonl"
 
     def write_config(self, settings: dict[str, Any]) -> None:
         """Write run.toml."""

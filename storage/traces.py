@@ -21,6 +21,8 @@ Line: TypeAlias = tuple[int, bytes, Envelope[Message]]
 
 _decode = msgspec.json.Decoder(Envelope[Message]).decode
 
+_TAIL = 1 << 16
+
 # Nesting without end is met where a field is skipped that we do not know.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -46,9 +48,10 @@ class TraceWriter:
     size: int = 0
     _hash: Hash = field(default_factory=sha256)
 
-    def write(self, lines: bytes) -> None:
-        """Append the lines of an episode, or of the run itself."""
-        self.file.write(lines)
+    def write(self, lines: bytes, *, written: int = 0) -> None:
+        """Append the lines of an episode, or of the run itself; *written* bytes are there."""
+        if written < len(lines):
+            self.file.write(lines[written:])
         self._hash.update(lines)
         self.lines += lines.count(b"\n")
         self.size += len(lines)
@@ -148,6 +151,22 @@ def check_schema(path: Path, line: bytes) -> None:
         raise TraceError(
             what, hint="read it with the version of billp that wrote it (see run.toml)"
         )
+
+
+def whole_size(path: Path) -> int:
+    """Return how many bytes of a file are whole lines; 0 if there is no file."""
+    if not path.exists():
+        return 0
+    with _opened(path) as file:
+        end = file.seek(0, 2)
+        while end:
+            start = max(0, end - _TAIL)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0
 
 
 def digest_of(path: Path) -> str:

@@ -31,28 +31,13 @@ class VectorFile:
 
     path: Path
     durability: Durability = "interval"
-    known: dict[str, VectorEntry] = field(default_factory=dict)
+    known: dict[str, VectorEntry] = field(init=False)
     _file: AppendOnly = field(init=False)
 
     def __post_init__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = AppendOnly(self.path, self.durability, self._read())
-
-    def _read(self) -> int:
-        """Read what is there, and return its size without a torn last line."""
-        if not self.path.exists():
-            return 0
-        size = 0
-        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), 1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                entry = _decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise FileError(f"{self.path}:{number}: not a vector: {error}") from error
-            self.known[entry.text] = entry
-            size += len(line)
-        return size
+        self.known, size = read_vectors(self.path)
+        self._file = AppendOnly(self.path, self.durability, size)
 
     def add(self, entry: VectorEntry) -> None:
         """Write *entry*; when this returns it is safe from a crash of the process."""
@@ -62,3 +47,24 @@ class VectorFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def read_vectors(path: Path) -> tuple[dict[str, VectorEntry], int]:
+    """Return what is known by the file at *path*, and its size without a torn last line.
+
+    Raises FileError `path:line: reason` for other damage.
+    """
+    known: dict[str, VectorEntry] = {}
+    size = 0
+    if not path.exists():
+        return known, size
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            entry = _decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise FileError(f"{path}:{number}: not a vector: {error}") from error
+        known[entry.text] = entry
+        size += len(line)
+    return known, size

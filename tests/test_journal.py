@@ -18,6 +18,7 @@ from storage.journal import (
     Entry,
     Journal,
     Recording,
+    RetryStarted,
     identity,
     read_journal,
 )
@@ -115,8 +116,8 @@ calls = st.builds(
 def test_a_journal_tells_how_each_call_ended(lines: list[bytes], tmp_path: Path) -> None:
     """Calls stand by identity; failed attempts are for people."""
     recording = read_journal(written(tmp_path / "calls.jsonl", *ENTRIES))
-    assert list(recording.ended.values()) == [ENTRIES[0], ENTRIES[2], ENTRIES[3]]
-    assert recording.ended[3, 0, 1, "actor", 0] == ENTRIES[2]
+    assert list(recording.values()) == [ENTRIES[0], ENTRIES[2], ENTRIES[3]]
+    assert recording[3, 0, 1, "actor", 0] == ENTRIES[2]
     assert (recording.size, recording.torn) == (len(b"".join(lines)), False)
 
 
@@ -127,7 +128,7 @@ def test_whatever_was_said_is_read_back(
 ) -> None:
     """A line is a line, whatever line ends and quotes a reply holds."""
     path = written(tmp_path_factory.mktemp("journal") / "calls.jsonl", *entries)
-    assert list(read_journal(path).ended.values()) == entries
+    assert list(read_journal(path).values()) == entries
     assert path.read_bytes().count(b"\n") == len(entries)
 
 
@@ -141,7 +142,7 @@ def test_an_entry_is_on_disk_when_append_returns(tmp_path: Path) -> None:
     """A reply is not used before it is safe."""
     journal = Journal(tmp_path / "calls.jsonl", "none")
     journal.append(ended(0))
-    assert len(read_journal(journal.path).ended) == 1
+    assert len(read_journal(journal.path)) == 1
     journal.close()
 
 
@@ -151,10 +152,10 @@ def test_a_sealed_journal_takes_nothing_more(tmp_path: Path) -> None:
     journal.append(ended(0))
     journal.seal()
     journal.append(ended(1, None, "cancelled"))
-    assert list(read_journal(journal.path).ended.values()) == [ended(0)]
+    assert list(read_journal(journal.path).values()) == [ended(0)]
     journal.close()
     journal.append(ended(2))
-    assert len(read_journal(journal.path).ended) == 1
+    assert len(read_journal(journal.path)) == 1
 
 
 def test_any_cut_of_the_last_line_is_torn(
@@ -164,7 +165,7 @@ def test_any_cut_of_the_last_line_is_torn(
     whole = b"".join(lines[:-1])
     for length in range(1, len(lines[-1])):
         recording = reading(whole + lines[-1][:length])
-        assert (recording.torn, recording.size, len(recording.ended)) == (True, len(whole), 2)
+        assert (recording.torn, recording.size, len(recording)) == (True, len(whole), 2)
 
 
 def test_a_cut_between_lines_is_no_cut(
@@ -183,7 +184,7 @@ def test_a_torn_journal_is_continued_after_its_last_whole_line(tmp_path: Path) -
     journal = Journal(path, "none", start=read_journal(path).size)
     journal.append(ended(2))
     journal.close()
-    assert list(read_journal(path).ended.values()) == [ended(0), ended(2)]
+    assert list(read_journal(path).values()) == [ended(0), ended(2)]
 
 
 @given(data=st.data(), bit=st.integers(0, 7))
@@ -262,13 +263,13 @@ def test_a_call_ends_once(tmp_path: Path) -> None:
 
 def test_the_same_end_twice_is_one_end(tmp_path: Path) -> None:
     path = written(tmp_path / "calls.jsonl", ended(0), ended(0))
-    assert list(read_journal(path).ended.values()) == [ended(0)]
+    assert list(read_journal(path).values()) == [ended(0)]
 
 
 def test_a_failed_call_may_be_asked_again(tmp_path: Path) -> None:
     """Its later end counts."""
     path = written(tmp_path / "calls.jsonl", ended(0, None, "rate"), ended(0, "at last"))
-    assert list(read_journal(path).ended.values()) == [ended(0, "at last")]
+    assert list(read_journal(path).values()) == [ended(0, "at last")]
 
 
 def test_a_journal_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -282,3 +283,20 @@ def test_a_line_is_json_for_everybody(lines: list[bytes]) -> None:
     """Other tools read the journal without knowing of its checksums."""
     plain = [msgspec.json.decode(line) for line in lines]
     assert [entry["step"] for entry in plain] == [0, 1, 1, 2]
+
+
+def test_names_that_agree_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index stands for identities by 64 bits; two that share them are still two."""
+    monkeypatch.setattr("storage.journal._name", lambda _: 7)
+    path = written(tmp_path / "calls.jsonl", ended(0), ended(1, None, "rate"), ended(1), ended(2))
+    recording = read_journal(path)
+    assert list(recording.values()) == [ended(0), ended(1), ended(2)]
+    assert len(recording) == 3
+
+
+def test_what_follows_a_retry_may_differ(tmp_path: Path) -> None:
+    """A call that succeeds at last teaches later ones, so these were asked again."""
+    entries: tuple[Entry, ...] = (ended(0, "one"), RetryStarted(), ended(0, "another"))
+    recording = read_journal(written(tmp_path / "calls.jsonl", *entries))
+    assert recording.retried
+    assert list(recording.values()) == [ended(0, "another")]

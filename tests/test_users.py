@@ -28,6 +28,7 @@ from engine.messages import (
 from engine.records import Vector
 from engine.scheduler import Scheduler
 from sim.quitting import QuitSettings
+from sim.rewards import RewardSettings
 from sim.users import Users
 from storage.catalog import Catalog
 from storage.environments import Environment, Origin, Provenance, assemble
@@ -77,6 +78,7 @@ def world() -> Environment:
 USERS = Users(
     environment=world(),
     quitting=QuitSettings(),
+    rewards=RewardSettings(),
     limit=10,
     history=2,
     least_dwell=5_000,

@@ -4,16 +4,20 @@ A recorded end of a call comes before everything else. A new one is journaled be
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
+from agents.models.recorded import NothingRecorded, Recorded
 from agents.models.retrying import Attempt
 from engine.episode import Call
 from engine.errors import CallFailedError
 from engine.messages import ModelFailed, ModelReplied
-from storage.journal import AttemptFailed, CallEnded, Identity, Journal, identity
+from storage.journal import AttemptFailed, CallEnded, Journal
 from storage.prompt_texts import PromptText, PromptTexts
+
+Watch: TypeAlias = Callable[[ChatRequest, str, CallEnded | None], None]
 
 
 @dataclass
@@ -36,27 +40,30 @@ class Usage:
 class Access:
     """Answers the calls of a run.
 
-    *sampling* says for each role how replies are drawn. *recorded* are the ends of calls known
-    beforehand.
+    *sampling* says for each role how replies are drawn, *recorded* how calls ended that are known
+    beforehand. *watch* is told every request with its digest and, if known, its recorded end.
     """
 
     model: ChatModel
-    sampling: Mapping[str, Sampling]
+    sampling: Callable[[Call], Sampling]
     seed: int
-    recorded: Mapping[Identity, CallEnded] = field(default_factory=dict)
+    recorded: Recorded = field(default_factory=NothingRecorded)
     journal: Journal | None = None
     prompts: PromptTexts | None = None
+    watch: Watch | None = None
     usage: Usage = field(default_factory=Usage)
 
     async def answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
         """Return how the call ended; raises ServiceError if the run cannot go on."""
-        request = request_for(prompt, call, self.sampling[prompt.role], self.seed)
+        request = request_for(prompt, call, self.sampling(call), self.seed)
         digest = request.digest
-        ended = self.recorded.get(identity(call))
+        ended = self.recorded.find(request, digest)
+        if self.watch is not None:
+            self.watch(request, digest, ended)
         if ended is None:
             ended = await self._ask(request, digest)
-        if self.prompts is not None:
-            self.prompts.add(PromptText(request=digest, system=prompt.system, text=prompt.text))
+            if self.prompts is not None:
+                self.prompts.add(prompt_text(request, digest))
         self._count(ended)
         return _outcome(ended, digest)
 
@@ -79,6 +86,12 @@ class Access:
         usage.failed += ended.error is not None
         usage.prompt_tokens += ended.prompt_tokens
         usage.completion_tokens += ended.completion_tokens
+
+
+def prompt_text(request: ChatRequest, digest: str) -> PromptText:
+    """Return a request as people read it."""
+    system, user = request.messages
+    return PromptText(request=digest, system=system.content, text=user.content)
 
 
 def note_attempt(journal: Journal, attempt: Attempt) -> None:

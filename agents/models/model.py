@@ -37,11 +37,15 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How a role's replies are drawn; None leaves a setting to the service."""
+    """How a role's replies are drawn; None leaves a setting to the service.
+
+    *instructions* are added to what the role's system prompt says.
+    """
 
     model: str
     temperature: float | None = 0.5
     max_tokens: int | None = 400
+    instructions: str = ""
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -136,11 +140,12 @@ def call_seed(run_seed: int, call: Call) -> int:
 
 def request_for(prompt: Prompt, call: Call, sampling: Sampling, run_seed: int) -> ChatRequest:
     """Return the whole request for a prompt."""
+    parts = (prompt.system, sampling.instructions)
     return ChatRequest(
         call=call,
         sampling=sampling,
         messages=(
-            ChatMessage(role="system", content=prompt.system),
+            ChatMessage(role="system", content="\n\n".join(filter(None, parts))),
             ChatMessage(role="user", content=prompt.text),
         ),
         seed=call_seed(run_seed, call),

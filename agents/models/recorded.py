@@ -1,7 +1,124 @@
-"""Replies from a journal, in front of a model: what makes replay and resume."""
+"""Calls whose end is recorded: what makes replay, resume and fork."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from agents.models.model import ChatReply, ChatRequest
-from engine.errors import ServiceError
+from engine.errors import DivergenceError, ServiceError
+from storage.journal import CallEnded, Identity, identity
+
+Ends = Mapping[Identity, CallEnded]
+
+
+class Recorded(Protocol):
+    """Knows how some calls ended."""
+
+    def find(self, request: ChatRequest, digest: str) -> CallEnded | None:
+        """Return how the call ended, or None if it is to be asked now."""
+        ...
+
+
+class NothingRecorded:
+    """A new run."""
+
+    def find(self, request: ChatRequest, digest: str) -> CallEnded | None:
+        """Return None."""
+        return None
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """All calls of a run, whatever they ask today: a wrong prompt is found in the trace."""
+
+    ends: Ends
+
+    def find(self, request: ChatRequest, digest: str) -> CallEnded | None:
+        """Return how the call ended."""
+        return self.ends.get(identity(request.call))
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The calls of a run that goes on. Failed ones are asked again if *again* says so.
+
+    Then what they teach changes later prompts, so a reply counts only for the prompt it was given
+    to (*changing*). Elsewhere another prompt means that this is not the run that was recorded.
+    """
+
+    ends: Ends
+    again: bool = False
+    changing: bool = False
+
+    def find(self, request: ChatRequest, digest: str) -> CallEnded | None:
+        """Return how the call ended; raises DivergenceError if it asked something else."""
+        ended = self.ends.get(identity(request.call))
+        if ended is None or (self.again and ended.error is not None):
+            return None
+        if ended.request == digest:
+            return ended
+        if self.changing:
+            return None
+        raise other_prompt(request)
+
+
+@dataclass(frozen=True)
+class Forked:
+    """The calls of a parent run, all before the fork; after it, those that still ask the same.
+
+    *said* is what stands in place of a reply at the fork. *keep* is told the ends that are taken
+    over, for the fork's own journal.
+    """
+
+    ends: Ends
+    before: Callable[[ChatRequest], bool]
+    said: Callable[[ChatRequest], str | None]
+    keep: Callable[[CallEnded], None]
+
+    def find(self, request: ChatRequest, digest: str) -> CallEnded | None:
+        """Return how the call ended; raises DivergenceError if it differs before the fork."""
+        ended = self.ends.get(identity(request.call))
+        same = ended is not None and ended.request == digest
+        if self.before(request):
+            if not same:
+                raise other_prompt(request)
+        else:
+            text = self.said(request)
+            ended = _said(request, digest, text) if text is not None else ended if same else None
+        if ended is not None:
+            self.keep(ended)
+        return ended
+
+
+def other_prompt(request: ChatRequest) -> DivergenceError:
+    """Return the error of a call that does not ask what was recorded."""
+    call = request.call
+    what = f"the {call.role}'s call at step {call.step}"
+    return DivergenceError(
+        f"episode {call.episode}: {what} does not ask what was recorded",
+        hint="code or data changed since; billp replay shows where",
+    )
+
+
+def _said(request: ChatRequest, digest: str, text: str) -> CallEnded:
+    call = request.call
+    return CallEnded(
+        user=call.user,
+        session=call.session,
+        step=call.step,
+        role=call.role,
+        occurrence=call.occurrence,
+        request=digest,
+        text=text,
+        error=None,
+        prompt_tokens=0,
+        completion_tokens=0,
+        finish="said",
+        latency=0.0,
+        wait=0.0,
+        attempts=0,
+    )
 
 
 class NoModel:
@@ -10,5 +127,14 @@ class NoModel:
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Raise ServiceError: the journal should have had the reply."""
         call = request.call
-        what = f"the {call.role}'s call at step {call.step} of user {call.user}"
-        raise ServiceError(f"{what} is not in the journal", hint="finish the run with billp resume")
+        what = f"episode {call.episode}: the {call.role}'s call at step {call.step}"
+        raise ServiceError(f"{what} is not in the journal", hint="is calls.jsonl complete?")
+
+
+class SilentModel:
+    """A model that never replies: what an unfinished run did not hear a replay does not hear."""
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Wait until the replay is over."""
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError  # nobody sets the future

@@ -12,7 +12,7 @@ from rich.console import Console
 from sim.commands.options import gathered
 from sim.config import RunConfig, configured, merged, parse_set, read_config
 from sim.extensions import load_extensions
-from sim.run import View
+from sim.live import View
 from sim.run import run as run_episodes
 from sim.summary import Summary
 from sim.views.progress import ProgressView

@@ -17,7 +17,7 @@ from rich.progress import (
 
 from engine.listeners import Live
 from engine.messages import UserResponded
-from sim.run import Underway
+from sim.live import Underway
 
 _SOON = 0.1  # seconds between looks on a terminal
 _LATER = 10.0  # and elsewhere

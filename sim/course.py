@@ -1,0 +1,143 @@
+"""The course of a run: its configuration, and those that it had before it was forked.
+
+A fork is at a *point*, (episode, step) in canonical order. Everything before it goes by the older
+configuration; from it on, the younger one holds. A run that is no fork has one stage.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import msgspec
+
+from engine.episode import Call
+from engine.errors import RunDirectoryError
+from engine.messages import (
+    EpisodeEnded,
+    EpisodeSettled,
+    EpisodeStarted,
+    ForkedFrom,
+    Message,
+    StateValued,
+)
+from sim.config import RunConfig, Settings, configured
+
+Point: TypeAlias = tuple[int, int]
+"""(episode, step); points are in canonical order."""
+
+BEGINNING: Point = (0, 0)
+_END = 1 << 60  # a step after all steps
+
+
+@dataclass(frozen=True)
+class Stage:
+    """From *point* on *config* holds; *parent* is the digest of the run that was forked there."""
+
+    point: Point
+    config: RunConfig
+    parent: str = ""
+
+
+@dataclass(frozen=True)
+class Course:
+    """The stages of a run, oldest first; the first begins at the beginning."""
+
+    stages: tuple[Stage, ...]
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration that holds in the end; it also says how and where a run is run."""
+        return self.stages[-1].config
+
+    @property
+    def fork_point(self) -> Point:
+        """Where the last stage begins."""
+        return self.stages[-1].point
+
+    def stage_at(self, point: Point) -> int:
+        """Return the position of the stage that holds at *point*."""
+        return bisect_right([stage.point for stage in self.stages], point) - 1
+
+    def forks(self) -> tuple[ForkedFrom, ...]:
+        """Return what a trace's head says of the forks."""
+        return tuple(
+            ForkedFrom(parent=stage.parent, episode=stage.point[0], step=stage.point[1])
+            for stage in self.stages[1:]
+        )
+
+    def forked(self, point: Point, config: RunConfig, parent: str) -> "Course":
+        """Return the course that leaves this one at *point*."""
+        kept = tuple(stage for stage in self.stages if stage.point < point or not stage.parent)
+        return Course((*kept, Stage(point, config, parent)))
+
+    def plain_settings(self) -> Settings:
+        """Return the settings that hold in the end."""
+        settings: Settings = msgspec.to_builtins(self.config)
+        return settings
+
+    def settings(self) -> Settings:
+        """Return what run.toml says."""
+        settings = self.plain_settings()
+        forks = [
+            {
+                "at": place(after.point),
+                "parent": after.parent,
+                "config": msgspec.to_builtins(before.config),
+            }
+            for before, after in pairwise(self.stages)
+        ]
+        return {**settings, "forks": forks} if forks else settings
+
+
+def straight(config: RunConfig) -> Course:
+    """Return the course of a run that is no fork."""
+    return Course((Stage(BEGINNING, config),))
+
+
+def read_course(settings: Settings) -> Course:
+    """Return the course that run.toml says; raises ConfigError or RunDirectoryError."""
+    final = {name: value for name, value in settings.items() if name != "forks"}
+    configs = [final]
+    points, parents = [BEGINNING], [""]
+    try:
+        for fork in settings.get("forks", []):
+            configs.insert(-1, fork["config"])
+            points.append(parse_point(fork["at"]))
+            parents.append(str(fork["parent"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(f"run.toml: not a fork: {error}") from error
+    stages = zip(points, map(configured, configs), parents, strict=True)
+    return Course(tuple(Stage(*stage) for stage in stages))
+
+
+def place(point: Point) -> str:
+    """Return how people write a point: EPISODE:STEP."""
+    return f"{point[0]}:{point[1]}"
+
+
+def parse_point(text: str) -> Point:
+    """Return the point that *text* names; raises ValueError."""
+    episode, colon, step = text.partition(":")
+    if not (colon and episode.isdecimal() and step.isdecimal()):
+        raise ValueError(f"expected EPISODE:STEP, got {text!r}")
+    return int(episode), int(step)
+
+
+def point_of(episode: int, message: Message) -> Point:
+    """Return where in its run a message belongs: what follows from step n belongs to step n."""
+    match message:
+        case EpisodeStarted():
+            return episode, 0
+        case EpisodeEnded() | EpisodeSettled():
+            return episode, _END
+        case StateValued():
+            return episode, max(0, message.state - 1)
+    step: Any = getattr(message, "step", _END)
+    return episode, int(step)
+
+
+def point_of_call(call: Call) -> Point:
+    """Return where in its run a call belongs; the value of state n + 1 follows from step n."""
+    step = max(0, call.step - 1) if call.role == "critic" else call.step
+    return call.episode, step

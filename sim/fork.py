@@ -1,0 +1,179 @@
+"""Forking: a recorded run up to a point, then its own way, with something changed."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agents.models.chain import open_models
+from agents.models.model import ChatModel, ChatRequest
+from agents.models.recorded import Forked
+from engine.errors import ConfigError
+from engine.messages import PlanRequested
+from sim.assembly import check_runnable, model_settings
+from sim.comparison import Comparison
+from sim.config import RunConfig, configured
+from sim.course import Course, Point, place, point_of_call
+from sim.excerpts import before_step, episode_of
+from sim.extensions import NO_EXTENSIONS, Extensions
+from sim.live import Begun, Live, View, stopping, written_in
+from sim.loop import in_event_loop
+from sim.recorded_run import RecordedRun, open_recorded
+from sim.summary import Summary
+from storage.environments import Environment
+from storage.journal import Journal
+from storage.runs import RunDirectory, new_run
+from storage.traces import digest_of, read_episode
+
+FORKABLE = (
+    *("model", "planner", "actor", "critic", "reflector"),
+    *("quit", "rewards", "repeats", "limit", "dwell"),
+)
+"""What a fork can change, beside what leaves no mark; the rest decides what comes before it."""
+
+
+def fork(
+    run: Path | str,
+    at: Point,
+    *,
+    settings: Sequence[Mapping[str, Any]] = (),
+    say: Mapping[str, str] | None = None,
+    out: Path | str | None = None,
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    extensions: Extensions = NO_EXTENSIONS,
+    views: Sequence[View] = (),
+) -> Summary:
+    """Live the run in directory *run* again up to *at*, (episode, step), then on with a change.
+
+    From there on *settings* hold, and what a role *says* at that very step stands in place of its
+    model's reply. Calls that come to ask the same as in the parent keep their replies. The fork is
+    a run of its own in *out*. Raises ConfigError for a point or a setting that cannot be forked.
+    """
+    parent = open_recorded(run, environment)
+    course = forked_course(parent, at, settings)
+    check_said(say or {}, course)
+    begun: list[RunDirectory] = []
+    main = partial(
+        _fork,
+        parent,
+        course,
+        say=say or {},
+        model=model,
+        out=out,
+        extensions=extensions,
+        views=views,
+        begun=begun.append,
+    )
+    with stopping(begun):
+        return in_event_loop(main)
+
+
+async def _fork(
+    parent: RecordedRun,
+    course: Course,
+    *,
+    say: Mapping[str, str],
+    model: ChatModel | None,
+    out: Path | str | None,
+    extensions: Extensions,
+    views: Sequence[View],
+    begun: Begun,
+) -> Summary:
+    config, environment = course.config, parent.environment
+    opened = nullcontext(model) if model is not None else open_models(model_settings(config))
+    async with opened as service:
+        name = f"{environment.head.name}-{config.agent}-fork"
+        directory = new_run(None if out is None else Path(out), name)
+        begun(directory)
+        with directory.locked():
+            directory.write_config(course.settings())
+            live = Live(course, environment, directory, extensions, views)
+            with written_in(directory, config) as files:
+                calls = forked_calls(parent, course.fork_point, say, files.journal)
+                past = Past(Comparison(parent.directory.trace), course.fork_point)
+                return await live.run(service, files, calls, [past, files.trace])
+
+
+def forked_course(parent: RecordedRun, at: Point, settings: Sequence[Mapping[str, Any]]) -> Course:
+    """Return the course of a fork; raises ConfigError if it cannot be."""
+    before = parent.course.config
+    config = configured(parent.course.plain_settings(), *settings)
+    check_forkable(before, config)
+    check_runnable(config, parent.environment)
+    trace = parent.directory.trace
+    messages = (envelope.message for envelope in read_episode(trace, at[0]))
+    steps = [message.step for message in messages if isinstance(message, PlanRequested)]
+    if at[1] not in steps:
+        hint = f"it has the steps 0 to {len(steps) - 1}"
+        raise ConfigError(f"episode {at[0]} of the run has no step {at[1]}", hint=hint)
+    if at < parent.course.fork_point:
+        since = place(parent.course.fork_point)
+        raise ConfigError(
+            f"{place(at)} lies before {since}, where the run was forked itself",
+            hint="fork its parent instead",
+        )
+    return parent.course.forked(at, config, digest_of(trace))
+
+
+def check_forkable(before: RunConfig, after: RunConfig) -> None:
+    """Raise ConfigError if *after* changes what decided the run from its beginning."""
+    old = {**dict(before.deciding()), "agent": before.agent, "seed": before.seed}
+    new = {**dict(after.deciding()), "agent": after.agent, "seed": after.seed}
+    old["environment"], new["environment"] = before.environment, after.environment
+    for name, value in new.items():
+        if old[name] != value and name.split(".")[0] not in FORKABLE:
+            raise ConfigError(
+                f"{name} cannot be changed by a fork: it decides what comes before",
+                hint=f"a fork can change {', '.join(FORKABLE)}",
+            )
+
+
+def check_said(say: Mapping[str, str], course: Course) -> None:
+    """Raise ConfigError if a role that is to say something does not exist."""
+    for role in say:
+        if role not in course.config.roles:
+            roles = ", ".join(course.config.roles)
+            raise ConfigError(f"there is no role {role!r}", hint=f"the roles are {roles}")
+
+
+def forked_calls(
+    parent: RecordedRun, at: Point, say: Mapping[str, str], journal: Journal
+) -> Forked:
+    """Return the calls that a fork takes over from its parent, and what is said at the fork."""
+
+    def said(request: ChatRequest) -> str | None:
+        call = request.call
+        here = (call.episode, call.step) == at and call.occurrence == 0
+        return say.get(call.role) if here else None
+
+    return Forked(
+        ends=parent.recording,
+        before=lambda request: point_of_call(request.call) < at,
+        said=said,
+        keep=journal.append,
+    )
+
+
+@dataclass(eq=False)
+class Past:
+    """Sees to it that what comes before a fork is what the parent recorded."""
+
+    comparison: Comparison
+    point: Point
+    _begun: bool = False
+
+    def write(self, lines: bytes) -> None:
+        """Compare the lines of an episode, as far as they lie before the fork."""
+        number = episode_of(lines)
+        if number is None or number > self.point[0]:
+            return
+        if not self._begun:
+            self.comparison.skip_to(number)
+            self._begun = True
+        if number < self.point[0]:
+            self.comparison.write(lines)
+        else:
+            self.comparison.compare(before_step(lines, self.point[1]), whole=False)

@@ -1,0 +1,208 @@
+"""A run while it is live: in its directory, with a model that may be asked."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import anyio
+
+from agents.embeddings import Embedder, HashingEmbedder
+from agents.models.access import Access, note_attempt
+from agents.models.chain import Chain, linked
+from agents.models.model import ChatModel
+from agents.models.recorded import Recorded
+from agents.service_embedder import ServiceEmbedder
+from engine.errors import FileError, InterruptedRunError, ServiceError
+from engine.order import LineFollower
+from sim.assembly import Assembly, assemble, model_settings, samplings
+from sim.config import RunConfig
+from sim.course import Course
+from sim.extensions import NO_EXTENSIONS, Extensions
+from sim.summary import Effort, Summary, summarise
+from storage.environments import Environment
+from storage.files import AppendOnly
+from storage.journal import Journal
+from storage.prompt_texts import PromptTexts
+from storage.runs import RunDirectory
+from storage.traces import TraceWriter, whole_size
+from storage.vectors import VectorFile
+
+Begun = Callable[[RunDirectory], None]
+"""Is told the directory of a run as soon as there is one."""
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A run while it runs, for views."""
+
+    config: RunConfig
+    environment: Environment
+    directory: RunDirectory
+    assembly: Assembly
+    access: Access
+    chain: Chain
+
+
+class View(Protocol):
+    """Something that shows a run while it runs; cancelled when the run is over."""
+
+    def attach(self, underway: Underway) -> None:
+        """Listen to what is to be shown."""
+        ...
+
+    async def show(self) -> None:
+        """Show it, for ever."""
+        ...
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is written while a run runs."""
+
+    journal: Journal
+    trace: TraceWriter
+    prompts: PromptTexts | None
+
+
+@contextmanager
+def written_in(
+    directory: RunDirectory, config: RunConfig, *, journaled: int = 0
+) -> Iterator[Files]:
+    """Open the files of a run, after *journaled* bytes of its journal and all whole lines.
+
+    Whatever happens, they are closed whole.
+    """
+    journal = Journal(directory.journal, config.fsync, journaled)
+    trace = TraceWriter(AppendOnly(directory.trace, config.fsync, whole_size(directory.trace)))
+    prompts = PromptTexts(directory.prompts) if config.prompts else None
+    try:
+        yield Files(journal, trace, prompts)
+    finally:
+        journal.close()
+        trace.close()
+        if prompts is not None:
+            prompts.close()
+
+
+@dataclass(frozen=True)
+class Live:
+    """A run that goes live: *course* in *environment*, kept in *directory*."""
+
+    course: Course
+    environment: Environment
+    directory: RunDirectory
+    extensions: Extensions = NO_EXTENSIONS
+    views: Sequence[View] = ()
+
+    async def run(
+        self, service: ChatModel, files: Files, recorded: Recorded, writers: Sequence[LineFollower]
+    ) -> Summary:
+        """Run to the end and return what came of it.
+
+        *recorded* calls are not asked again; *writers* take the encoded run, the trace's among
+        them.
+        """
+        config = self.course.config
+        chain = linked(service, model_settings(config), partial(note_attempt, files.journal))
+        access = Access(
+            model=chain,
+            sampling=samplings(self.course),
+            seed=config.seed,
+            recorded=recorded,
+            journal=files.journal,
+            prompts=files.prompts,
+        )
+        with embedder_for(config, chain, self.directory) as embedder:
+            assembly = assemble(
+                self.course,
+                self.environment,
+                answer=access.answer,
+                embed=embedder.embed,
+                seal=files.journal.seal,
+            )
+            seconds = await self._run(assembly, access, chain, writers)
+        effort = Effort(
+            messages=assembly.bus.messages,
+            seconds=seconds,
+            utilization=chain.limiter.statistics().busy_seconds / (seconds * config.concurrency),
+        )
+        return self._finish(assembly, access, files.trace.digest, effort)
+
+    async def _run(
+        self, assembly: Assembly, access: Access, chain: Chain, writers: Sequence[LineFollower]
+    ) -> float:
+        """Run and return the seconds that it took."""
+        self.extensions.attach(assembly.bus)
+        for writer in writers:
+            assembly.bus.write_to(writer)
+        underway = Underway(
+            self.course.config, self.environment, self.directory, assembly, access, chain
+        )
+        started = time.perf_counter()
+        async with _shown(self.views, underway):
+            await assembly.run()
+        return time.perf_counter() - started
+
+    def _finish(self, assembly: Assembly, access: Access, digest: str, effort: Effort) -> Summary:
+        summary = summarise(
+            assembly.head,
+            run=str(self.directory.path),
+            environment=self.environment.head.name,
+            digest=digest,
+            metrics=assembly.metrics.result(),
+            usage=access.usage,
+            effort=effort,
+            listeners=self.extensions.results(),
+        )
+        for memory in assembly.memories.values():
+            memory.save(self.directory.memory)
+            memory.close()
+        self.directory.write_summary(summary.flat())
+        return summary
+
+
+@contextmanager
+def embedder_for(
+    config: RunConfig, model: ChatModel, directory: RunDirectory
+) -> Iterator[Embedder]:
+    """Return the embedder that *config* names; what a service says is kept in *directory*."""
+    if not config.embedding_model:
+        yield HashingEmbedder()
+        return
+    file = VectorFile(directory.vectors, config.fsync)
+    try:
+        yield ServiceEmbedder(model, config.embedding_model, file)
+    finally:
+        file.close()
+
+
+@asynccontextmanager
+async def _shown(views: Sequence[View], underway: Underway) -> AsyncIterator[None]:
+    for view in views:
+        view.attach(underway)
+    async with anyio.create_task_group() as beside:
+        for view in views:
+            beside.start_soon(view.show)
+        yield
+        beside.cancel_scope.cancel()
+
+
+@contextmanager
+def stopping(begun: Sequence[RunDirectory]) -> Iterator[None]:
+    """Let whatever stops a run that has *begun* say where it is and how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not begun:
+            raise
+        path = begun[0].path
+        raise InterruptedRunError(
+            f"interrupted; everything so far is in {path}", hint=f"go on with: billp resume {path}"
+        ) from interrupt
+    except (ServiceError, FileError) as error:
+        if begun:
+            error.hint = f"{error.hint or 'see to that'}; then: billp resume {begun[0].path}"
+        raise

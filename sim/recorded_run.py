@@ -1,0 +1,62 @@
+"""A run as it is recorded in its directory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import DataError, TraceError
+from engine.messages import RunStarted
+from sim.course import Course, read_course
+from storage.datasets import open_environment
+from storage.environments import Environment
+from storage.journal import Recording, read_journal
+from storage.runs import RunDirectory, open_run
+from storage.traces import read_head, whole_size
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run's directory, its course, the environment it was in and its journal."""
+
+    directory: RunDirectory
+    course: Course
+    environment: Environment
+    recording: Recording
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.directory.summary.exists()
+
+
+def open_recorded(path: Path | str, environment: Environment | None = None) -> RecordedRun:
+    """Return the run recorded at *path*, in *environment* if that is given.
+
+    Raises RunDirectoryError, JournalError, TraceError or DataError if it cannot be run again: if
+    anything is missing or damaged, or the environment is not the one of the run.
+    """
+    directory = open_run(Path(path))
+    course = read_course(directory.read_config())
+    recording = read_journal(directory.journal)
+    head = read_head(directory.trace) if whole_size(directory.trace) else None
+    environment = environment or open_environment(course.config.environment)
+    if head is not None:
+        check_environment(head, environment, course.config.environment)
+    return RecordedRun(directory, course, environment, recording)
+
+
+def check_environment(head: RunStarted, environment: Environment, name: str) -> None:
+    """Raise DataError unless *environment*, called *name*, is that of the run."""
+    found = environment.head.digest
+    if head.environment != found:
+        what = f"recorded {head.environment[:12]!r}, but {name} is {found[:12]!r}"
+        raise DataError(
+            f"the run itself, n 0, RunStarted.environment: {what}",
+            hint="build the environment again as it was, or say where it is with --environment",
+        )
+
+
+def check_head(path: Path) -> RunStarted:
+    """Return the head of the trace at *path*; raises TraceError if it is not whole."""
+    if not whole_size(path):
+        raise TraceError(f"{path}: the trace is empty")
+    return read_head(path)

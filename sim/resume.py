@@ -1,0 +1,105 @@
+"""Resuming: what is recorded is replayed, then the run goes live."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from agents.models.chain import open_models
+from agents.models.model import ChatModel
+from agents.models.recorded import Resumed
+from sim.assembly import model_settings
+from sim.comparison import Comparison, EndOfRecordError
+from sim.extensions import NO_EXTENSIONS, Extensions
+from sim.live import Live, View, stopping, written_in
+from sim.loop import in_event_loop
+from sim.recorded_run import RecordedRun, open_recorded
+from sim.summary import Summary
+from storage.environments import Environment
+from storage.journal import RetryStarted
+from storage.traces import TraceWriter, whole_size
+
+
+@dataclass(eq=False)
+class ContinuedTrace:
+    """Compares a run with what its trace holds already, and writes on from there."""
+
+    writer: TraceWriter
+    comparison: Comparison
+    _continuing: bool = False
+
+    def write(self, lines: bytes) -> None:
+        """Compare or append the lines of an episode, or of the run itself."""
+        if self._continuing:
+            self.writer.write(lines)
+            return
+        try:
+            self.comparison.write(lines)
+        except EndOfRecordError as end:
+            self._continuing = True
+            self.writer.write(lines, written=end.size)
+        else:
+            self.writer.write(lines, written=len(lines))
+
+
+def resume(
+    run: Path | str,
+    *,
+    retry_failed: bool = False,
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    extensions: Extensions = NO_EXTENSIONS,
+    views: Sequence[View] = (),
+) -> Summary | None:
+    """Finish the run in directory *run* and return what came of it; None if it was finished.
+
+    Calls in its journal are not made again, except, with *retry_failed*, those that failed. Raises
+    DivergenceError if code or data are no longer those of the run; else what `sim.run.run` raises.
+    """
+    recorded = open_recorded(run, environment)
+    if recorded.finished and not retry_failed:
+        return None
+    main = partial(_resume, recorded, retry_failed, model, extensions, views)
+    with stopping([recorded.directory]):
+        return in_event_loop(main)
+
+
+async def _resume(
+    recorded: RecordedRun,
+    retry_failed: bool,
+    model: ChatModel | None,
+    extensions: Extensions,
+    views: Sequence[View],
+) -> Summary:
+    course, directory = recorded.course, recorded.directory
+    settings = model_settings(course.config)
+    opened = nullcontext(model) if model is not None else open_models(settings)
+    async with opened as service:
+        with directory.locked():
+            _tell_torn(recorded)
+            if retry_failed:
+                directory.summary.unlink(missing_ok=True)
+                directory.trace.unlink(missing_ok=True)
+            live = Live(course, recorded.environment, directory, extensions, views)
+            changing = retry_failed or recorded.recording.retried
+            calls = Resumed(recorded.recording, again=retry_failed, changing=changing)
+            journaled = recorded.recording.size
+            with written_in(directory, course.config, journaled=journaled) as files:
+                if retry_failed:
+                    files.journal.append(RetryStarted())
+                trace = ContinuedTrace(files.trace, Comparison(directory.trace))
+                return await live.run(service, files, calls, [trace])
+
+
+def _tell_torn(recorded: RecordedRun) -> None:
+    directory = recorded.directory
+    log = structlog.get_logger()
+    for path, size in (
+        (directory.journal, recorded.recording.size),
+        (directory.trace, whole_size(directory.trace)),
+    ):
+        if path.exists() and path.stat().st_size > size:
+            log.warning("torn last line cut off", path=str(path), size=size)
