@@ -161,11 +161,13 @@ class Episode(Generic[T]):
         wiring.messages += 1
         self.published += 1
         kind = type(node.message)
+        # Not create_task: it costs twice as much, and a task factory might run handlers at once.
+        loop = asyncio.get_running_loop()
         for ear in wiring.ears.get(kind, ()):
             ear.hear(Live(self.number, node.time, node.message))
         for handling in wiring.handlings.get(kind, ()):
             delivery: Delivery[Any, T] = Delivery(self, node, handling)
-            task = asyncio.create_task(handling.handler(delivery))
+            task = asyncio.Task(handling.handler(delivery), loop=loop)
             delivery.task = task
             self.keep(task, handling.name, delivery.finished)
 
@@ -332,7 +334,7 @@ class Delivery(Generic[M_co, T]):
         call = Call(
             episode.number, episode.user, episode.session, request.step, request.role, occurrence
         )
-        task = asyncio.create_task(self._answered(call, request, self._place()))
+        task = asyncio.Task(self._answered(call, request, self._place()))
         episode.keep(task, f"{self._handling.name} → {request.role}", self._asked)
         return task
 

@@ -54,8 +54,10 @@ def walk(root: Node[T]) -> Iterator[tuple[Node[T], int | None]]:
         node, cause = stack.pop()
         yield node, cause
         # Preorder with an explicit stack: chains of causes are longer than Python's stack is deep.
-        children = sorted(node.children, key=_place, reverse=True)
-        stack.extend((child, position) for child in children)
+        children = node.children
+        if len(children) > 1:
+            children = sorted(children, key=_place, reverse=True)
+        stack.extend([(child, position) for child in children])
         position += 1
 
 
