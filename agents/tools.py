@@ -60,7 +60,9 @@ class CandidateSearch:
     def _named(self, text: str) -> list[str]:
         if not self.catalog.category_names:
             return []
-        return [self._spelling[found.casefold()] for found in self._names.findall(text)]
+        found = (name.casefold() for name in self._names.findall(text))
+        # A pattern takes a dotless ı for an i, which is no spelling of it.
+        return [self._spelling[name] for name in found if name in self._spelling]
 
     def search(
         self, thought: str, *, count: int, taken: Collection[int], stream: Stream

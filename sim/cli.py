@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Sequence
 
+import structlog
 import typer
 from rich.console import Console
 
 from engine.errors import BillpError, InterruptedRunError
-from sim.commands import env, run, serve, show
+from sim.commands import diff, env, fork, replay, resume, run, serve, show, trace, verify
 from sim.loop import first_error
 
 app = typer.Typer(
@@ -24,7 +25,13 @@ app = typer.Typer(
 )
 app.command(name="run")(run.run)
 app.command(name="show")(show.show)
+app.command(name="replay")(replay.replay)
+app.command(name="resume")(resume.resume)
+app.command(name="fork")(fork.fork)
+app.command(name="diff")(diff.diff)
+app.command(name="verify")(verify.verify)
 app.command(name="serve")(serve.serve)
+app.add_typer(trace.app, name="trace")
 app.add_typer(env.app, name="env")
 
 _DEBUG = "--debug"
@@ -35,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _DEBUG in words
     words = [word for word in words if word != _DEBUG]
+    _log_to_stderr()
     try:
         app(words, prog_name="billp")
     except KeyboardInterrupt:
@@ -44,6 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug or not isinstance(first, BillpError):
             raise
         sys.exit(_said(first))
+
+
+def _log_to_stderr() -> None:
+    """Keep standard output to what was asked for: warnings belong beside the progress."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("%H:%M:%S", utc=False),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,  # without everybody's variables
+            ),
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 def _said(error: BillpError) -> int:

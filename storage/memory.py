@@ -150,6 +150,16 @@ class MemoryView(Generic[P]):
         return self.memory.nearest(self.length, vector, k, within)
 
 
+def saved_length(directory: Path, name: str) -> int:
+    """Return how many records the memory *name* has on disk; raises FileError."""
+    path = directory / f"{name}.jsonl"
+    try:
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def _paths(directory: Path, name: MemoryName[Any]) -> tuple[Path, Path]:
     return directory / f"{name.name}.npy", directory / f"{name.name}.jsonl"
 

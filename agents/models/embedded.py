@@ -26,6 +26,7 @@ NAME = "embedded"
 _RECENT = 4
 _LOW = 2.0
 _MIDDLE = 3.0
+_REWARD = re.compile(r"-?\d+\.\d\d")
 _LIKED = re.compile(r"liked: ([^.]*)\.")
 _NOT_LIKED = re.compile(r"not welcome: ([^.]*)\.")
 
@@ -60,9 +61,11 @@ def _read(lines: Iterable[str]) -> list[_Line]:
 
 @lru_cache(65_536)
 def _line(line: str) -> _Line:
+    # From the right: a title may contain the separator.
     parts = line[2:].split(SEPARATOR)
-    categories = tuple(parts[1].split(", ")) if len(parts) > 1 and parts[1] else ()
-    return _Line(parts[0], categories, float(parts[2]) if len(parts) > 2 else None)
+    reward = float(parts.pop()) if len(parts) > 2 and _REWARD.fullmatch(parts[-1]) else None
+    names = parts.pop() if len(parts) > 1 else ""
+    return _Line(SEPARATOR.join(parts), tuple(names.split(", ")) if names else (), reward)
 
 
 def _worth(lines: Iterable[_Line]) -> dict[str, float]:

@@ -27,48 +27,39 @@ class WhatOptions:
 
     agent: Annotated[
         str | None,
-        typer.Option(
-            help=f"billp, random, popular or diverse-greedy. [default: {_DEFAULT.agent}]",
-            show_default=False,
-        ),
+        typer.Option(help="billp, random, popular or diverse-greedy.", show_default=_DEFAULT.agent),
     ] = None
     episodes: Annotated[
-        int | None,
-        typer.Option(help=f"How many. [default: {_DEFAULT.episodes}]", show_default=False),
+        int | None, typer.Option(help="How many.", show_default=str(_DEFAULT.episodes))
     ] = None
     seed: Annotated[
-        int | None,
-        typer.Option(help=f"Seed of everything. [default: {_DEFAULT.seed}]", show_default=False),
+        int | None, typer.Option(help="Seed of everything.", show_default=str(_DEFAULT.seed))
     ] = None
     model: Annotated[
         str | None,
         typer.Option(
-            help="embedded (a stand-in without a key, not a language model) or openai/NAME. "
-            f"[default: {_DEFAULT.model}]",
-            show_default=False,
+            help="embedded (a stand-in without a key, not a language model) or openai/NAME.",
+            show_default=_DEFAULT.model,
         ),
     ] = None
     arrivals: Annotated[
         str | None,
         typer.Option(
-            help="all, batches:N or poisson:RATE (a second of virtual time). "
-            f"[default: {_DEFAULT.arrivals}]",
-            show_default=False,
+            help="all, batches:N or poisson:RATE (a second of virtual time).",
+            show_default=_DEFAULT.arrivals,
         ),
     ] = None
     publication_delay: Annotated[
         float | None,
         typer.Option(
-            help="Virtual seconds until what an episode taught can be known. "
-            f"[default: {_DEFAULT.publication_delay:g}]",
-            show_default=False,
+            help="Virtual seconds until what an episode taught can be known.",
+            show_default=f"{_DEFAULT.publication_delay:g}",
         ),
     ] = None
     repeats: Annotated[
         str | None,
         typer.Option(
-            help=f"Items shown before: forbid, avoid or allow. [default: {_DEFAULT.repeats}]",
-            show_default=False,
+            help="Items shown before: forbid, avoid or allow.", show_default=_DEFAULT.repeats
         ),
     ] = None
 
@@ -78,14 +69,11 @@ class HowOptions:
     """What leaves no mark on the trace."""
 
     base_url: Annotated[
-        str | None,
-        typer.Option(help="Where the service is. [default: OpenAI's]", show_default=False),
+        str | None, typer.Option(help="Where the service is.", show_default="OpenAI's")
     ] = None
     concurrency: Annotated[
         int | None,
-        typer.Option(
-            help=f"Model calls in flight. [default: {_DEFAULT.concurrency}]", show_default=False
-        ),
+        typer.Option(help="Model calls in flight.", show_default=str(_DEFAULT.concurrency)),
     ] = None
 
 
@@ -111,7 +99,8 @@ class OutputOptions:
     """Where a run goes, and what is said of it."""
 
     out: Annotated[
-        Path | None, typer.Option(help="The run directory. [default: next in traces/runs]")
+        Path | None,
+        typer.Option(help="The run directory.", show_default="the next in traces/runs"),
     ] = None
     listener: Annotated[
         list[str] | None,
@@ -130,9 +119,9 @@ def run(
     env: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ENV]",
-            help=f"A directory built by billp env build. [default: {_DEFAULT.environment}]",
-            show_default=False,
+            metavar="ENV",
+            help="A directory built by billp env build.",
+            show_default=_DEFAULT.environment,
         ),
     ] = None,
 ) -> None:
@@ -161,4 +150,4 @@ def tell(summary: Summary, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(summary.flat()).decode() + "\n")
     elif not quiet:
-        Console(markup=False, highlight=False).print(report(summary))
+        Console(markup=False, highlight=False).print(report(summary), crop=False)

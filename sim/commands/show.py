@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from engine.errors import ConfigError
 from engine.tree import encode
+from sim.commands.places import parse_place
 from sim.views.episode import Remembered, Shown, episode_page, step_page
 from storage.runs import open_run
 from storage.traces import read_episode
@@ -34,11 +34,3 @@ def show(
     shown = Shown(envelopes, Remembered(directory.memory))
     page = episode_page(shown) if step is None else step_page(shown, step)
     Console(markup=False, highlight=False).print(page)
-
-
-def parse_place(text: str) -> tuple[int, int | None]:
-    """Return the episode and the step that *text* names; raises ConfigError."""
-    episode, colon, step = text.partition(":")
-    if episode.isdecimal() and (step.isdecimal() or not colon):
-        return int(episode), int(step) if colon else None
-    raise ConfigError(f"expected EPISODE or EPISODE:STEP, got {text!r}", hint="such as 3 or 3:0")

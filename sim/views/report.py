@@ -4,6 +4,7 @@ from shlex import quote
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from sim.metrics import Metrics
 from sim.summary import Summary
@@ -17,7 +18,9 @@ def report(summary: Summary) -> Group:
     table.add_column("meaning", style="dim")
     for name, value, meaning in _rows(summary.metrics):
         table.add_row(name, value, meaning)
-    return Group(table, *_below(summary))
+    # Paths and commands stay whole, to be copied.
+    below = [Text(line, no_wrap=True, overflow="ignore") for line in _below(summary)]
+    return Group(table, *below)
 
 
 def _rows(metrics: Metrics) -> list[tuple[str, str, str]]:

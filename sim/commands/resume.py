@@ -1,0 +1,51 @@
+"""`billp resume`: finish a run that was stopped or killed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sim.commands.options import gathered
+from sim.commands.outputs import ShownOptions, tell, views
+from sim.extensions import load_extensions
+from sim.resume import resume as resume_run
+from storage.datasets import open_environment
+
+
+@dataclass(frozen=True)
+class AgainOptions:
+    """What is asked again, and where the environment is."""
+
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask failed calls again.")
+    ] = False
+    environment: Annotated[
+        str | None, typer.Option(help="Where the environment is, if not where it was.")
+    ] = None
+
+
+@gathered
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    again: AgainOptions,
+    shown: ShownOptions,
+) -> None:
+    """Finish a run after Ctrl-C, a crash or a spent budget; no recorded call is made again.
+
+    It comes to the digest of a run that nobody disturbed.
+    """
+    environment = None if again.environment is None else open_environment(again.environment)
+    summary = resume_run(
+        run,
+        retry_failed=again.retry_failed,
+        environment=environment,
+        extensions=load_extensions(shown.listener or []),
+        views=views(shown),
+    )
+    if summary is None:
+        console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{run} is finished: there is nothing to resume")
+        return
+    tell(summary, shown)

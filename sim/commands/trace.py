@@ -1,0 +1,109 @@
+"""`billp trace`: read, count and export the messages of a run."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, get_args
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engine.errors import ConfigError
+from engine.messages import Message
+from sim.recorded_run import check_head
+from storage.datasets.tables import export_trace
+from storage.runs import open_run
+from storage.traces import decode_line, read_lines
+
+app = typer.Typer(help="Read, count and export the messages of a run.", no_args_is_help=True)
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")]
+TYPES = tuple(kind.__name__ for kind in get_args(Message))
+
+
+@app.command()
+def cat(
+    run: Run,
+    episode: Annotated[int | None, typer.Option(help="Of this episode alone.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Messages of this type.", metavar="TYPE")
+    ] = None,
+    step: Annotated[int | None, typer.Option(help="Messages of this step.")] = None,
+) -> None:
+    """Write the envelopes of a run as they stand in its trace, one a line."""
+    check_type(type_)
+    trace = open_run(run).trace
+    check_head(trace)
+    for line in _chosen(trace, episode, type_, step):
+        sys.stdout.write(line.decode() + "\n")
+
+
+def check_type(name: str | None) -> None:
+    """Raise ConfigError if there is no message type called *name*."""
+    if name is not None and name not in TYPES:
+        raise ConfigError(
+            f"there is no message type {name!r}", hint=f"there are {', '.join(TYPES)}"
+        )
+
+
+def _chosen(
+    trace: Path, episode: int | None, kind: str | None, step: int | None
+) -> Iterator[bytes]:
+    opening = b"" if episode is None else b'{"episode":%d,' % episode
+    mark = b"" if kind is None else b'"message":{"type":"%s"' % kind.encode()
+    for number, line in read_lines(trace):
+        if line.startswith(opening) and mark in line:
+            message = decode_line(trace, number, line).message
+            if step is None or getattr(message, "step", None) == step:
+                yield line
+
+
+@app.command()
+def stats(run: Run, as_json: AsJson = False) -> None:
+    """Count the messages of a run, by type, and their bytes."""
+    trace = open_run(run).trace
+    check_head(trace)
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for number, line in read_lines(trace):
+        kind = type(decode_line(trace, number, line).message).__name__
+        counts[kind] += 1
+        sizes[kind] += len(line) + 1
+    if as_json:
+        rows = {kind: {"count": counts[kind], "bytes": sizes[kind]} for kind in counts}
+        total = {"count": counts.total(), "bytes": sizes.total()}
+        sys.stdout.write(msgspec.json.encode({"types": rows, "total": total}).decode() + "\n")
+        return
+    Console(markup=False, highlight=False).print(_table(counts, sizes))
+
+
+def _table(counts: Counter[str], sizes: Counter[str]) -> Table:
+    table = Table(show_footer=True)
+    table.add_column("message", "all")
+    rows = [("count", counts.total()), ("bytes", sizes.total())]
+    for name, total in rows:
+        table.add_column(name, f"{total:,}", justify="right")
+    mean = sizes.total() / max(1, counts.total())
+    table.add_column("bytes each", f"{mean:,.0f}", justify="right")
+    for kind, size in sizes.most_common():
+        table.add_row(kind, f"{counts[kind]:,}", f"{size:,}", f"{size / counts[kind]:,.0f}")
+    return table
+
+
+@app.command()
+def export(
+    run: Run,
+    parquet: Annotated[
+        Path,
+        typer.Option(help="The directory to write, one table a type.", show_default=False),
+    ],
+) -> None:
+    """Write a table for each message type, for polars, pandas or DuckDB."""
+    directory = open_run(run)
+    check_head(directory.trace)
+    for path, rows in export_trace(directory.trace, parquet).items():
+        Console(markup=False, highlight=False, soft_wrap=True).print(f"{path}: {rows:,} rows")

@@ -1,0 +1,77 @@
+"""A trace as Parquet tables, one for each message type."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from engine.errors import DataError
+from storage.traces import decode_line, read_lines
+
+_ROWS = 50_000  # of a type that are held as Python objects
+
+
+def export_trace(trace: Path, directory: Path) -> dict[Path, int]:
+    """Write `TYPE.parquet` for each type of message in *trace*; return the rows of each.
+
+    Columns are episode, n, cause, time and the message's fields; nested ones are lists of structs.
+    Raises DataError if *directory* is not empty or cannot be written.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise DataError(f"{directory}: exists and is not empty", hint="choose another directory")
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
+    for number, line in read_lines(trace):
+        kind, row = _row(msgspec.to_builtins(decode_line(trace, number, line)))
+        rows[kind].append(row)
+        if len(rows[kind]) >= _ROWS:
+            frames[kind].append(_frame(rows.pop(kind)))
+    for kind, last in rows.items():
+        frames[kind].append(_frame(last))
+    return _write(frames, directory)
+
+
+def _row(envelope: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    message = envelope.pop("message")
+    return str(message.pop("type")), envelope | {k: _named(k, v) for k, v in message.items()}
+
+
+_NAMES = {
+    "history": ("item", "title", "rating"),
+    "memories": ("memory", "length"),
+    "reflections": ("position", "episode", "distance"),
+    "recalled": ("position", "episode", "distance"),
+    "tools": ("tool", "text"),
+    "settings": ("name", "value"),
+    "forks": ("parent", "episode", "step"),
+}
+
+
+def _named(name: str, value: Any) -> Any:
+    """Return *value* with names for the parts of its rows."""
+    names = _NAMES.get(name)
+    if names is None:
+        return value
+    rows = [dict(zip(names, row, strict=True)) for row in value]
+    if name == "settings":  # of several types, which a column cannot be
+        return [row | {"value": str(row["value"])} for row in rows]
+    return rows
+
+
+def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _write(frames: dict[str, list[pl.DataFrame]], directory: Path) -> dict[Path, int]:
+    written: dict[Path, int] = {}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for kind, parts in sorted(frames.items()):
+            table = pl.concat(parts, how="diagonal_relaxed")
+            table.write_parquet(directory / f"{kind}.parquet")
+            written[directory / f"{kind}.parquet"] = table.height
+    except OSError as error:
+        raise DataError(f"{directory}: cannot be written: {error.strerror}") from error
+    return written
