@@ -65,6 +65,6 @@ def _below(summary: Summary) -> list[str]:
         f"run     {summary.run}",
         "",
         "Next:",
-        f"  billp show {path} 0          what happened in episode 0",
-        f"  sha256sum {path}/trace.jsonl  the digest again",
+        f"  billp show {path} 0   what happened in episode 0",
+        f"  billp replay {path}   the same run again, compared byte by byte",
     ]

@@ -1,0 +1,162 @@
+"""What stops a run: Ctrl-C, SIGTERM, a key that is refused. All that was done is on disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agents.models.embedded import EmbeddedModel
+from agents.models.faults import Faults
+from agents.models.latency import Latency
+from agents.models.model import ChatReply, ChatRequest
+from agents.models.server import Behaviour
+from engine.messages import RunStarted
+from storage.journal import read_journal
+from storage.runs import RunDirectory
+from storage.traces import read_trace
+from tests.shell import Said, Shell, serving
+
+# A shell that starts this in the background would make it deaf to SIGINT.
+BILLP = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if "without uvloop" in sys.argv:
+    sys.argv.remove("without uvloop")
+    sys.modules["uvloop"] = None
+from sim.cli import main
+main()
+"""
+SLOW = Behaviour(latency=Latency(0.1))
+PATIENCE = 20.0  # seconds, for a machine that is busy
+
+
+@dataclass
+class Counted:
+    """The embedded model, which says when it was asked often enough to have replied."""
+
+    model: EmbeddedModel = field(default_factory=EmbeddedModel)
+    calls: int = 0
+    enough: threading.Event = field(default_factory=threading.Event)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        self.calls += 1
+        if self.calls == 40:  # of which no more than 16 are in flight
+            self.enough.set()
+        return await self.model.reply(request)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A run that was stopped in the middle."""
+
+    said: Said
+    directory: RunDirectory
+
+
+def stopped(out: Path, number: signal.Signals, *words: str) -> Stopped:
+    """Run in a process of its own and send it a signal once some calls have ended."""
+    model = Counted()
+    with serving(model, SLOW) as url:
+        remote = ["--model", "openai/embedded", "--base-url", url, "--episodes", "20"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", BILLP, "run", *remote, "--out", str(out), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "FORCE_COLOR"},
+        )
+        try:
+            model.enough.wait(PATIENCE)
+            process.send_signal(number)
+            said = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+    return Stopped(Said(process.returncode, *said), RunDirectory(out))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, "without uvloop")],
+    ids=["Ctrl-C", "SIGTERM", "Ctrl-C without uvloop"],
+)
+def interrupted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Stopped:
+    return stopped(tmp_path_factory.mktemp("interrupted") / "run", *request.param)
+
+
+def test_an_interrupted_run_says_how_to_go_on(interrupted: Stopped) -> None:
+    """One sentence with the directory, a hint, exit status 130."""
+    path = interrupted.directory.path
+    assert interrupted.said == Said(
+        130,
+        "",
+        f"billp: interrupted; everything so far is in {path}\n  go on with: billp resume {path}\n",
+    )
+
+
+def test_an_interrupted_run_keeps_its_calls(interrupted: Stopped) -> None:
+    """Whole lines, and nothing that failed because the run was stopped."""
+    recording = read_journal(interrupted.directory.journal)
+    assert not recording.torn
+    assert len(recording) >= 40 - 16
+    assert all(ended.error is None for ended in recording.values())
+    assert b"AttemptFailed" not in interrupted.directory.journal.read_bytes()
+
+
+def test_an_interrupted_run_keeps_a_sound_trace(interrupted: Stopped) -> None:
+    """Whole lines from the head on, and no episode that failed because the run was stopped."""
+    trace = interrupted.directory.trace
+    assert trace.read_bytes().endswith(b"\n")
+    messages = [envelope.message for envelope in read_trace(trace)]
+    assert isinstance(messages[0], RunStarted)
+    assert not {"EpisodeFailed", "ModelFailed", "RunEnded"} & {type(m).__name__ for m in messages}
+
+
+def test_an_interrupted_run_is_not_taken_for_a_finished_one(interrupted: Stopped) -> None:
+    """No summary, no memories; but the configuration, to go on with; and nobody holds the lock."""
+    directory = interrupted.directory
+    assert not directory.summary.exists()
+    assert not directory.memory.exists()
+    assert directory.read_config()["episodes"] == 20
+    with directory.locked():
+        pass
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Stopped:
+    """A run whose key is refused from the 31st call on."""
+    directory = RunDirectory(tmp_path / "run")
+    with serving(behaviour=Behaviour(faults=Faults(refuse_after=30))) as url:
+        remote = ("--model", "openai/embedded", "--base-url", url, "--episodes", "4")
+        said = Shell(capsys).billp("run", *remote, "--out", directory.path)
+    return Stopped(said, directory)
+
+
+def test_a_refused_key_stops_the_run(refused: Stopped) -> None:
+    """One sentence, and a hint that names the directory; exit status 2."""
+    assert (refused.said.status, refused.said.out) == (2, "")
+    sentence, hint = refused.said.err.splitlines()
+    assert sentence.endswith("refuses the key with 401")
+    assert "OPENAI_API_KEY" in hint
+    assert hint.endswith(f"billp resume {refused.directory.path}")
+
+
+def test_a_refused_key_costs_no_call(refused: Stopped) -> None:
+    """Every reply that came is in the journal, and no refusal: those can be asked again."""
+    recording = read_journal(refused.directory.journal)
+    assert (len(recording), recording.torn) == (29, False)  # and one asked before the run
+    assert all(ended.error is None for ended in recording.values())
+
+
+def test_a_refused_key_leaves_a_sound_trace(refused: Stopped) -> None:
+    messages = [envelope.message for envelope in read_trace(refused.directory.trace)]
+    assert isinstance(messages[0], RunStarted)
+    assert not {"EpisodeFailed", "ModelFailed", "RunEnded"} & {type(m).__name__ for m in messages}
+    assert not refused.directory.summary.exists()
