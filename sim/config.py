@@ -5,11 +5,12 @@ change how long a run takes, where it goes and what it costs.
 """
 
 import math
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -136,7 +137,9 @@ def read_config(path: Path) -> Settings:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such configuration") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise ConfigError(f"{path}: not a configuration: {error}") from error
 
 
@@ -182,7 +185,7 @@ def configured(*layers: Mapping[str, Any]) -> RunConfig:
     try:
         config = msgspec.convert(settings, RunConfig, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(_readable(str(error))) from error
+        raise _unusable(str(error), settings) from error
     _check_values(config)
     return config
 
@@ -199,9 +202,32 @@ def _check_keys(settings: Settings, known: Settings, prefix: str) -> None:
             _check_keys(value, known[name], f"{prefix}{name}.")
 
 
-def _readable(text: str) -> str:
+def _unusable(text: str, settings: Settings) -> ConfigError:
+    """Return the error of a value of the wrong kind: what was expected, what came."""
     what, _, path = text.partition(" - at `$.")
-    return f"{path.rstrip('`')}: {what[:1].lower()}{what[1:]}" if path else what
+    name = path.rstrip("`")
+    value: Any = settings
+    for part in re.findall(r"[^.\[\]]+", name):
+        value = value[int(part)] if isinstance(value, list | tuple) else value[part]
+    expected = what.partition(", got")[0].replace("`", "")
+    if what.startswith("Invalid enum value"):
+        expected = f"expected one of {', '.join(_CHOICES.get(name, ()))}"
+    hint = f"--set {name}={msgspec.to_builtins(_default(name))}" if "[" not in name else ""
+    return ConfigError(f"{name}: {expected[:1].lower()}{expected[1:]}, got {value!r}", hint=hint)
+
+
+def _default(name: str) -> Any:
+    value: Any = RunConfig()
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "repeats": get_args(Repeats),
+    "users": get_args(Audience),
+    "fsync": get_args(Durability),
+}
 
 
 _LEAST: Sequence[tuple[str, float]] = (

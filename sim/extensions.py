@@ -8,6 +8,7 @@ listener instead of a follower; a method `result()`, whose value goes into summa
 import importlib
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Any, Protocol, TypeVar
@@ -16,7 +17,7 @@ import msgspec
 import structlog
 
 from engine.attempt import attempted
-from engine.bus import Bus
+from engine.bus import Bus, kinds
 from engine.errors import ConfigError
 from engine.messages import Message
 
@@ -61,6 +62,8 @@ def _result(name: str, extension: Any) -> Any:
     return result
 
 
+_HINT = "a class made without arguments, in a module that Python finds from here"
+
 NO_EXTENSIONS = Extensions({})
 
 
@@ -69,20 +72,23 @@ def load_extensions(names: list[str]) -> Extensions:
     return Extensions({name: _load(name) for name in names})
 
 
+def _made(module: str, attribute: str) -> Any:
+    return getattr(importlib.import_module(module), attribute)()
+
+
 def _load(name: str) -> Extension:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise ConfigError(f"expected package.module:Class, got {name!r}")
+        raise ConfigError(f"expected package.module:Class, got {name!r}", hint=_HINT)
     # A module beside the user, as `python -m` would find it.
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
-        made: Extension = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, SyntaxError) as error:
-        raise ConfigError(f"listener {name!r} cannot be imported: {error}") from error
-    except AttributeError as error:
-        raise ConfigError(f"listener {name!r}: {error}") from error
-    except TypeError as error:
-        raise ConfigError(f"listener {name!r} cannot be made without arguments: {error}") from error
-    return made
+    made, error = attempted(partial(_made, module, attribute))
+    if error is None:
+        _, error = attempted(lambda: kinds(getattr(made, "hears", Message)))
+    if made is None or error is not None:
+        what = f"{type(error).__name__}: {error}" if error else "it makes None"
+        raise ConfigError(f"listener {name!r} cannot be made: {what}", hint=_HINT) from error
+    extension: Extension = made
+    return extension

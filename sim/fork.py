@@ -24,7 +24,7 @@ from sim.recorded_run import RecordedRun, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
 from storage.journal import Journal
-from storage.runs import RunDirectory, new_run
+from storage.runs import RunDirectory, check_free, new_run
 from storage.traces import digest_of, read_episode
 
 FORKABLE = (
@@ -55,6 +55,8 @@ def fork(
     parent = open_recorded(run, environment)
     course = forked_course(parent, at, settings)
     check_said(say or {}, course)
+    if out is not None:
+        check_free(Path(out))
     begun: list[RunDirectory] = []
     main = partial(
         _fork,

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from shlex import quote
 from typing import Protocol
 
 import anyio
@@ -200,9 +202,14 @@ def stopping(begun: Sequence[RunDirectory]) -> Iterator[None]:
             raise
         path = begun[0].path
         raise InterruptedRunError(
-            f"interrupted; everything so far is in {path}", hint=f"go on with: billp resume {path}"
+            f"interrupted; everything so far is in {path}", hint=f"go on with: {resuming(path)}"
         ) from interrupt
     except (ServiceError, FileError) as error:
         if begun:
-            error.hint = f"{error.hint or 'see to that'}; then: billp resume {begun[0].path}"
+            error.hint = f"{error.hint or 'see to that'}; then: {resuming(begun[0].path)}"
         raise
+
+
+def resuming(path: Path) -> str:
+    """Return the command that goes on with the run at *path*, as a shell wants it."""
+    return f"billp resume {quote(str(path))}"

@@ -1,5 +1,6 @@
 """The event loop at the roof: uvloop where it is installed, Ctrl-C, and plain errors."""
 
+import asyncio
 import gc
 import signal
 import threading
@@ -22,8 +23,10 @@ def in_event_loop(main: Callable[[], Awaitable[T]], *, uvloop: bool | None = Non
     if uvloop is None:
         uvloop = find_spec("uvloop") is not None
     try:
-        with _terminated_like_interrupted(), _rarely_collecting():
-            return anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
+        with _rarely_collecting():
+            return anyio.run(
+                _until_terminated, main, backend="asyncio", backend_options={"use_uvloop": uvloop}
+            )
     except BaseExceptionGroup as group:
         raise first_error(group) from group
 
@@ -35,16 +38,21 @@ def first_error(error: BaseException) -> BaseException:
     return error
 
 
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
+async def _until_terminated(main: Callable[[], Awaitable[T]]) -> T:
+    """Return what *main* returns; SIGTERM cancels it as Ctrl-C does.
+
+    Not by way of Ctrl-C: a shell that starts us in the background makes us deaf to that.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        return await main()
+    loop = asyncio.get_running_loop()
+    with anyio.CancelScope() as scope:
+        loop.add_signal_handler(signal.SIGTERM, scope.cancel)
+        try:
+            return await main()
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+    raise KeyboardInterrupt
 
 
 @contextmanager

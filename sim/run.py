@@ -17,7 +17,7 @@ from sim.loop import in_event_loop
 from sim.summary import Summary
 from storage.datasets import open_environment
 from storage.environments import Environment
-from storage.runs import RunDirectory, new_run
+from storage.runs import RunDirectory, check_free, new_run
 
 
 def run(
@@ -68,6 +68,8 @@ async def run_async(
     """
     environment = environment or open_environment(config.environment)
     check_runnable(config, environment)
+    if out is not None:
+        check_free(Path(out))
     course = straight(config)
     opened = nullcontext(model) if model is not None else open_models(model_settings(config))
     async with opened as service:

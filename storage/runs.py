@@ -117,15 +117,20 @@ class RunDirectory:
             lock.release()
 
 
-def new_run(out: Path | None, name: str) -> RunDirectory:
-    """Make an empty run directory: *out*, or the next free `traces/runs/NAME-N`."""
-    if out is None:
-        return RunDirectory(_next_free(RUNS, name))
-    path = out
+def check_free(path: Path) -> None:
+    """Raise RunDirectoryError if *path* holds anything."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         what = "holds another run" if (path / "run.toml").exists() else "is not empty"
         hint = "choose another --out, or resume the run that is there with billp resume"
         raise RunDirectoryError(f"{path}: the output directory {what}", hint=hint)
+
+
+def new_run(out: Path | None, name: str) -> RunDirectory:
+    """Make an empty run directory: *out*, or the next free `traces/runs/NAME-N`."""
+    if out is None:
+        return RunDirectory(_next_free(RUNS, name))
+    check_free(out)
+    path = out
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -21,13 +21,14 @@ from storage.runs import RunDirectory
 from storage.traces import read_trace
 from tests.shell import Said, Shell, serving
 
-# A shell that starts this in the background would make it deaf to SIGINT.
+# A shell that starts a program in the background makes it deaf to SIGINT.
 BILLP = """
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
+ignored = "in the background" in sys.argv
+signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
 if "without uvloop" in sys.argv:
-    sys.argv.remove("without uvloop")
     sys.modules["uvloop"] = None
+sys.argv = [word for word in sys.argv if word not in ("without uvloop", "in the background")]
 from sim.cli import main
 main()
 """
@@ -82,8 +83,14 @@ def stopped(out: Path, number: signal.Signals, *words: str) -> Stopped:
 
 @pytest.fixture(
     scope="module",
-    params=[(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, "without uvloop")],
-    ids=["Ctrl-C", "SIGTERM", "Ctrl-C without uvloop"],
+    params=[
+        (signal.SIGINT,),
+        (signal.SIGINT, "without uvloop"),
+        (signal.SIGTERM,),
+        (signal.SIGTERM, "without uvloop"),
+        (signal.SIGTERM, "in the background"),
+    ],
+    ids=lambda how: " ".join([how[0].name, *how[1:]]),
 )
 def interrupted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

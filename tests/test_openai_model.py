@@ -278,7 +278,7 @@ def test_faults_that_stop_the_run(status: int, error: dict[str, str], sentence: 
 def test_missing_model_names_those_on_offer() -> None:
     with pytest.raises(ServiceError) as caught:
         ask(complaining(404, code="model_not_found"))
-    assert caught.value.hint == "it offers embedded-2 and 1 others"
+    assert caught.value.hint == "it offers embedded-2, gpt-9"
 
 
 def test_key_in_an_error_is_blotted_out() -> None:

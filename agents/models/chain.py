@@ -89,6 +89,7 @@ async def open_models(settings: ModelSettings) -> AsyncIterator[ChatModel]:
         if settings.embeddings:
             vectors = EmbeddingModel(account, settings.embeddings)
             stack.push_async_callback(vectors.aclose)
+            await vectors.probe()
             by_role[ROLE] = vectors
         yield Routed(by_role)
 

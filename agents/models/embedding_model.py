@@ -4,6 +4,7 @@ So embeddings take the same way as all calls: the account's limits and the retri
 """
 
 from base64 import b64decode, b64encode
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from agents.models.model import (
     Sampling,
     TransientError,
 )
+from agents.models.probing import probe
 from agents.models.service import Account
 from engine.episode import Call
 from engine.records import Vector
@@ -32,6 +34,10 @@ class EmbeddingModel:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._service.aclose()
+
+    async def probe(self) -> None:
+        """Ask for a vector; raises ServiceError if a run would come to nothing."""
+        await probe(partial(self._service.vectors, ["OK"]))
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the vector of the request's text; raises ModelErrors as models do."""

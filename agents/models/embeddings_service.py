@@ -42,7 +42,10 @@ class OpenAIEmbeddings:
         body = _encode(_Body(self._model, texts))
         answer = await self._service.post(_PATH, self._model, body)
         if answer.status != 200:
-            raise self._service.failure(answer, read_complaint(answer.body))
+            complaint = read_complaint(answer.body)
+            if answer.status == 404 and complaint.about("model", "deployment"):
+                raise await self._service.no_such_model(self._model)
+            raise self._service.failure(answer, complaint)
         vectors = _read(answer.body)
         if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
             raise TransientError("the service answered other embeddings", kind="malformed")

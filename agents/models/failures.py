@@ -5,6 +5,7 @@ Three kinds of error: `TransientError` may pass, `CallFailedError` is this call'
 where it may quote one, and cleaned elsewhere.
 """
 
+import os
 import ssl
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -101,6 +102,8 @@ def _reason(error: Exception) -> str:
         error = error.os_error
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno).lower()
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return type(error).__name__

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from difflib import get_close_matches
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -10,7 +10,8 @@ import msgspec
 
 from agents.models.exchange import Answer
 from agents.models.failures import CONTENT_FILTER, Complaint, read_complaint, shown
-from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling, TransientError
+from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
+from agents.models.probing import probe
 from agents.models.service import Account, Service
 from agents.models.wire import PLAIN, REASONING, Dialect, decode_reply, dialect_of, encode_request
 from engine.episode import Call
@@ -18,8 +19,6 @@ from engine.errors import CallFailedError, ModelError, ServiceError
 
 _PATH = "/chat/completions"
 _PARAMETERS = ("max_completion_tokens", "max_tokens", "temperature", "seed")
-_ATTEMPTS = 5
-_SHOWN = 12  # models named in an error
 
 
 class OpenAIModel:
@@ -79,25 +78,7 @@ class OpenAIModel:
     ) -> None:
         """Ask each of *models* for a word; raises ServiceError if a run would come to nothing."""
         for model in sorted(set(models)):
-            await self._probe(model, sleep)
-
-    async def _probe(self, model: str, sleep: Callable[[float], Awaitable[None]]) -> None:
-        for attempt in range(_ATTEMPTS):
-            try:
-                await self.reply(_greeting(model))
-            except TransientError as error:
-                if error.kind == "rate_limit":
-                    return  # it is there, and it knows us
-                failure: ModelError = error
-            except CallFailedError as error:
-                if error.kind == CONTENT_FILTER:
-                    return
-                raise ServiceError(str(error), hint="see whether model and URL match") from error
-            else:
-                return
-            await sleep(0.2 * attempt)
-        hint = "is the service running, and is --base-url right?"
-        raise ServiceError(str(failure), hint=hint) from failure
+            await probe(partial(self.reply, _greeting(model)), sleep=sleep)
 
     # -- what a model can be told
 
@@ -127,7 +108,7 @@ class OpenAIModel:
         self, request: ChatRequest, answer: Answer, complaint: Complaint
     ) -> ModelError:
         if answer.status == 404 and complaint.about("model", "deployment"):
-            return await self._no_such_model(request.sampling.model)
+            return await self._service.no_such_model(request.sampling.model)
         malformed = answer.status in {400, 422}
         if malformed and request.schema and complaint.about("response_format", "json_schema"):
             return ServiceError(
@@ -135,16 +116,6 @@ class OpenAIModel:
                 hint="switch structured replies off",
             )
         return self._service.failure(answer, complaint)
-
-    async def _no_such_model(self, model: str) -> ServiceError:
-        try:
-            names = await self._service.models()
-        except ModelError:
-            names = []
-        near = get_close_matches(model, names, n=_SHOWN, cutoff=0.4) or names[:_SHOWN]
-        more = f" and {len(names) - len(near)} others" if len(names) > len(near) else ""
-        hint = f"it offers {', '.join(near)}{more}" if near else "ask the service what it offers"
-        return ServiceError(f"{self._url} has no model {model!r}", hint=hint)
 
 
 def _read(answer: Answer) -> ChatReply:

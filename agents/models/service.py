@@ -7,6 +7,7 @@ call costs several times what it takes to send it (tests/bench/test_bench_models
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 import httpx2
@@ -14,12 +15,13 @@ import msgspec
 import openai
 
 from agents.models.exchange import Answer, Exchange, Timeouts, headers_to_send
-from agents.models.failures import Complaint, read_complaint, status_failure
+from agents.models.failures import Complaint, read_complaint, shown, status_failure
 from agents.models.model import TransientError
-from engine.errors import ConfigError, ModelError
+from engine.errors import ConfigError, ModelError, ServiceError
 
 OPENAI_URL = "https://api.openai.com/v1"
 _AZURE_VERSION = "2024-10-21"
+_SHOWN = 12  # models named in an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,20 @@ class Service:
             return sorted(model.id for model in _decode_models(answer.body).data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise TransientError("the service lists no models", kind="malformed") from error
+
+    async def no_such_model(self, model: str) -> ServiceError:
+        """Return the error of a model that is not on offer, with those that are."""
+        try:
+            names = await self.models()
+        except ModelError:
+            names = []
+        near = get_close_matches(model, names, n=_SHOWN, cutoff=0.4)
+        listed = names if len(names) <= _SHOWN else near or names[:_SHOWN]
+        more = f" and {len(names) - len(listed):,} more" if len(names) > len(listed) else ""
+        hint = (
+            f"it offers {', '.join(listed)}{more}" if listed else "ask the service what it offers"
+        )
+        return ServiceError(f"{shown(self.account.url)} has no model {model!r}", hint=hint)
 
     def failure(self, answer: Answer, complaint: Complaint) -> ModelError:
         """Return what a status that is no 2xx means."""

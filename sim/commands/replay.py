@@ -13,6 +13,7 @@ from sim.commands.options import gathered
 from sim.commands.places import parse_point, parse_role_point
 from sim.debugging import stopping_at
 from sim.extensions import load_extensions
+from sim.live import resuming
 from sim.replay import Replay, prompt_of
 from sim.replay import replay as replay_run
 from sim.views.difference import told
@@ -127,7 +128,7 @@ def verdict(done: Replay) -> str:
         count = len(done.differences)
         return f"{done.run} differs" + (f" in {count:,} places." if count > 1 else ".")
     if not done.whole or not done.finished:
-        return f"{done.run} agrees as far as it goes; finish it with: billp resume {done.run}"
+        return f"{done.run} agrees as far as it goes; finish it with: {resuming(Path(done.run))}"
     return f"{done.run} agrees to the byte."
 
 
