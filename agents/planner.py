@@ -81,7 +81,9 @@ def task_lines(trajectory: Trajectory) -> tuple[str, ...]:
 
 def read_thought(text: str) -> str:
     """Return the thought of a reply: its first paragraph, in one line."""
-    thought = " ".join(text.strip().split("\n\n")[0].split()).removeprefix("Thought: ")
+    # The label goes first: some write it as a paragraph of its own.
+    unlabelled = text.strip().removeprefix("Thought:").strip()
+    thought = " ".join(unlabelled.split("\n\n")[0].split())
     if not thought:
         raise UnreadableReplyError("expected a thought, got an empty reply")
     return thought

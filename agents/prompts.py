@@ -24,7 +24,8 @@ def section(heading: str, lines: Iterable[str]) -> str:
 def sections(text: str) -> dict[str, list[str]]:
     """Return the lines of each section of a prompt by heading."""
     found: dict[str, list[str]] = {}
-    for block in text.split("## ")[1:]:
+    # At the beginning of a line only: a title may contain the same signs.
+    for block in f"\n{text}".split("\n## ")[1:]:
         heading, *lines = block.rstrip("\n").split("\n")
         found[heading] = lines
     return found
@@ -56,13 +57,15 @@ def step_line(step: Step) -> str:
 
 def step_lines(trajectory: Trajectory, characters: int) -> list[str]:
     """Return the steps so far, oldest first; the oldest thoughts give way to the limit."""
+    steps = [(step_line(step), step.thought) for step in trajectory.steps()]
+    room = characters - sum(len(line) + 1 for line, _ in steps)
     lines: list[str] = []
-    for step in trajectory.steps():
-        lines.append(step_line(step))
-        characters -= len(lines[-1])
-        thought = f"Thought: {step.thought}"
-        if step.thought and len(thought) <= characters:
-            lines.append(thought)
-            characters -= len(thought)
+    for line, thought in steps:
+        lines.append(line)
+        if thought:
+            lines.append(f"Thought: {thought}")
+            room -= len(lines[-1]) + 1
+            if room < 0:
+                lines.pop()
     lines.reverse()
     return lines

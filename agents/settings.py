@@ -8,6 +8,7 @@ from agents.actor import Repeats
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+Rate: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Distance: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Temperature: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
@@ -16,11 +17,17 @@ Temperature: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
 class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a role's replies are drawn; an empty *model* stands for the run's.
 
-    *instructions* are added to the role's system prompt.
+    *instructions* are added to the role's system prompt. The way to the model, by *base_url* and
+    *key_file*, and the role's own limits leave no mark on a trace; what is empty or 0 is the run's.
     """
 
     model: str = ""
     instructions: str = ""
+    base_url: str = ""
+    key_file: str = ""
+    concurrency: Count = 0
+    requests_per_minute: Rate = 0.0
+    tokens_per_minute: Rate = 0.0
     temperature: Temperature = 0.5
     max_tokens: Positive = 400
 

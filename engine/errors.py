@@ -12,7 +12,8 @@
     ├── LawError                 a handler that broke a law of the kernel
     ├── ModelError               a model call that got no usable reply
     │   ├── CallFailedError      one call, after its retries: its episode fails
-    │   └── ServiceError         no call can succeed (key, budget): the run stops, resumable
+    │   └── ServiceError         no call can succeed: the run stops, resumable
+    │       └── BudgetError      what the run may spend is spent
     ├── UnreadableReplyError     a reply outside the grammar that was asked for
     ├── InterruptedRunError      a run stopped before its end; what was done is on disk
     └── DivergenceError          a replay that differs from the recorded run
@@ -83,6 +84,16 @@ class ServiceError(ModelError):
     """Raised when no further call can succeed; the run stops and can be resumed."""
 
     exit_status = 2
+
+
+class BudgetError(ServiceError):
+    """Raised when what a run may spend is spent; *setting* is what to raise before resuming it."""
+
+    exit_status = 3
+
+    def __init__(self, message: str, *, setting: str) -> None:
+        super().__init__(f"{setting} is reached: {message}")
+        self.setting = setting
 
 
 class UnreadableReplyError(BillpError):

@@ -3,13 +3,17 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import UnionType
 from typing import Any, TypeAlias
 
 from agents.memories import MEMORIES
-from agents.models.chain import ModelSettings, plain_name
+from agents.models.budget import Allowances
+from agents.models.chain import ModelSettings, RoleModel, Way, plain_name
+from agents.models.limiter import Limits
 from agents.models.model import Sampling
 from agents.roster import Setting, agent_named
+from agents.settings import RoleSettings
 from agents.trajectory import Delivery, Trajectory, folding
 from engine.arrivals import ONCE, Arrivals, Listed, Returns, Visit, arrivals
 from engine.attempt import name_of
@@ -183,14 +187,40 @@ def head(course: Course, environment: Environment) -> RunStarted:
 
 
 def model_settings(config: RunConfig) -> ModelSettings:
-    """Return which models the roles have and the way to them."""
+    """Return which models the roles have, the way to them, and what a run may spend."""
+    way = Way(url=config.base_url, key_file=config.key_file, azure_version=config.azure_version)
     return ModelSettings(
-        models={role: settings.model or config.model for role, settings in config.roles.items()},
+        roles={role: _role_model(config, settings, way) for role, settings in config.roles.items()},
         embeddings=config.embedding_model,
-        base_url=config.base_url,
-        key_file=config.key_file,
-        concurrency=config.concurrency,
+        way=way,
+        limits=_limits(config.concurrency, config),
         attempts=config.attempts,
+        allowances=Allowances(
+            calls=config.max_calls,
+            tokens=config.max_tokens_total,
+            cost=config.max_cost,
+            prices=config.prices,
+        ),
+        cache=Path(config.cache) if config.cache else None,
+    )
+
+
+def _role_model(config: RunConfig, settings: RoleSettings, way: Way) -> RoleModel:
+    asked = settings.concurrency or settings.requests_per_minute or settings.tokens_per_minute
+    own = Way(
+        url=settings.base_url or way.url,
+        key_file=settings.key_file or way.key_file,
+        azure_version=way.azure_version,
+    )
+    limits = _limits(settings.concurrency or config.concurrency, settings) if asked else None
+    return RoleModel(model=settings.model or config.model, way=own, limits=limits)
+
+
+def _limits(in_flight: int, settings: RunConfig | RoleSettings) -> Limits:
+    return Limits(
+        in_flight=in_flight,
+        requests_per_minute=settings.requests_per_minute or None,
+        tokens_per_minute=settings.tokens_per_minute or None,
     )
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from engine.errors import BillpError, InterruptedRunError
-from sim.commands import diff, env, fork, replay, resume, run, serve, show, trace, verify
+from sim.commands import cache, diff, env, fork, replay, resume, run, serve, show, trace, verify
 from sim.loop import first_error
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command(name="verify")(verify.verify)
 app.command(name="serve")(serve.serve)
 app.add_typer(trace.app, name="trace")
 app.add_typer(env.app, name="env")
+app.add_typer(cache.app, name="cache")
 
 _DEBUG = "--debug"
 

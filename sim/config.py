@@ -4,6 +4,7 @@ Everything decides what the trace says, except the settings named in `OPERATIONA
 change how long a run takes, where it goes and what it costs.
 """
 
+import json
 import math
 import re
 import tomllib
@@ -15,12 +16,15 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 
 from agents.actor import Repeats
+from agents.models.budget import Price
 from agents.models.chain import plain_name
 from agents.settings import (
     ActorSettings,
     AgentSettings,
+    Count,
     CriticSettings,
     PlannerSettings,
+    Rate,
     ReflectorSettings,
     RoleSettings,
 )
@@ -35,11 +39,12 @@ Audience: TypeAlias = Literal["train", "test", "all"]
 
 OPERATIONAL = frozenset(
     {
-        *("base_url", "key_file", "concurrency", "running", "unreleased", "attempts", "patience"),
-        *("fsync", "prompts"),
+        *("base_url", "key_file", "azure_version", "concurrency", "running", "unreleased"),
+        *("requests_per_minute", "tokens_per_minute", "attempts", "patience", "fsync", "prompts"),
+        *("cache", "max_calls", "max_tokens_total", "max_cost", "prices"),
     }
 )
-"""Settings that leave no mark on a trace."""
+"""Settings that leave no mark on a trace; nor do those of roles that are called like them."""
 
 _NAMED = frozenset({"environment", "agent", "model", "seed"})
 
@@ -50,7 +55,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     *environment* is a directory or `synthetic`. *episodes* first visits by *users* of the training
     or the test part, in an order drawn from the seed, each of up to *sessions* sessions with
     *return_gap* between them (least, mean beyond it). An episode shows *history* items and takes
-    *limit* steps at most. *running* 0 stands for twice the calls in flight.
+    *limit* steps at most. *running* 0 stands for twice the calls in flight; other limits of 0 are
+    none. *prices* are of a million tokens, by the model's name.
     """
 
     environment: str = "synthetic"
@@ -76,11 +82,19 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reflector: ReflectorSettings = ReflectorSettings()
     base_url: str = ""
     key_file: str = ""
+    azure_version: str = ""
     concurrency: int = 16
+    requests_per_minute: Rate = 0.0
+    tokens_per_minute: Rate = 0.0
     running: int = 0
     unreleased: int = 1_000
     attempts: int = 6
     patience: float = 300.0
+    cache: str = ""
+    max_calls: Count = 0
+    max_tokens_total: Count = 0
+    max_cost: Rate = 0.0
+    prices: dict[str, Price] = {}
     fsync: Durability = "interval"
     prompts: bool = True
 
@@ -110,6 +124,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             reflector=self.reflector,
         )
 
+    def named(self) -> tuple[Setting, ...]:
+        """Return what a trace's head says by name."""
+        return self.environment, self.agent, plain_name(self.model), self.seed
+
     def deciding(self) -> tuple[tuple[str, Setting], ...]:
         """Return the settings that decide what the trace says, by dotted name."""
         settings = msgspec.to_builtins(self)
@@ -117,8 +135,17 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             settings[role]["model"] = plain_name(settings[role]["model"])
         flat = _flat(settings)
         return tuple(
-            (name, value) for name, value in flat if name.split(".")[0] not in OPERATIONAL | _NAMED
+            (name, value) for name, value in flat if not leaves_no_mark(name) and name not in _NAMED
         )
+
+
+def leaves_no_mark(name: str) -> bool:
+    """Tell whether the setting of a dotted *name* decides nothing that a trace says."""
+    first, _, last = name.partition(".")
+    return first in OPERATIONAL or (first in _ROLES and last in OPERATIONAL)
+
+
+_ROLES = frozenset({"planner", "actor", "critic", "reflector"})
 
 
 def _flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Setting]]:
@@ -145,22 +172,15 @@ def read_config(path: Path) -> Settings:
 
 def parse_set(text: str) -> Settings:
     """Return the settings that `key=value` stands for, nested by the dots of the key."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"expected key=value, got {text!r}")
-    settings: Any = _literal(value.strip())
-    for name in reversed(key.strip().split(".")):
-        settings = {name: settings}
-    return dict(settings)
-
-
-def _literal(value: str) -> Any:
-    if "\n" in value:
-        return value
-    try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except ValueError:  # no TOML, or a number beyond all bounds
-        return value
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not key or "\n" in text:
+        raise ConfigError(f"expected key=value, got {text!r}", hint="such as --set history=5")
+    for written in (value, json.dumps(value)):
+        try:
+            return tomllib.loads(f"{key} = {written}")
+        except ValueError:  # no TOML, or a number beyond all bounds: then it is a word
+            continue
+    raise ConfigError(f"{key!r} is no name of a setting", hint="such as quit.window")
 
 
 def merged(*layers: Mapping[str, Any]) -> Settings:
@@ -192,6 +212,8 @@ def configured(*layers: Mapping[str, Any]) -> RunConfig:
 
 def _check_keys(settings: Settings, known: Settings, prefix: str) -> None:
     for name, value in settings.items():
+        if name == _FREE:
+            continue
         if name not in known:
             near = get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(known)}"
@@ -200,6 +222,9 @@ def _check_keys(settings: Settings, known: Settings, prefix: str) -> None:
             if not isinstance(value, dict):
                 raise ConfigError(f"{prefix + name!r} is a table of settings, got {value!r}")
             _check_keys(value, known[name], f"{prefix}{name}.")
+
+
+_FREE = "prices"  # its keys are the names of models
 
 
 def _unusable(text: str, settings: Settings) -> ConfigError:

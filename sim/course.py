@@ -5,14 +5,15 @@ configuration; from it on, the younger one holds. A run that is no fork has one 
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import msgspec
 
 from engine.episode import Call
-from engine.errors import RunDirectoryError
+from engine.errors import ConfigError, RunDirectoryError
 from engine.messages import (
     EpisodeEnded,
     EpisodeSettled,
@@ -70,6 +71,17 @@ class Course:
         """Return the course that leaves this one at *point*."""
         kept = tuple(stage for stage in self.stages if stage.point < point or not stage.parent)
         return Course((*kept, Stage(point, config, parent)))
+
+    def operated(self, settings: Sequence[Mapping[str, Any]]) -> "Course":
+        """Return the same course with *settings* that leave no mark on a trace.
+
+        Raises ConfigError for others.
+        """
+        config = configured(self.plain_settings(), *settings)
+        if (config.deciding(), config.named()) != (self.config.deciding(), self.config.named()):
+            hint = "fork the run to change what decides it"
+            raise ConfigError("only settings that leave no mark on a trace can change", hint=hint)
+        return Course((*self.stages[:-1], replace(self.stages[-1], config=config)))
 
     def plain_settings(self) -> Settings:
         """Return the settings that hold in the end."""

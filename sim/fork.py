@@ -1,24 +1,22 @@
 """Forking: a recorded run up to a point, then its own way, with something changed."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.models.chain import open_models
 from agents.models.model import ChatModel, ChatRequest
 from agents.models.recorded import Forked
 from engine.errors import ConfigError
 from engine.messages import PlanRequested
-from sim.assembly import check_runnable, model_settings
+from sim.assembly import check_runnable
 from sim.comparison import Comparison
 from sim.config import RunConfig, configured
 from sim.course import Course, Point, place, point_of_call
 from sim.excerpts import before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
-from sim.live import Begun, Live, View, stopping, written_in
+from sim.live import Begun, Live, View, doors_of, stopping, written_in
 from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, open_recorded
 from sim.summary import Summary
@@ -85,8 +83,7 @@ async def _fork(
     begun: Begun,
 ) -> Summary:
     config, environment = course.config, parent.environment
-    opened = nullcontext(model) if model is not None else open_models(model_settings(config))
-    async with opened as service:
+    async with doors_of(config, model) as doors:
         name = f"{environment.head.name}-{config.agent}-fork"
         directory = new_run(None if out is None else Path(out), name)
         begun(directory)
@@ -96,7 +93,7 @@ async def _fork(
             with written_in(directory, config) as files:
                 calls = forked_calls(parent, course.fork_point, say, files.journal)
                 past = Past(Comparison(parent.directory.trace), course.fork_point)
-                return await live.run(service, files, calls, [past, files.trace])
+                return await live.run(doors, files, calls, [past, files.trace])
 
 
 def forked_course(parent: RecordedRun, at: Point, settings: Sequence[Mapping[str, Any]]) -> Course:
@@ -122,9 +119,15 @@ def forked_course(parent: RecordedRun, at: Point, settings: Sequence[Mapping[str
 
 def check_forkable(before: RunConfig, after: RunConfig) -> None:
     """Raise ConfigError if *after* changes what decided the run from its beginning."""
-    old = {**dict(before.deciding()), "agent": before.agent, "seed": before.seed}
-    new = {**dict(after.deciding()), "agent": after.agent, "seed": after.seed}
-    old["environment"], new["environment"] = before.environment, after.environment
+    old, new = (
+        {
+            **dict(config.deciding()),
+            "environment": config.environment,
+            "agent": config.agent,
+            "seed": config.seed,
+        }
+        for config in (before, after)
+    )
     for name, value in new.items():
         if old[name] != value and name.split(".")[0] not in FORKABLE:
             raise ConfigError(

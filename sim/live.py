@@ -1,7 +1,7 @@
 """A run while it is live: in its directory, with a model that may be asked."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +13,12 @@ import anyio
 
 from agents.embeddings import Embedder, HashingEmbedder
 from agents.models.access import Access, note_attempt
-from agents.models.chain import Chain, linked
+from agents.models.chain import Chain, Door, linked, one_door, open_models
+from agents.models.embedding_model import ROLE as EMBEDDING
 from agents.models.model import ChatModel
 from agents.models.recorded import Recorded
 from agents.service_embedder import ServiceEmbedder
-from engine.errors import FileError, InterruptedRunError, ServiceError
+from engine.errors import BudgetError, FileError, InterruptedRunError, ServiceError
 from engine.order import LineFollower
 from sim.assembly import Assembly, assemble, model_settings, samplings
 from sim.config import RunConfig
@@ -100,15 +101,25 @@ class Live:
     views: Sequence[View] = ()
 
     async def run(
-        self, service: ChatModel, files: Files, recorded: Recorded, writers: Sequence[LineFollower]
+        self,
+        doors: Mapping[str, Door],
+        files: Files,
+        recorded: Recorded,
+        writers: Sequence[LineFollower],
     ) -> Summary:
         """Run to the end and return what came of it.
 
         *recorded* calls are not asked again; *writers* take the encoded run, the trace's among
         them.
         """
+        observe = partial(note_attempt, files.journal)
+        with linked(doors, model_settings(self.course.config), observe) as chain:
+            return await self._run_on(chain, files, recorded, writers)
+
+    async def _run_on(
+        self, chain: Chain, files: Files, recorded: Recorded, writers: Sequence[LineFollower]
+    ) -> Summary:
         config = self.course.config
-        chain = linked(service, model_settings(config), partial(note_attempt, files.journal))
         access = Access(
             model=chain,
             sampling=samplings(self.course),
@@ -116,6 +127,7 @@ class Live:
             recorded=recorded,
             journal=files.journal,
             prompts=files.prompts,
+            spent=chain.budget.note,
         )
         with embedder_for(config, chain, self.directory) as embedder:
             assembly = assemble(
@@ -126,10 +138,13 @@ class Live:
                 seal=files.journal.seal,
             )
             seconds = await self._run(assembly, access, chain, writers)
+        slots = chain.statistics()
         effort = Effort(
             messages=assembly.bus.messages,
             seconds=seconds,
-            utilization=chain.limiter.statistics().busy_seconds / (seconds * config.concurrency),
+            utilization=slots.busy_seconds / (seconds * slots.ceiling),
+            cached=sum(cache.hits for cache in chain.caches),
+            cost=chain.budget.spent.cost,
         )
         return self._finish(assembly, access, files.trace.digest, effort)
 
@@ -182,6 +197,16 @@ def embedder_for(
 
 
 @asynccontextmanager
+async def doors_of(config: RunConfig, model: ChatModel | None) -> AsyncIterator[Mapping[str, Door]]:
+    """Open the models that *config* names; or let all calls go to *model*, if that is given."""
+    if model is not None:
+        yield one_door(model, (*config.roles, EMBEDDING))
+        return
+    async with open_models(model_settings(config)) as doors:
+        yield doors
+
+
+@asynccontextmanager
 async def _shown(views: Sequence[View], underway: Underway) -> AsyncIterator[None]:
     for view in views:
         view.attach(underway)
@@ -204,6 +229,10 @@ def stopping(begun: Sequence[RunDirectory]) -> Iterator[None]:
         raise InterruptedRunError(
             f"interrupted; everything so far is in {path}", hint=f"go on with: {resuming(path)}"
         ) from interrupt
+    except BudgetError as error:
+        if begun:
+            error.hint = f"allow more: {resuming(begun[0].path)} --set {error.setting}=…"
+        raise
     except (ServiceError, FileError) as error:
         if begun:
             error.hint = f"{error.hint or 'see to that'}; then: {resuming(begun[0].path)}"

@@ -1,20 +1,18 @@
 """Resuming: what is recorded is replayed, then the run goes live."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from agents.models.chain import open_models
 from agents.models.model import ChatModel
 from agents.models.recorded import Resumed
-from sim.assembly import model_settings
 from sim.comparison import Comparison, EndOfRecordError
 from sim.extensions import NO_EXTENSIONS, Extensions
-from sim.live import Live, View, stopping, written_in
+from sim.live import Live, View, doors_of, stopping, written_in
 from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, open_recorded
 from sim.summary import Summary
@@ -49,6 +47,7 @@ def resume(
     run: Path | str,
     *,
     retry_failed: bool = False,
+    settings: Sequence[Mapping[str, Any]] = (),
     environment: Environment | None = None,
     model: ChatModel | None = None,
     extensions: Extensions = NO_EXTENSIONS,
@@ -56,10 +55,12 @@ def resume(
 ) -> Summary | None:
     """Finish the run in directory *run* and return what came of it; None if it was finished.
 
-    Calls in its journal are not made again, except, with *retry_failed*, those that failed. Raises
-    DivergenceError if code or data are no longer those of the run; else what `sim.run.run` raises.
+    Calls in its journal are not made again, except, with *retry_failed*, those that failed.
+    *settings* that leave no mark on a trace, such as max_calls, may change. Raises DivergenceError
+    if code or data are no longer those of the run; else what `sim.run.run` raises.
     """
     recorded = open_recorded(run, environment)
+    recorded = replace(recorded, course=recorded.course.operated(settings))
     if recorded.finished and not retry_failed:
         return None
     main = partial(_resume, recorded, retry_failed, model, extensions, views)
@@ -75,10 +76,9 @@ async def _resume(
     views: Sequence[View],
 ) -> Summary:
     course, directory = recorded.course, recorded.directory
-    settings = model_settings(course.config)
-    opened = nullcontext(model) if model is not None else open_models(settings)
-    async with opened as service:
+    async with doors_of(course.config, model) as doors:
         with directory.locked():
+            directory.write_config(course.settings())
             _tell_torn(recorded)
             if retry_failed:
                 directory.summary.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ async def _resume(
                 if retry_failed:
                     files.journal.append(RetryStarted())
                 trace = ContinuedTrace(files.trace, Comparison(directory.trace))
-                return await live.run(service, files, calls, [trace])
+                return await live.run(doors, files, calls, [trace])
 
 
 def _tell_torn(recorded: RecordedRun) -> None:

@@ -1,18 +1,16 @@
 """Running: from a configuration to a run directory."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from agents.models.chain import open_models
 from agents.models.model import ChatModel
 from agents.models.recorded import NothingRecorded
-from sim.assembly import check_runnable, model_settings
+from sim.assembly import check_runnable
 from sim.config import RunConfig
 from sim.course import straight
 from sim.extensions import NO_EXTENSIONS, Extensions
-from sim.live import Begun, Live, View, stopping, written_in
+from sim.live import Begun, Live, View, doors_of, stopping, written_in
 from sim.loop import in_event_loop
 from sim.summary import Summary
 from storage.datasets import open_environment
@@ -71,8 +69,7 @@ async def run_async(
     if out is not None:
         check_free(Path(out))
     course = straight(config)
-    opened = nullcontext(model) if model is not None else open_models(model_settings(config))
-    async with opened as service:
+    async with doors_of(config, model) as doors:
         name = f"{environment.head.name}-{config.agent}"
         directory = new_run(None if out is None else Path(out), name)
         begun(directory)
@@ -80,4 +77,4 @@ async def run_async(
             directory.write_config(course.settings())
             live = Live(course, environment, directory, extensions, views)
             with written_in(directory, config) as files:
-                return await live.run(service, files, NothingRecorded(), [files.trace])
+                return await live.run(doors, files, NothingRecorded(), [files.trace])

@@ -35,6 +35,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int
     seconds: float
     utilization: float
+    cached_calls: int = 0
+    cost: float = 0.0
     listeners: dict[str, Any] = {}
 
     def flat(self) -> dict[str, Any]:
@@ -46,11 +48,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process did for a run: messages, seconds, and the share of slots in use."""
+    """What a process did for a run: messages, seconds, the share of slots in use, and replies.
+
+    *cached* replies came from a cache; *cost* is by the prices that are set, with recorded calls.
+    """
 
     messages: int
     seconds: float
     utilization: float
+    cached: int
+    cost: float
 
 
 def summarise(
@@ -84,5 +91,7 @@ def summarise(
         completion_tokens=usage.completion_tokens,
         seconds=round(effort.seconds, 3),
         utilization=round(effort.utilization, 4),
+        cached_calls=effort.cached,
+        cost=round(effort.cost, 6),
         listeners=listeners,
     )

@@ -17,13 +17,21 @@ from storage.runs import RunDirectory
 
 OPERATIONAL = {
     "attempts",
+    "azure_version",
     "base_url",
+    "cache",
     "concurrency",
     "fsync",
     "key_file",
+    "max_calls",
+    "max_cost",
+    "max_tokens_total",
     "patience",
+    "prices",
     "prompts",
+    "requests_per_minute",
     "running",
+    "tokens_per_minute",
     "unreleased",
 }
 NAMED = {"environment", "agent", "model", "seed"}
@@ -244,20 +252,29 @@ def test_operational_settings_leave_no_mark() -> None:
     other = configured(
         {
             "attempts": 1,
+            "azure_version": "2024-10-21",
             "base_url": "http://localhost",
+            "cache": "replies",
             "concurrency": 1,
             "fsync": "call",
             "key_file": "key",
+            "max_calls": 1,
+            "max_cost": 1,
+            "max_tokens_total": 1,
             "patience": 1,
+            "planner": {"base_url": "http://localhost", "concurrency": 3, "tokens_per_minute": 9},
+            "prices": {"gpt-4.1": {"prompt": 2, "completion": 8}},
             "prompts": False,
+            "requests_per_minute": 1,
             "running": 1,
+            "tokens_per_minute": 1,
             "unreleased": 1,
         }
     )
     changed = {
         n for n in RunConfig.__struct_fields__ if getattr(other, n) != getattr(RunConfig(), n)
     }
-    assert changed == OPERATIONAL
+    assert changed == OPERATIONAL | {"planner"}
     assert other.deciding() == RunConfig().deciding()
 
 

@@ -110,7 +110,10 @@ def test_a_name_has_a_module_and_a_class(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nowhere_at_all:Class", "cannot be made: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        (
+            "nowhere_at_all:Class",
+            "cannot be made: ModuleNotFoundError: No module named 'nowhere_at_all'",
+        ),
         ("broken:Class", "cannot be made: SyntaxError: .*broken.py, line 1"),
         ("sound:Missing", "module 'sound' has no attribute 'Missing'"),
         ("sound:Demanding", "cannot be made: TypeError: .*'size'"),

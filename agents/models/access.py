@@ -41,7 +41,8 @@ class Access:
     """Answers the calls of a run.
 
     *sampling* says for each role how replies are drawn, *recorded* how calls ended that are known
-    beforehand. *watch* is told every request with its digest and, if known, its recorded end.
+    beforehand. *watch* is told every request with its digest and, if known, its recorded end;
+    *spent* the model and the tokens in and out of every call that was paid for before.
     """
 
     model: ChatModel
@@ -51,6 +52,7 @@ class Access:
     journal: Journal | None = None
     prompts: PromptTexts | None = None
     watch: Watch | None = None
+    spent: Callable[[str, int, int], None] | None = None
     usage: Usage = field(default_factory=Usage)
 
     async def answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
@@ -64,6 +66,8 @@ class Access:
             ended = await self._ask(request, digest)
             if self.prompts is not None:
                 self.prompts.add(prompt_text(request, digest))
+        elif self.spent is not None:
+            self.spent(request.sampling.model, ended.prompt_tokens, ended.completion_tokens)
         self._count(ended)
         return _outcome(ended, digest)
 

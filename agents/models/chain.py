@@ -1,17 +1,20 @@
 """What stands between a run and its models, put together from settings.
 
-A call goes through retries, then the limiter, then to the model of its role. There is one limiter,
-since there is one account; and it stands inside the retries, so a call that waits to be tried again
-holds no slot.
+A call goes through the cache, the budget, the retries, the limits of its role and those of its
+account, then to the model. There is one limiter for an account, and it stands inside the retries:
+a call that waits to be tried again holds no slot.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from hashlib import blake2b
 from pathlib import Path
 
+from agents.models.budget import Allowances, Budget
+from agents.models.cached import Cached
 from agents.models.embedded import NAME, EmbeddedModel
 from agents.models.embedding_model import ROLE, EmbeddingModel
 from agents.models.keys import read_key
@@ -21,24 +24,44 @@ from agents.models.openai_model import OpenAIModel
 from agents.models.retrying import Attempt, Patience, Retrying
 from agents.models.service import OPENAI_URL, Account
 from engine.errors import ConfigError
+from storage.replies import ReplyCache
 
 PREFIX = "openai/"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSettings:
-    """Which model each role has, `embedded` or `openai/NAME`, and the way to it.
+class Way:
+    """The way to a service: an empty *url* is OpenAI's, an empty *key_file* the environment."""
 
-    *embeddings* is the name of a service's embedding model, or empty. An empty *base_url* is
-    OpenAI's own service; an empty *key_file* leaves the key to the environment.
+    url: str = ""
+    key_file: str = ""
+    azure_version: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleModel:
+    """The model of a role, `embedded` or `openai/NAME`, the way to it, and limits of its own."""
+
+    model: str = NAME
+    way: Way = field(default_factory=Way)
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Which model each role has, and what every call goes through.
+
+    *embeddings* is the name of a model of the service at *way*, or empty; *limits* are those of
+    each account. *cache* is a directory, or None.
     """
 
-    models: Mapping[str, str]
+    roles: Mapping[str, RoleModel]
     embeddings: str = ""
-    base_url: str = ""
-    key_file: str = ""
-    concurrency: int = 16
+    way: Way = field(default_factory=Way)
+    limits: Limits = field(default_factory=lambda: Limits(in_flight=16))
     attempts: int = 6
+    allowances: Allowances = field(default_factory=Allowances)
+    cache: Path | None = None
 
 
 def plain_name(model: str) -> str:
@@ -58,6 +81,66 @@ def check_model(model: str) -> None:
 
 
 @dataclass(frozen=True)
+class Door:
+    """A model, the account that its calls are counted for, and the place of its service."""
+
+    model: ChatModel
+    account: str = NAME
+    place: str = NAME
+
+
+def one_door(model: ChatModel, roles: Iterable[str]) -> dict[str, Door]:
+    """Return the doors of *roles* that all lead to *model*."""
+    return dict.fromkeys(roles, Door(model))
+
+
+@asynccontextmanager
+async def open_models(settings: ModelSettings) -> AsyncIterator[dict[str, Door]]:
+    """Open the models of all roles, and ask each service for a word.
+
+    Raises ConfigError for a name, a key or a price that lacks, ServiceError if a run would come to
+    nothing.
+    """
+    for role in settings.roles.values():
+        check_model(role.model)
+    settings.allowances.check({plain_name(role.model) for role in settings.roles.values()})
+    remote = {role: m for role, m in settings.roles.items() if m.model.startswith(PREFIX)}
+    doors = one_door(EmbeddedModel(), settings.roles)
+    async with AsyncExitStack() as stack:
+        for way in dict.fromkeys(model.way for model in remote.values()):
+            names = {role: plain_name(m.model) for role, m in remote.items() if m.way == way}
+            account = _account(way, settings)
+            service = await stack.enter_async_context(OpenAIModel(account))
+            await service.probe(names.values())
+            doors |= dict.fromkeys(names, _door(service, account))
+        if settings.embeddings:
+            account = _account(settings.way, settings)
+            vectors = EmbeddingModel(account, settings.embeddings)
+            stack.push_async_callback(vectors.aclose)
+            await vectors.probe()
+            doors[ROLE] = _door(vectors, account)
+        yield doors
+
+
+def _account(way: Way, settings: ModelSettings) -> Account:
+    url = way.url or OPENAI_URL
+    path = Path(way.key_file) if way.key_file else None
+    key = read_key(os.environ, path=path, url=url)
+    return Account(
+        key=key,
+        url=url,
+        azure_version=way.azure_version,
+        connections=settings.limits.in_flight,
+    )
+
+
+def _door(model: ChatModel, account: Account) -> Door:
+    # What stands for an account shows nothing of its key.
+    fingerprint = blake2b(account.key.encode(), digest_size=8).hexdigest()
+    return Door(model, f"{account.url} {fingerprint}", account.url)
+
+
+@dataclass(frozen=True)
 class Routed:
     """A model that leaves each call to the model of its role."""
 
@@ -68,53 +151,76 @@ class Routed:
         return await self.by_role[request.call.role].reply(request)
 
 
-@asynccontextmanager
-async def open_models(settings: ModelSettings) -> AsyncIterator[ChatModel]:
-    """Open the models of all roles, and ask each service for a word.
+@dataclass(frozen=True)
+class ChainStatistics:
+    """How a chain is doing, over all accounts: calls in flight, of how many at most, and waiting.
 
-    Raises ConfigError for a name or a key that cannot be used, ServiceError if a run would come to
-    nothing.
+    *busy_seconds* is the sum over all slots of the time they were in use.
     """
-    for model in settings.models.values():
-        check_model(model)
-    remote = {role: m for role, m in settings.models.items() if m.startswith(PREFIX)}
-    by_role: dict[str, ChatModel] = dict.fromkeys(settings.models, EmbeddedModel())
-    async with AsyncExitStack() as stack:
-        if remote or settings.embeddings:
-            account = _account(settings)
-        if remote:
-            service = await stack.enter_async_context(OpenAIModel(account))
-            await service.probe(map(plain_name, remote.values()))
-            by_role |= dict.fromkeys(remote, service)
-        if settings.embeddings:
-            vectors = EmbeddingModel(account, settings.embeddings)
-            stack.push_async_callback(vectors.aclose)
-            await vectors.probe()
-            by_role[ROLE] = vectors
-        yield Routed(by_role)
 
-
-def _account(settings: ModelSettings) -> Account:
-    url = settings.base_url or OPENAI_URL
-    path = Path(settings.key_file) if settings.key_file else None
-    key = read_key(os.environ, path=path, url=url)
-    return Account(key=key, url=url, connections=settings.concurrency)
+    in_flight: int
+    ceiling: int
+    waiting: int
+    busy_seconds: float
 
 
 @dataclass(frozen=True)
 class Chain:
-    """All that a call goes through; *limiter* and *retrying* tell how it is doing."""
+    """All that a call goes through; its parts tell how it is doing."""
 
-    limiter: Limiter
+    model: ChatModel
+    limiters: Mapping[str, Limiter]
     retrying: Retrying
+    budget: Budget
+    caches: tuple[Cached, ...] = ()
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the reply; raises CallFailedError or ServiceError."""
-        return await self.retrying.reply(request)
+        return await self.model.reply(request)
+
+    def statistics(self) -> ChainStatistics:
+        """Return how things are now."""
+        parts = [limiter.statistics() for limiter in self.limiters.values()]
+        return ChainStatistics(
+            in_flight=sum(part.in_flight for part in parts),
+            ceiling=sum(part.ceiling for part in parts),
+            waiting=sum(part.waiting for part in parts),
+            busy_seconds=sum(part.busy_seconds for part in parts),
+        )
 
 
-def linked(model: ChatModel, settings: ModelSettings, observe: Callable[[Attempt], None]) -> Chain:
-    """Return the chain in front of *model*; *observe* is told every attempt as it ends."""
-    limiter = Limiter(model, Limits(in_flight=settings.concurrency))
+@contextmanager
+def linked(
+    doors: Mapping[str, Door], settings: ModelSettings, observe: Callable[[Attempt], None]
+) -> Iterator[Chain]:
+    """Return the chain in front of *doors*; *observe* is told every attempt as it ends."""
+    limiters = {
+        account: Limiter(Routed(models), settings.limits)
+        for account, models in _by_account(doors).items()
+    }
+    limited: dict[str, ChatModel] = {}
+    for role, door in doors.items():
+        own = settings.roles[role].limits if role in settings.roles else None
+        account = limiters[door.account]
+        limited[role] = account if own is None else Limiter(account, own)
     patience = Patience(attempts=settings.attempts)
-    return Chain(limiter, Retrying(limiter, patience, observe=observe))
+    retrying = Retrying(Routed(limited), patience, observe=observe)
+    budget = Budget(retrying, settings.allowances)
+    if settings.cache is None:
+        yield Chain(budget, limiters, retrying, budget)
+        return
+    cache = ReplyCache(settings.cache)
+    try:
+        places = {door.place for door in doors.values()}
+        cached = {place: Cached(budget, cache, place) for place in sorted(places)}
+        front = Routed({role: cached[door.place] for role, door in doors.items()})
+        yield Chain(front, limiters, retrying, budget, tuple(cached.values()))
+    finally:
+        cache.close()
+
+
+def _by_account(doors: Mapping[str, Door]) -> dict[str, dict[str, ChatModel]]:
+    found: dict[str, dict[str, ChatModel]] = {}
+    for role, door in doors.items():
+        found.setdefault(door.account, {})[role] = door.model
+    return found

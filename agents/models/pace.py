@@ -73,10 +73,13 @@ class Expectations:
 
     def cost(self, request: ChatRequest) -> float:
         """Return the tokens to expect of a call, in both directions."""
-        role = request.call.role
+        per_character = self._per_character.get(request.call.role, 0.25)
+        return _characters(request) * per_character + self.completion(request)
+
+    def completion(self, request: ChatRequest) -> float:
+        """Return the tokens to expect of a call's reply."""
         limit = request.sampling.max_tokens
-        completion = self._completion.get(role, _UNKNOWN if limit is None else limit)
-        return _characters(request) * self._per_character.get(role, 0.25) + completion
+        return self._completion.get(request.call.role, _UNKNOWN if limit is None else limit)
 
     def known(self, request: ChatRequest) -> bool:
         """Return whether anything was learned of calls like this one."""

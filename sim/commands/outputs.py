@@ -8,8 +8,10 @@ import msgspec
 import typer
 from rich.console import Console
 
+from sim.estimate import Estimate
 from sim.live import View
 from sim.summary import Summary
+from sim.views.estimate import estimate_page
 from sim.views.progress import ProgressView
 from sim.views.report import report
 
@@ -37,3 +39,11 @@ def tell(summary: Summary, shown: ShownOptions) -> None:
         sys.stdout.write(msgspec.json.encode(summary.flat()).decode() + "\n")
     elif not shown.quiet:
         Console(markup=False, highlight=False).print(report(summary), crop=False)
+
+
+def tell_estimate(estimate: Estimate, shown: ShownOptions) -> None:
+    """Write what a run is expected to come to."""
+    if shown.json:
+        sys.stdout.write(msgspec.json.encode(estimate).decode() + "\n")
+    else:
+        Console(markup=False, highlight=False).print(estimate_page(estimate), crop=False)

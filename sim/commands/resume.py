@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, tell, views
+from sim.config import parse_set
 from sim.extensions import load_extensions
 from sim.resume import resume as resume_run
 from storage.datasets import open_environment
@@ -23,6 +24,14 @@ class AgainOptions:
     ] = False
     environment: Annotated[
         str | None, typer.Option(help="Where the environment is, if not where it was.")
+    ] = None
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting that leaves no mark on the trace: max_calls=900, concurrency=8.",
+            metavar="KEY=VALUE",
+        ),
     ] = None
 
 
@@ -40,6 +49,7 @@ def resume(
     summary = resume_run(
         run,
         retry_failed=again.retry_failed,
+        settings=[parse_set(text) for text in again.set or []],
         environment=environment,
         extensions=load_extensions(shown.listener or []),
         views=views(shown),

@@ -1,22 +1,17 @@
 """`billp run`: one command from a configuration to a trace and a table."""
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
-from rich.console import Console
 
 from sim.commands.options import gathered
+from sim.commands.outputs import ShownOptions, tell, tell_estimate, views
 from sim.config import RunConfig, configured, merged, parse_set, read_config
+from sim.estimate import estimate
 from sim.extensions import load_extensions
-from sim.live import View
 from sim.run import run as run_episodes
-from sim.summary import Summary
-from sim.views.progress import ProgressView
-from sim.views.report import report
 
 _DEFAULT = RunConfig()
 
@@ -78,6 +73,35 @@ class HowOptions:
 
 
 @dataclass(frozen=True)
+class SpendingOptions:
+    """What the model may be asked; none of it leaves a mark on the trace."""
+
+    requests_per_minute: Annotated[
+        float | None, typer.Option("--rpm", help="Calls a minute.", show_default="as told")
+    ] = None
+    tokens_per_minute: Annotated[
+        float | None, typer.Option("--tpm", help="Tokens a minute.", show_default="as told")
+    ] = None
+    cache: Annotated[
+        str | None, typer.Option(help="Keep replies in this directory, and take them from there.")
+    ] = None
+    max_calls: Annotated[
+        int | None, typer.Option(help="Stop, resumable, before one call more.")
+    ] = None
+    max_tokens_total: Annotated[
+        int | None, typer.Option(help="Stop, resumable, before more tokens in both directions.")
+    ] = None
+    max_cost: Annotated[
+        float | None,
+        typer.Option(help="Stop, resumable, before it costs more by the settings prices.NAME."),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Run nothing; tell calls, tokens, cost and time to expect."),
+    ] = False
+
+
+@dataclass(frozen=True)
 class SettingOptions:
     """Settings from a file, and any setting by its name."""
 
@@ -95,27 +119,23 @@ class SettingOptions:
 
 
 @dataclass(frozen=True)
-class OutputOptions:
-    """Where a run goes, and what is said of it."""
+class PlaceOptions:
+    """Where a run goes."""
 
     out: Annotated[
         Path | None,
         typer.Option(help="The run directory.", show_default="the next in traces/runs"),
     ] = None
-    listener: Annotated[
-        list[str] | None,
-        typer.Option(help="A listener or follower of your own.", metavar="MODULE:CLASS"),
-    ] = None
-    json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")] = False
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False
 
 
 @gathered
 def run(
     what: WhatOptions,
     how: HowOptions,
+    spending: SpendingOptions,
     settings: SettingOptions,
-    output: OutputOptions,
+    place: PlaceOptions,
+    shown: ShownOptions,
     env: Annotated[
         str | None,
         typer.Argument(
@@ -130,12 +150,15 @@ def run(
     Without options: 100 episodes of BiLLP in the built-in world with the embedded model, which is
     a stand-in and not a language model.
     """
-    asked = {"environment": env, **asdict(what), **asdict(how)}
+    asked = {"environment": env, **asdict(what), **asdict(how), **asdict(spending)}
+    asked.pop("dry_run")
     config = gather(settings, {name: value for name, value in asked.items() if value is not None})
-    extensions = load_extensions(output.listener or [])
-    views: list[View] = [] if output.quiet else [ProgressView()]
-    summary = run_episodes(config, out=output.out, extensions=extensions, views=views)
-    tell(summary, as_json=output.json, quiet=output.quiet)
+    if spending.dry_run:
+        tell_estimate(estimate(config), shown)
+        return
+    extensions = load_extensions(shown.listener or [])
+    summary = run_episodes(config, out=place.out, extensions=extensions, views=views(shown))
+    tell(summary, shown)
 
 
 def gather(settings: SettingOptions, asked: dict[str, Any]) -> RunConfig:
@@ -143,11 +166,3 @@ def gather(settings: SettingOptions, asked: dict[str, Any]) -> RunConfig:
     from_file = {} if settings.config is None else read_config(settings.config)
     single = merged(*map(parse_set, settings.set or []))
     return configured(from_file, asked, single)
-
-
-def tell(summary: Summary, *, as_json: bool, quiet: bool) -> None:
-    """Write the summary to standard output as was asked."""
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(summary.flat()).decode() + "\n")
-    elif not quiet:
-        Console(markup=False, highlight=False).print(report(summary), crop=False)

@@ -52,7 +52,7 @@ class ProgressView:
     def facts(self) -> str:
         """Return what is said beside the count of episodes."""
         underway = self._underway
-        in_flight = underway.chain.limiter.statistics().in_flight
+        in_flight = underway.chain.statistics().in_flight
         tokens = _short(underway.access.usage.tokens)
         length = underway.assembly.metrics.len_so_far()
         return f"{self._steps:,} steps · {in_flight} in flight · {tokens} tokens · Len {length:.1f}"

@@ -1,0 +1,141 @@
+"""What a run may spend: calls, tokens, money. Then it stops cleanly and can go on later."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from agents.models.model import ChatModel, ChatReply, ChatRequest
+from agents.models.pace import Expectations
+from engine.errors import BudgetError, ConfigError
+
+_MILLION = 1_000_000
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The price of a million tokens, in and out, in any currency."""
+
+    prompt: float
+    completion: float
+
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Return what so many tokens cost."""
+        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / _MILLION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowances:
+    """The most that a run may come to, in all its processes together; 0 is no limit.
+
+    *prices* are by the model's name; a limit of *cost* needs that of every model.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    prices: Mapping[str, Price] = field(default_factory=dict)
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is limited."""
+        return bool(self.calls or self.tokens or self.cost)
+
+    def check(self, models: set[str]) -> None:
+        """Raise ConfigError if a cost is limited and one of *models* has no price."""
+        lacking = sorted(models - set(self.prices)) if self.cost else []
+        if lacking:
+            name = lacking[0]
+            raise ConfigError(
+                f"max_cost is set, but {name!r} has no price",
+                hint=f"--set 'prices.\"{name}\".prompt=0.15' (a million tokens), and .completion",
+            )
+
+
+@dataclass
+class Spent:
+    """What was spent."""
+
+    calls: int = 0
+    tokens: float = 0.0
+    cost: float = 0.0
+
+
+@dataclass(eq=False)
+class Budget:
+    """A model that stops when what is allowed is spent.
+
+    A call takes beforehand what it is expected to cost. What is in flight when the budget is spent
+    is paid for, so it is waited for; then BudgetError stops the run.
+    """
+
+    model: ChatModel
+    allowances: Allowances
+    spent: Spent = field(default_factory=Spent)
+    _expectations: Expectations = field(default_factory=Expectations)
+    _in_flight: int = 0
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Return the reply; raises BudgetError if it cannot be afforded."""
+        tokens = self._expectations.cost(request)
+        cost = self._cost(request, tokens)
+        lacking = self._lacking(tokens, cost)
+        if lacking is not None:
+            await self._drained()
+            setting, message = lacking
+            raise BudgetError(message, setting=setting)
+        self._take(1, tokens, cost)
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            reply = await self.model.reply(request)
+        except BaseException:
+            self._take(0, -tokens, -cost)
+            raise
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+        self._settle(request, reply, tokens, cost)
+        return reply
+
+    def note(self, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count a call that was made before, by another process."""
+        price = self.allowances.prices.get(model)
+        cost = price.cost(prompt_tokens, completion_tokens) if price else 0.0
+        self._take(1, prompt_tokens + completion_tokens, cost)
+
+    def _cost(self, request: ChatRequest, tokens: float) -> float:
+        price = self.allowances.prices.get(request.sampling.model)
+        if price is None:
+            return 0.0
+        completion = self._expectations.completion(request)
+        return price.cost(max(0.0, tokens - completion), completion)
+
+    def _lacking(self, tokens: float, cost: float) -> tuple[str, str] | None:
+        """Return the setting that stands against another call, and what is spent."""
+        allowed, spent = self.allowances, self.spent
+        if allowed.calls and spent.calls + 1 > allowed.calls:
+            return "max_calls", f"the run has made {spent.calls:,} calls"
+        if allowed.tokens and spent.tokens + tokens > allowed.tokens:
+            return "max_tokens_total", f"the run has used {spent.tokens:,.0f} tokens"
+        if allowed.cost and spent.cost + cost > allowed.cost:
+            return "max_cost", f"the run has cost {spent.cost:,.4f}"
+        return None
+
+    async def _drained(self) -> None:
+        if self._in_flight:
+            await self._idle.wait()
+
+    def _take(self, calls: int, tokens: float, cost: float) -> None:
+        self.spent.calls += calls
+        self.spent.tokens += tokens
+        self.spent.cost += cost
+
+    def _settle(self, request: ChatRequest, reply: ChatReply, tokens: float, cost: float) -> None:
+        """Put what was used in the place of what was expected."""
+        self._expectations.learn(request, reply)
+        price = self.allowances.prices.get(request.sampling.model)
+        real = price.cost(reply.prompt_tokens, reply.completion_tokens) if price else 0.0
+        self._take(0, reply.prompt_tokens + reply.completion_tokens - tokens, real - cost)

@@ -1,0 +1,48 @@
+"""What a run is expected to come to, as people read it."""
+
+from rich.console import Group
+from rich.table import Table
+
+from sim.estimate import Estimate
+
+
+def estimate_page(estimate: Estimate) -> Group:
+    """Return the table of an estimate and how far it can be trusted."""
+    table = Table(title=f"{estimate.episodes:,} episodes, expected", title_justify="left")
+    for name in ("role", "model"):
+        table.add_column(name)
+    for name in ("calls", "tokens in", "tokens out", "cost"):
+        table.add_column(name, justify="right")
+    for name, role in estimate.roles.items():
+        numbers = (role.calls, role.prompt_tokens, role.completion_tokens)
+        table.add_row(name, role.model, *map("{:,}".format, numbers), _cost(role.cost))
+    whole = (estimate.calls, estimate.prompt_tokens, estimate.completion_tokens)
+    table.add_section()
+    table.add_row("all", "", *map("{:,}".format, whole), _cost(estimate.cost))
+    return Group(table, *_below(estimate))
+
+
+def _below(estimate: Estimate) -> list[str]:
+    lines = [
+        f"From {estimate.sample} episodes with the embedded model: {estimate.calls:,} calls "
+        f"± {estimate.error:,} (standard error).",
+        "With another model episodes may be much shorter or longer.",
+        f"About {_span(estimate.seconds)} if a reply takes {estimate.reply_seconds:g} s, held back "
+        f"by {estimate.held_by}.",
+    ]
+    if estimate.cost is None:
+        lines.append(
+            "For the cost set the prices of a million tokens: prices.NAME.prompt, .completion"
+        )
+    return lines
+
+
+def _cost(cost: float | None) -> str:
+    return "–" if cost is None else f"{cost:,.2f}"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.0f} s"
