@@ -6,20 +6,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import anyio
 import msgspec
 import pytest
 
 from agents.models.adaptive import Adaptive, Cooldown
 from agents.models.allowance import Allowance, Quota
 from agents.models.headers import rates
-from agents.models.latency import Latency
 from agents.models.limiter import Limiter, LimiterStatistics, Limits
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling, TransientError
-from agents.models.openai_model import OpenAIModel
 from agents.models.retrying import Patience, Retrying
-from agents.models.server import Behaviour, Server
-from agents.models.service import Account
 from engine.chance import chance
 from engine.episode import Call
 from engine.errors import ConfigError
@@ -225,44 +220,6 @@ def test_quota_is_used_and_kept(
     )
     assert used / 3 >= 0.95
     assert service.refused < 0.01 * len(service.replied)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("told", [True, False], ids=["told", "learned"])
-def test_quota_is_used_and_kept_over_http(told: bool) -> None:
-    """The same against a real service, in real time."""
-    requests, tokens = 600.0, 40_000.0
-
-    class Fixed:
-        async def reply(self, asked: ChatRequest) -> ChatReply:
-            return REPLY
-
-    async def main() -> tuple[Server, float]:
-        limits = Limits(requests_per_minute=requests, tokens_per_minute=tokens)
-        server = Server(
-            Fixed(),
-            Behaviour(
-                latency=Latency(0.3, 0.6), requests_per_minute=requests, tokens_per_minute=tokens
-            ),
-            names=("m",),
-        )
-        async with server as url, OpenAIModel(Account(key="k", url=url)) as model:
-            limiter = Limiter(model, limits if told else Limits())
-            calls = iter(range(10**6))
-
-            async def ask() -> None:
-                for episode in calls:
-                    await Retrying(limiter, Patience(first=0.1)).reply(request(episode))
-
-            with anyio.move_on_after(90):
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(100):
-                        group.create_task(ask())
-        return server, limiter.statistics().tokens / tokens / 1.5
-
-    server, used = asyncio.run(main())
-    assert used >= (0.95 if told else 0.9)
-    assert server.outcomes["429"] < 0.01 * server.outcomes["replied"]
 
 
 def test_limits_are_learned_from_headers() -> None:
