@@ -1,6 +1,7 @@
 """Forking: a recorded run up to a point, then its own way, with something changed."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,8 +93,9 @@ async def _fork(
             live = Live(course, environment, directory, extensions, views)
             with written_in(directory, config) as files:
                 calls = forked_calls(parent, course.fork_point, say, files.journal)
-                past = Past(Comparison(parent.directory.trace), course.fork_point)
-                return await live.run(doors, files, calls, [past, files.trace])
+                with closing(Comparison(parent.directory.trace)) as comparison:
+                    past = Past(comparison, course.fork_point)
+                    return await live.run(doors, files, calls, [past, files.trace])
 
 
 def forked_course(parent: RecordedRun, at: Point, settings: Sequence[Mapping[str, Any]]) -> Course:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -84,12 +85,12 @@ def replay(
     recorded = open_recorded(run, environment)
     check_head(recorded.directory.trace)
     player = _Player(recorded, every=every, extensions=extensions, wrap=wrap)
-    if episode is not None:
-        player.alone(episode)
-    if until is not None:
-        player.until(until)
-    main = partial(player.play, concurrency)
-    return in_event_loop(main, uvloop=uvloop)
+    with closing(player.comparison):
+        if episode is not None:
+            player.alone(episode)
+        if until is not None:
+            player.until(until)
+        return in_event_loop(partial(player.play, concurrency), uvloop=uvloop)
 
 
 def prompt_of(
@@ -103,8 +104,9 @@ def prompt_of(
     """Return the request of a call of a recorded run, made again; raises ConfigError if none is."""
     recorded = open_recorded(run, environment)
     player = _Player(recorded, collect=True)
-    player.alone(at[0])
-    in_event_loop(partial(player.play, None))
+    with closing(player.comparison):
+        player.alone(at[0])
+        in_event_loop(partial(player.play, None))
     seen = {
         (request.call.step, request.call.role, request.call.occurrence): request
         for request in player.requests
@@ -195,7 +197,6 @@ class _Player:
         started = time.perf_counter()
         whole = await self._to_the_end(assembly.run)
         seconds = time.perf_counter() - started
-        self.comparison.close()
         return self._told(whole, seconds)
 
     async def _to_the_end(self, run: Callable[[], Awaitable[object]]) -> bool:
