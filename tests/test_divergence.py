@@ -123,7 +123,7 @@ def test_json_is_written_back_as_it_was(lines: list[bytes]) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, derandomize=True)
 def test_any_altered_field_is_named(
     data: st.DataObject, lines: list[bytes], altered: Altered
 ) -> None:
@@ -149,7 +149,7 @@ def test_any_altered_field_is_named(
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_lines_are_where_they_were(
     data: st.DataObject, lines: list[bytes], altered: Altered
 ) -> None:
@@ -195,7 +195,7 @@ def test_bytes_are_compared(
 
 
 @given(cut=st.integers(1, 400))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 def test_a_finished_run_has_its_whole_trace(cut: int, lines: list[bytes], altered: Altered) -> None:
     """Cut anywhere near its end, it is not taken for a run that goes on."""
     whole = b"".join(lines)
