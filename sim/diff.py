@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.messages import EpisodeEnded, EpisodeStarted, RunStarted, Setting
+from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted, RunStarted, Setting
 from sim.comparison import Difference, explain
 from sim.recorded_run import check_head
 from storage.runs import open_run
@@ -101,16 +101,19 @@ def _first(one: Path, other: Path) -> Difference | None:
 
 
 def outcomes(trace: Path) -> dict[Who, Outcome]:
-    """Return what came of each visit that ended."""
+    """Return what came of each visit that ended and did not fail."""
     found: dict[Who, Outcome] = {}
     who = (0, 0)
     for number, line in read_lines(trace):
-        if b'"type":"EpisodeStarted"' in line[:120] or b'"type":"EpisodeEnded"' in line[:120]:
-            message = decode_line(trace, number, line).message
-            if isinstance(message, EpisodeStarted):
-                who = (message.user, message.session)
-            elif isinstance(message, EpisodeEnded):
-                found[who] = Outcome(length=message.length, reward=message.reward)
+        if b'"message":{"type":"Episode' not in line[:120]:
+            continue
+        match decode_line(trace, number, line).message:
+            case EpisodeStarted() as started:
+                who = (started.user, started.session)
+            case EpisodeEnded() as ended:
+                found[who] = Outcome(length=ended.length, reward=ended.reward)
+            case EpisodeFailed():
+                found.pop(who, None)
     return found
 
 

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.models.model import ChatModel, ChatRequest
+from agents.models.model import ChatModel
 from agents.models.recorded import Forked
+from engine.episode import Call
 from engine.errors import ConfigError
 from engine.messages import PlanRequested
 from sim.assembly import check_runnable
@@ -22,7 +23,8 @@ from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
-from storage.journal import Journal
+from storage.files import Durability
+from storage.journal import CallEnded, Journal, Recording, RetryStarted
 from storage.runs import RunDirectory, check_free, new_run
 from storage.traces import digest_of, read_episode
 
@@ -47,9 +49,10 @@ def fork(
 ) -> Summary:
     """Live the run in directory *run* again up to *at*, (episode, step), then on with a change.
 
-    From there on *settings* hold, and what a role *says* at that very step stands in place of its
-    model's reply. Calls that come to ask the same as in the parent keep their replies. The fork is
-    a run of its own in *out*. Raises ConfigError for a point or a setting that cannot be forked.
+    From there on *settings* hold, and what a role *says* at that very step (the critic of what it
+    led to, the reflector of its episode) stands in place of its model's reply. Calls that come to
+    ask the same as in the parent keep their replies. The fork is a run of its own in *out*. Raises
+    ConfigError for a point or a setting that cannot be forked.
     """
     parent = open_recorded(run, environment)
     course = forked_course(parent, at, settings)
@@ -89,13 +92,16 @@ async def _fork(
         directory = new_run(None if out is None else Path(out), name)
         begun(directory)
         with directory.locked():
+            journaled = hand_down(parent.recording, directory, config.fsync)
             directory.write_config(course.settings())
             live = Live(course, environment, directory, extensions, views)
-            with written_in(directory, config) as files:
-                calls = forked_calls(parent, course.fork_point, say, files.journal)
-                with closing(Comparison(parent.directory.trace)) as comparison:
-                    past = Past(comparison, course.fork_point)
-                    return await live.run(doors, files, calls, [past, files.trace])
+            with (
+                written_in(directory, config, journaled=journaled) as files,
+                closing(Comparison(parent.directory.trace)) as comparison,
+            ):
+                calls = forked_calls(parent.recording, course.fork_point, say, files.journal)
+                past = Past(comparison, course.fork_point)
+                return await live.run(doors, files, calls, [past, files.trace])
 
 
 def forked_course(parent: RecordedRun, at: Point, settings: Sequence[Mapping[str, Any]]) -> Course:
@@ -146,22 +152,42 @@ def check_said(say: Mapping[str, str], course: Course) -> None:
             raise ConfigError(f"there is no role {role!r}", hint=f"the roles are {roles}")
 
 
-def forked_calls(
-    parent: RecordedRun, at: Point, say: Mapping[str, str], journal: Journal
-) -> Forked:
-    """Return the calls that a fork takes over from its parent, and what is said at the fork."""
+def hand_down(calls: Recording, directory: RunDirectory, durability: Durability) -> int:
+    """Write a parent's calls into the journal of its fork and return the size of that.
 
-    def said(request: ChatRequest) -> str | None:
-        call = request.call
-        here = (call.episode, call.step) == at and call.occurrence == 0
-        return say.get(call.role) if here else None
+    All of them, and before there is a run that could be stopped: one that is resumed knows no
+    parent.
+    """
+    with closing(Journal(directory.journal, durability)) as journal:
+        # As after a retry, calls may come to ask otherwise, and then they end once more.
+        journal.append(RetryStarted())
+        for ended in calls.values():
+            journal.append(ended)
+    return directory.journal.stat().st_size
+
+
+def forked_calls(calls: Recording, at: Point, say: Mapping[str, str], journal: Journal) -> Forked:
+    """Return the *calls* that a fork takes over from its parent, and what is said at the fork."""
+
+    def keep(ended: CallEnded) -> None:
+        if ended != calls.get(ended.identity):  # which was handed down
+            journal.append(ended)
 
     return Forked(
-        ends=parent.recording,
+        ends=calls,
         before=lambda request: point_of_call(request.call) < at,
-        said=said,
-        keep=journal.append,
+        said=lambda request: say.get(request.call.role) if speaks(request.call, at) else None,
+        keep=keep,
     )
+
+
+def speaks(call: Call, at: Point) -> bool:
+    """Tell whether *call* is the one in which its role speaks of the step at a point.
+
+    The critic's is about what the step led to, the reflector's about the whole episode.
+    """
+    step = {"critic": call.step - 1, "reflector": at[1]}.get(call.role, call.step)
+    return (call.episode, step) == at and call.occurrence == 0
 
 
 @dataclass(eq=False)

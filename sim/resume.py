@@ -1,6 +1,7 @@
 """Resuming: what is recorded is replayed, then the run goes live."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,12 @@ from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
+from storage.files import AppendOnly
 from storage.journal import RetryStarted
+from storage.runs import RunDirectory, open_run
 from storage.traces import TraceWriter, whole_size
+
+_END = b'{"episode":null,"n":1,'  # RunEnded
 
 
 @dataclass(eq=False)
@@ -41,6 +46,8 @@ class ContinuedTrace:
             self.writer.write(lines, written=end.size)
         else:
             self.writer.write(lines, written=len(lines))
+            if lines.startswith(_END):
+                self.comparison.end()
 
 
 def resume(
@@ -59,13 +66,25 @@ def resume(
     *settings* that leave no mark on a trace, such as max_calls, may change. Raises DivergenceError
     if code or data are no longer those of the run; else what `sim.run.run` raises.
     """
-    recorded = open_recorded(run, environment)
-    recorded = replace(recorded, course=recorded.course.operated(settings))
-    if recorded.finished and not retry_failed:
+    directory = open_run(Path(run))
+    if directory.summary.exists() and not retry_failed:
         return None
-    main = partial(_resume, recorded, retry_failed, model, extensions, views)
-    with stopping([recorded.directory]):
-        return in_event_loop(main)
+    with directory.locked():
+        # Read under the lock: who held it until now may have gone further.
+        _begin(directory)
+        recorded = open_recorded(run, environment)
+        recorded = replace(recorded, course=recorded.course.operated(settings))
+        if recorded.finished and not retry_failed:
+            return None
+        main = partial(_resume, recorded, retry_failed, model, extensions, views)
+        with stopping([directory]):
+            return in_event_loop(main)
+
+
+def _begin(directory: RunDirectory) -> None:
+    """Let a run that was killed before its first line have made no calls."""
+    if not (directory.journal.exists() or whole_size(directory.trace)):
+        AppendOnly(directory.journal).close()
 
 
 async def _resume(
@@ -77,20 +96,20 @@ async def _resume(
 ) -> Summary:
     course, directory = recorded.course, recorded.directory
     async with doors_of(course.config, model) as doors:
-        with directory.locked():
-            directory.write_config(course.settings())
-            _tell_torn(recorded)
+        directory.write_config(course.settings())
+        _tell_torn(recorded)
+        if retry_failed:
+            directory.summary.unlink(missing_ok=True)
+            directory.trace.unlink(missing_ok=True)
+        live = Live(course, recorded.environment, directory, extensions, views)
+        changing = retry_failed or recorded.recording.retried
+        calls = Resumed(recorded.recording, again=retry_failed, changing=changing)
+        journaled = recorded.recording.size
+        with written_in(directory, course.config, journaled=journaled) as files:
             if retry_failed:
-                directory.summary.unlink(missing_ok=True)
-                directory.trace.unlink(missing_ok=True)
-            live = Live(course, recorded.environment, directory, extensions, views)
-            changing = retry_failed or recorded.recording.retried
-            calls = Resumed(recorded.recording, again=retry_failed, changing=changing)
-            journaled = recorded.recording.size
-            with written_in(directory, course.config, journaled=journaled) as files:
-                if retry_failed:
-                    files.journal.append(RetryStarted())
-                trace = ContinuedTrace(files.trace, Comparison(directory.trace))
+                files.journal.append(RetryStarted())
+            with closing(Comparison(directory.trace)) as comparison:
+                trace = ContinuedTrace(files.trace, comparison)
                 return await live.run(doors, files, calls, [trace])
 
 

@@ -45,9 +45,11 @@ def _checks(directory: RunDirectory, environment: str | None) -> Iterator[Check]
     finished = directory.summary.exists()
     reader = _Reader(directory.trace)
     yield _checked("journal", lambda: reader.open_journal(directory.journal))
-    yield _checked("trace", lambda: reader.read(finished=finished))
+    trace = _checked("trace", lambda: reader.read(finished=finished))
+    yield trace
     if finished:
         yield _checked("digest", lambda: _digest(directory))
+    if finished and not trace.fault:  # else it was not read to its end
         yield _checked("memory", lambda: reader.memory(directory.memory))
     yield _checked("environment", lambda: _environment(directory, environment))
 
@@ -69,7 +71,8 @@ def _digest(directory: RunDirectory) -> str:
 def _environment(directory: RunDirectory, given: str | None) -> str:
     name = given or read_course(directory.read_config()).config.environment
     environment = open_environment(name)
-    check_environment(read_head(directory.trace), environment, name)
+    if whole_size(directory.trace):  # a run may have been killed before its first line
+        check_environment(read_head(directory.trace), environment, name)
     return f"{name}, {environment.head.digest[:12]}"
 
 
@@ -109,7 +112,9 @@ class _Reader:
         return what + (", and a torn last line" if torn else "")
 
     def memory(self, directory: Path) -> str:
-        """Compare the saved memories with what the trace says was written."""
+        """Compare the saved memories, if they were kept, with what the trace tells of them."""
+        if not directory.exists():
+            return "not kept"
         lengths = {name: saved_length(directory, name) for name in self.written}
         for name, length in lengths.items():
             if length != self.written[name]:
@@ -121,13 +126,19 @@ class _Reader:
         """Return what is wrong with the place of an envelope, if anything is."""
         if self.ended is not None:
             return "something stands after RunEnded"
-        if self.envelopes == 0 and not isinstance(envelope.message, RunStarted):
-            return "expected RunStarted"
+        if isinstance(envelope.message, RunStarted) is not (self.envelopes == 0):
+            return "RunStarted must stand first, and only there"
         if isinstance(envelope.message, RunStarted | RunEnded):
-            return "" if envelope.episode is None else "a message of the run stands in an episode"
+            return self._fault_of_run(envelope)
         if envelope.episode != self._episode:
             return self._fault_of_first(envelope)
         return self._fault_of_next(envelope)
+
+    def _fault_of_run(self, envelope: Envelope[Message]) -> str:
+        if envelope.episode is not None:
+            return "a message of the run stands in an episode"
+        n = int(isinstance(envelope.message, RunEnded))
+        return "" if envelope.n == n else f"expected n {n}, got {envelope.n}"
 
     def _fault_of_first(self, envelope: Envelope[Message]) -> str:
         if envelope.episode != self.episodes:

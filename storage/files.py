@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -37,14 +38,22 @@ class AppendOnly:
             raise FileError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def write(self, data: bytes) -> None:
-        """Append *data* whole."""
+        """Append *data* whole; if that fails, nothing of it stays."""
+        start = self._file.tell()
         try:
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
             self._force()
         except OSError as error:
+            self._cut(start)
             raise self._unwritable(error) from error
+
+    def _cut(self, size: int) -> None:
+        # Others may still write before the run stops: not after half a line.
+        self._file.seek(size)
+        with suppress(OSError):
+            self._file.truncate()
 
     def _force(self) -> None:
         if self.durability == "none":

@@ -122,7 +122,8 @@ class Recording(Mapping[Identity, CallEnded]):
     """How the calls of a journal ended, by identity. Held as an index: replies stay on disk.
 
     *size* is how many bytes of the journal are whole lines, *torn* whether more follow. *retried*
-    says that failed calls were asked again, so that later ones may have been, too.
+    says that failed calls were asked again, so that later ones may have been, too; a call that
+    failed before that has not ended until it ends anew.
     """
 
     def __init__(
@@ -213,6 +214,7 @@ def read_journal(path: Path) -> Recording:
     Raises JournalError `path:line: reason` for any other damage.
     """
     names, places = array("q"), array("q")
+    failed: list[int] = []
     size = 0
     torn = retried = False
     for number, line in _lines(path):
@@ -221,9 +223,15 @@ def read_journal(path: Path) -> Recording:
             break
         entry = _read_line(path, number, line)
         if isinstance(entry, CallEnded):
+            if entry.error is not None:
+                failed.append(len(names))
             names.append(_name(entry.identity))
             places.append(size)
-        retried = retried or isinstance(entry, RetryStarted)
+        elif isinstance(entry, RetryStarted):
+            retried = True
+            while failed:
+                place = failed.pop()
+                del names[place], places[place]
         size += len(line)
     recording = Recording(path, (names, places), size=size, torn=torn)
     recording.retried = retried

@@ -31,7 +31,7 @@ def diff(
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
-        Console(markup=False, highlight=False).print(_page(found))
+        Console(markup=False, highlight=False, soft_wrap=True).print(_page(found))
     if found.first is not None or found.settings:
         raise typer.Exit(1)
 
@@ -44,8 +44,9 @@ def _page(found: RunDiff) -> Group:
     if found.first is None:
         parts.append("No envelope differs.")
         return Group(*parts)
-    where = found.first.sentence.replace(": recorded ", ": ").replace(", got ", " and ")
-    parts.append(f"They part at {where}.")
+    where, _, _ = found.first.sentence.partition(": recorded ")
+    values = f"{short(found.first.recorded)} and {short(found.first.got)}"
+    parts.append(f"They part at {where}: {values}.")
     changed = found.changed
     parts.append(f"{len(changed):,} of {len(found.visits):,} visits came out differently.")
     if changed:

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -45,9 +46,9 @@ def cat(
 def check_type(name: str | None) -> None:
     """Raise ConfigError if there is no message type called *name*."""
     if name is not None and name not in TYPES:
-        raise ConfigError(
-            f"there is no message type {name!r}", hint=f"there are {', '.join(TYPES)}"
-        )
+        near = get_close_matches(name, TYPES, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(TYPES)}"
+        raise ConfigError(f"there is no message type {name!r}", hint=hint)
 
 
 def _chosen(

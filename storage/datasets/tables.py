@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import polars as pl
@@ -17,6 +17,7 @@ def export_trace(trace: Path, directory: Path) -> dict[Path, int]:
     """Write `TYPE.parquet` for each type of message in *trace*; return the rows of each.
 
     Columns are episode, n, cause, time and the message's fields; nested ones are lists of structs.
+    A column has the same type in the tables of all runs, whatever they came to hold.
     Raises DataError if *directory* is not empty or cannot be written.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -38,20 +39,27 @@ def _row(envelope: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return str(message.pop("type")), envelope | {k: _named(k, v) for k, v in message.items()}
 
 
-_NAMES = {
-    "history": ("item", "title", "rating"),
-    "memories": ("memory", "length"),
-    "reflections": ("position", "episode", "distance"),
-    "recalled": ("position", "episode", "distance"),
-    "tools": ("tool", "text"),
-    "settings": ("name", "value"),
-    "forks": ("parent", "episode", "step"),
+_Types: TypeAlias = dict[str, pl.DataType | type[pl.DataType]]
+
+_RECALLED: _Types = {"position": pl.Int64, "episode": pl.Int64, "distance": pl.Float64}
+_NESTED: dict[str, _Types] = {
+    "history": {"item": pl.Int64, "title": pl.String, "rating": pl.Float64},
+    "memories": {"memory": pl.String, "length": pl.Int64},
+    "reflections": _RECALLED,
+    "recalled": _RECALLED,
+    "tools": {"tool": pl.String, "text": pl.String},
+    "settings": {"name": pl.String, "value": pl.String},
+    "forks": {"parent": pl.String, "episode": pl.Int64, "step": pl.Int64},
+}
+_TYPES: _Types = {  # that rows of null or () would not tell
+    **{"episode": pl.Int64, "cause": pl.Int64, "reason": pl.String},
+    **{name: pl.List(pl.Struct(parts)) for name, parts in _NESTED.items()},
 }
 
 
 def _named(name: str, value: Any) -> Any:
     """Return *value* with names for the parts of its rows."""
-    names = _NAMES.get(name)
+    names = _NESTED.get(name)
     if names is None:
         return value
     rows = [dict(zip(names, row, strict=True)) for row in value]
@@ -61,7 +69,8 @@ def _named(name: str, value: Any) -> Any:
 
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, infer_schema_length=None)
+    types = {name: _TYPES[name] for name in rows[0] if name in _TYPES}
+    return pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None)
 
 
 def _write(frames: dict[str, list[pl.DataFrame]], directory: Path) -> dict[Path, int]:
