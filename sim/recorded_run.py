@@ -48,7 +48,8 @@ def check_environment(head: RunStarted, environment: Environment, name: str) -> 
     """Raise DataError unless *environment*, called *name*, is that of the run."""
     found = environment.head.digest
     if head.environment != found:
-        what = f"recorded {head.environment[:12]!r}, but {name} is {found[:12]!r}"
+        size = 12 if head.environment[:12] != found[:12] else None
+        what = f"recorded {head.environment[:size]!r}, but {name} is {found[:size]!r}"
         raise DataError(
             f"the run itself, n 0, RunStarted.environment: {what}",
             hint="build the environment again as it was, or say where it is with --environment",
