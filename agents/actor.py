@@ -141,12 +141,17 @@ class Actor:
         delivery.remember(EXPERIENCES, entries)
 
 
-_ACTION = re.compile(r"recommend\s*\[(.+)\]", re.I | re.S)
+# A title may hold brackets in pairs; if they do not pair, it ends with the last of its line.
+_ACTION = re.compile(
+    r"recommend\s*\[((?:[^\[\]]|\[[^\[\]]*\])+)\]|recommend\s*\[(.+)\]",
+    re.I,
+)
 
 
 def read_action(text: str) -> str:
-    """Return the title of a reply in the grammar `recommend[title]`."""
+    """Return the title of a reply in the grammar `recommend[title]`: the first there is."""
     found = _ACTION.search(text)
-    if found is None or not found.group(1).strip():
+    title = (found.group(1) or found.group(2)).strip() if found else ""
+    if not title:
         raise UnreadableReplyError(f"expected recommend[title], got {text[:60]!r}")
-    return found.group(1).strip()
+    return title

@@ -11,7 +11,7 @@ from engine.chance import Stream
 from storage.catalog import Catalog
 
 _AGAINST = re.compile(r"\b(avoid|not|no|never|without|except|instead of|rather than)\b", re.I)
-_CLAUSE = re.compile(r"[.;:!?\n]|, but ")
+_CLAUSE = re.compile(r"[;:!?\n]|\.(?=\s|$)|, but ")
 _DRAWS = 4
 
 

@@ -52,11 +52,15 @@ class MemoryLength(msgspec.Struct, frozen=True, kw_only=True, array_like=True, g
 
 
 class ForkedFrom(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """The digest of a parent run, and the (episode, step) from which on a run went its own way."""
+    """The digest of a parent run, and the (episode, step) from which on a run went its own way.
+
+    *said* is what roles said there in place of their models: (role, text).
+    """
 
     parent: str
     episode: int
     step: int
+    said: tuple[tuple[str, str], ...] = ()
 
 
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False, omit_defaults=True):

@@ -6,7 +6,7 @@ configuration; from it on, the younger one holds. A run that is no fork has one 
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -20,7 +20,6 @@ from engine.messages import (
     EpisodeStarted,
     ForkedFrom,
     Message,
-    StateValued,
 )
 from sim.config import RunConfig, Settings, configured
 
@@ -33,11 +32,15 @@ _END = 1 << 60  # a step after all steps
 
 @dataclass(frozen=True)
 class Stage:
-    """From *point* on *config* holds; *parent* is the digest of the run that was forked there."""
+    """From *point* on *config* holds; *parent* is the digest of the run that was forked there.
+
+    *say* is what roles say at that very step in place of their models.
+    """
 
     point: Point
     config: RunConfig
     parent: str = ""
+    say: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,26 @@ class Course:
     def forks(self) -> tuple[ForkedFrom, ...]:
         """Return what a trace's head says of the forks."""
         return tuple(
-            ForkedFrom(parent=stage.parent, episode=stage.point[0], step=stage.point[1])
+            ForkedFrom(
+                parent=stage.parent,
+                episode=stage.point[0],
+                step=stage.point[1],
+                said=tuple(sorted(stage.say.items())),
+            )
             for stage in self.stages[1:]
         )
 
-    def forked(self, point: Point, config: RunConfig, parent: str) -> "Course":
-        """Return the course that leaves this one at *point*."""
-        kept = tuple(stage for stage in self.stages if stage.point < point or not stage.parent)
-        return Course((*kept, Stage(point, config, parent)))
+    def said(self, call: Call) -> str | None:
+        """Return what its role says in place of the reply to *call*, if it does."""
+        for stage in self.stages[1:]:
+            if call.role in stage.say and _speaks(call, stage.point):
+                return stage.say[call.role]
+        return None
+
+    def forked(self, stage: Stage) -> "Course":
+        """Return the course that leaves this one where *stage* begins."""
+        kept = tuple(s for s in self.stages if s.point < stage.point or not s.parent)
+        return Course((*kept, stage))
 
     def operated(self, settings: Sequence[Mapping[str, Any]]) -> "Course":
         """Return the same course with *settings* that leave no mark on a trace.
@@ -95,6 +110,7 @@ class Course:
             {
                 "at": place(after.point),
                 "parent": after.parent,
+                "say": dict(after.say),
                 "config": msgspec.to_builtins(before.config),
             }
             for before, after in pairwise(self.stages)
@@ -107,20 +123,30 @@ def straight(config: RunConfig) -> Course:
     return Course((Stage(BEGINNING, config),))
 
 
+class _Fork(msgspec.Struct, frozen=True, kw_only=True):
+    """A fork in run.toml; *config* is what held before it."""
+
+    at: str
+    parent: str
+    config: Settings
+    say: dict[str, str]
+
+
 def read_course(settings: Settings) -> Course:
     """Return the course that run.toml says; raises ConfigError or RunDirectoryError."""
     final = {name: value for name, value in settings.items() if name != "forks"}
-    configs = [final]
-    points, parents = [BEGINNING], [""]
     try:
-        for fork in settings.get("forks", []):
-            configs.insert(-1, fork["config"])
-            points.append(parse_point(fork["at"]))
-            parents.append(str(fork["parent"]))
-    except (KeyError, TypeError, ValueError) as error:
+        forks = [msgspec.convert(fork, _Fork) for fork in settings.get("forks", [])]
+        begins = [(BEGINNING, "", {}), *((parse_point(f.at), f.parent, f.say) for f in forks)]
+    except (TypeError, ValueError) as error:
         raise RunDirectoryError(f"run.toml: not a fork: {error}") from error
-    stages = zip(points, map(configured, configs), parents, strict=True)
-    return Course(tuple(Stage(*stage) for stage in stages))
+    configs = map(configured, [*(fork.config for fork in forks), final])
+    return Course(
+        tuple(
+            Stage(point, config, parent, say)
+            for (point, parent, say), config in zip(begins, configs, strict=True)
+        )
+    )
 
 
 def place(point: Point) -> str:
@@ -143,8 +169,6 @@ def point_of(episode: int, message: Message) -> Point:
             return episode, 0
         case EpisodeEnded() | EpisodeSettled():
             return episode, _END
-        case StateValued():
-            return episode, max(0, message.state - 1)
     step: Any = getattr(message, "step", _END)
     return episode, int(step)
 
@@ -153,3 +177,12 @@ def point_of_call(call: Call) -> Point:
     """Return where in its run a call belongs; the value of state n + 1 follows from step n."""
     step = max(0, call.step - 1) if call.role == "critic" else call.step
     return call.episode, step
+
+
+def _speaks(call: Call, at: Point) -> bool:
+    """Tell whether *call* is the one in which its role speaks of the step at a point.
+
+    The critic's is about what the step led to, the reflector's about the whole episode.
+    """
+    step = {"critic": call.step - 1, "reflector": at[1]}.get(call.role, call.step)
+    return (call.episode, step) == at and call.occurrence == 0

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from agents.models.model import ChatModel
-from agents.models.recorded import Forked
-from engine.episode import Call
+from agents.models.recorded import Forked, Spoken
 from engine.errors import ConfigError
 from engine.messages import PlanRequested
 from sim.assembly import check_runnable
 from sim.comparison import Comparison
 from sim.config import RunConfig, configured
-from sim.course import Course, Point, place, point_of_call
+from sim.course import Course, Point, Stage, place, point_of_call
 from sim.excerpts import before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.live import Begun, Live, View, doors_of, stopping, written_in
@@ -24,7 +23,7 @@ from sim.recorded_run import RecordedRun, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
 from storage.files import Durability
-from storage.journal import CallEnded, Journal, Recording, RetryStarted
+from storage.journal import ForkStarted, Journal, Recording
 from storage.runs import RunDirectory, check_free, new_run
 from storage.traces import digest_of, read_episode
 
@@ -55,8 +54,7 @@ def fork(
     ConfigError for a point or a setting that cannot be forked.
     """
     parent = open_recorded(run, environment)
-    course = forked_course(parent, at, settings)
-    check_said(say or {}, course)
+    course = forked_course(parent, at, settings, say or {})
     if out is not None:
         check_free(Path(out))
     begun: list[RunDirectory] = []
@@ -64,7 +62,6 @@ def fork(
         _fork,
         parent,
         course,
-        say=say or {},
         model=model,
         out=out,
         extensions=extensions,
@@ -79,7 +76,6 @@ async def _fork(
     parent: RecordedRun,
     course: Course,
     *,
-    say: Mapping[str, str],
     model: ChatModel | None,
     out: Path | str | None,
     extensions: Extensions,
@@ -92,24 +88,28 @@ async def _fork(
         directory = new_run(None if out is None else Path(out), name)
         begun(directory)
         with directory.locked():
-            journaled = hand_down(parent.recording, directory, config.fsync)
+            calls, digest = parent.recording, course.stages[-1].parent
+            journaled = hand_down(calls, digest, directory, config.fsync)
             directory.write_config(course.settings())
             live = Live(course, environment, directory, extensions, views)
             with (
                 written_in(directory, config, journaled=journaled) as files,
                 closing(Comparison(parent.directory.trace)) as comparison,
             ):
-                calls = forked_calls(parent.recording, course.fork_point, say, files.journal)
+                known = forked_calls(calls, course, files.journal)
                 past = Past(comparison, course.fork_point)
-                return await live.run(doors, files, calls, [past, files.trace])
+                return await live.run(doors, files, known, [past, files.trace])
 
 
-def forked_course(parent: RecordedRun, at: Point, settings: Sequence[Mapping[str, Any]]) -> Course:
+def forked_course(
+    parent: RecordedRun, at: Point, settings: Sequence[Mapping[str, Any]], say: Mapping[str, str]
+) -> Course:
     """Return the course of a fork; raises ConfigError if it cannot be."""
     before = parent.course.config
     config = configured(parent.course.plain_settings(), *settings)
     check_forkable(before, config)
     check_runnable(config, parent.environment)
+    check_said(say, config)
     trace = parent.directory.trace
     messages = (envelope.message for envelope in read_episode(trace, at[0]))
     steps = [message.step for message in messages if isinstance(message, PlanRequested)]
@@ -122,7 +122,7 @@ def forked_course(parent: RecordedRun, at: Point, settings: Sequence[Mapping[str
             f"{place(at)} lies before {since}, where the run was forked itself",
             hint="fork its parent instead",
         )
-    return parent.course.forked(at, config, digest_of(trace))
+    return parent.course.forked(Stage(at, config, digest_of(trace), say))
 
 
 def check_forkable(before: RunConfig, after: RunConfig) -> None:
@@ -144,50 +144,33 @@ def check_forkable(before: RunConfig, after: RunConfig) -> None:
             )
 
 
-def check_said(say: Mapping[str, str], course: Course) -> None:
+def check_said(say: Mapping[str, str], config: RunConfig) -> None:
     """Raise ConfigError if a role that is to say something does not exist."""
     for role in say:
-        if role not in course.config.roles:
-            roles = ", ".join(course.config.roles)
+        if role not in config.roles:
+            roles = ", ".join(config.roles)
             raise ConfigError(f"there is no role {role!r}", hint=f"the roles are {roles}")
 
 
-def hand_down(calls: Recording, directory: RunDirectory, durability: Durability) -> int:
-    """Write a parent's calls into the journal of its fork and return the size of that.
+def hand_down(
+    calls: Recording, parent: str, directory: RunDirectory, durability: Durability
+) -> int:
+    """Write the *calls* of a *parent* (its digest) into its fork's journal; return their size.
 
-    All of them, and before there is a run that could be stopped: one that is resumed knows no
-    parent.
+    All of them, and before there is a run that could be stopped: one that is resumed does without
+    its parent. So its journal may hold calls that the fork never comes to make.
     """
     with closing(Journal(directory.journal, durability)) as journal:
-        # As after a retry, calls may come to ask otherwise, and then they end once more.
-        journal.append(RetryStarted())
+        journal.append(ForkStarted(parent=parent))
         for ended in calls.values():
             journal.append(ended)
     return directory.journal.stat().st_size
 
 
-def forked_calls(calls: Recording, at: Point, say: Mapping[str, str], journal: Journal) -> Forked:
-    """Return the *calls* that a fork takes over from its parent, and what is said at the fork."""
-
-    def keep(ended: CallEnded) -> None:
-        if ended != calls.get(ended.identity):  # which was handed down
-            journal.append(ended)
-
-    return Forked(
-        ends=calls,
-        before=lambda request: point_of_call(request.call) < at,
-        said=lambda request: say.get(request.call.role) if speaks(request.call, at) else None,
-        keep=keep,
-    )
-
-
-def speaks(call: Call, at: Point) -> bool:
-    """Tell whether *call* is the one in which its role speaks of the step at a point.
-
-    The critic's is about what the step led to, the reflector's about the whole episode.
-    """
-    step = {"critic": call.step - 1, "reflector": at[1]}.get(call.role, call.step)
-    return (call.episode, step) == at and call.occurrence == 0
+def forked_calls(calls: Recording, course: Course, journal: Journal) -> Spoken:
+    """Return what a fork knows of its calls: the *calls* handed down, and what is said there."""
+    recorded = Forked(calls, before=lambda call: point_of_call(call) < course.fork_point)
+    return Spoken(recorded, calls, course.said, journal.append)
 
 
 @dataclass(eq=False)

@@ -10,16 +10,17 @@ from typing import Any
 import structlog
 
 from agents.models.model import ChatModel
-from agents.models.recorded import Resumed
+from agents.models.recorded import Recorded, Resumed, Spoken
 from sim.comparison import Comparison, EndOfRecordError
 from sim.extensions import NO_EXTENSIONS, Extensions
+from sim.fork import forked_calls
 from sim.live import Live, View, doors_of, stopping, written_in
 from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
 from storage.files import AppendOnly
-from storage.journal import RetryStarted
+from storage.journal import Journal, RetryStarted
 from storage.runs import RunDirectory, open_run
 from storage.traces import TraceWriter, whole_size
 
@@ -102,15 +103,23 @@ async def _resume(
             directory.summary.unlink(missing_ok=True)
             directory.trace.unlink(missing_ok=True)
         live = Live(course, recorded.environment, directory, extensions, views)
-        changing = retry_failed or recorded.recording.retried
-        calls = Resumed(recorded.recording, again=retry_failed, changing=changing)
         journaled = recorded.recording.size
         with written_in(directory, course.config, journaled=journaled) as files:
             if retry_failed:
                 files.journal.append(RetryStarted())
             with closing(Comparison(directory.trace)) as comparison:
+                calls = _known(recorded, retry_failed, files.journal)
                 trace = ContinuedTrace(files.trace, comparison)
                 return await live.run(doors, files, calls, [trace])
+
+
+def _known(recorded: RecordedRun, retry_failed: bool, journal: Journal) -> Recorded:
+    """Return what the run knows of its calls."""
+    ends, course = recorded.recording, recorded.course
+    if not retry_failed and not ends.retried:
+        return forked_calls(ends, course, journal) if ends.forked else Resumed(ends)
+    again = Resumed(ends, again=retry_failed, changing=True)
+    return Spoken(again, ends, course.said, journal.append)
 
 
 def _tell_torn(recorded: RecordedRun) -> None:

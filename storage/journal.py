@@ -75,11 +75,20 @@ class AttemptFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=Fals
     pause: float
 
 
+class ForkStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """The first line of a fork's journal; the calls of its *parent* (a digest) come next.
+
+    Those that come to ask otherwise since the fork end once more.
+    """
+
+    parent: str
+
+
 class RetryStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """From here on calls that had failed are asked again, and what came of them may differ."""
 
 
-Entry: TypeAlias = CallEnded | AttemptFailed | RetryStarted
+Entry: TypeAlias = CallEnded | AttemptFailed | RetryStarted | ForkStarted
 
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
@@ -123,7 +132,8 @@ class Recording(Mapping[Identity, CallEnded]):
 
     *size* is how many bytes of the journal are whole lines, *torn* whether more follow. *retried*
     says that failed calls were asked again, so that later ones may have been, too; a call that
-    failed before that has not ended until it ends anew.
+    failed before that has not ended until it ends anew. *forked* says that the calls of a parent
+    run come first.
     """
 
     def __init__(
@@ -133,6 +143,7 @@ class Recording(Mapping[Identity, CallEnded]):
         self.size = size
         self.torn = torn
         self.retried = False
+        self.forked = False
         names, places = (np.frombuffer(part, np.int64) for part in index)
         order = np.argsort(names, kind="stable")
         self._names, self._places = names[order], places[order]
@@ -179,11 +190,11 @@ class Recording(Mapping[Identity, CallEnded]):
         return _Number(self._bytes, place)
 
     def check(self) -> None:
-        """Raise JournalError if a call ended twice, differently, and nobody asked it again."""
+        """Raise JournalError if a call ended twice, differently, with nobody to ask it again."""
         repeated = np.flatnonzero(self._names[1:] == self._names[:-1])
         for where in repeated.tolist():
             earlier, later = (self._at(int(place)) for place in self._places[where : where + 2])
-            again = earlier.error is not None or self.retried
+            again = earlier.error is not None or self.retried or self.forked
             if earlier.identity == later.identity and earlier != later and not again:
                 number = self._number(int(self._places[where + 1]))
                 what = f"the call {later.identity} ended before, differently"
@@ -216,7 +227,7 @@ def read_journal(path: Path) -> Recording:
     names, places = array("q"), array("q")
     failed: list[int] = []
     size = 0
-    torn = retried = False
+    torn = retried = forked = False
     for number, line in _lines(path):
         if not line.endswith(b"\n"):
             torn = True
@@ -232,9 +243,10 @@ def read_journal(path: Path) -> Recording:
             while failed:
                 place = failed.pop()
                 del names[place], places[place]
+        forked = forked or isinstance(entry, ForkStarted)
         size += len(line)
     recording = Recording(path, (names, places), size=size, torn=torn)
-    recording.retried = retried
+    recording.retried, recording.forked = retried, forked
     recording.check()
     return recording
 

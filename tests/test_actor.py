@@ -361,6 +361,9 @@ def test_the_example_of_the_system_prompt_is_an_action() -> None:
         ("Recommend [ Go Master ]\n", "Go Master"),
         ("I would recommend[Go Master].", "Go Master"),
         ("recommend[Go Master [Remastered]]", "Go Master [Remastered]"),
+        ("recommend[Go [Master]", "Go [Master"),
+        ("recommend[Go Master]\nrecommend[Chess Duel]", "Go Master"),
+        ("Either recommend[Go Master] or recommend[Chess Duel].", "Go Master"),
     ],
 )
 def test_the_title_stands_in_brackets(reply: str, title: str) -> None:

@@ -424,6 +424,26 @@ def test_an_interrupted_fork_comes_to_the_same(heard: int, arrivals: str, new: D
     assert whole(RunDirectory(out))
 
 
+@pytest.mark.parametrize("role", SAID)
+def test_an_interrupted_fork_still_says_what_it_was_to_say(role: str, new: Directory) -> None:
+    """It stands in run.toml and in the head, so that it is said even if nobody came to it yet."""
+    mother = recorded(new(), Telling("parent"))
+    say = {role: SAID[role][0]}
+    undisturbed = forked(mother, (3, 1), out=new(), say=say)
+    stopped = forked(mother, (3, 1), out=new(), say=say)
+    stopped.summary.unlink()
+    handed_down = len(read_journal(mother.journal)) + 1
+    lines = stopped.journal.read_bytes().splitlines(keepends=True)
+    stopped.journal.write_bytes(b"".join(lines[:handed_down]))
+    stopped.trace.write_bytes(b"")
+    resumed = resume(stopped.path, environment=synthetic(), model=Telling("fork"))
+    assert resumed is not None
+    assert resumed.digest == digest_of(undisturbed.trace)
+    (fork,) = only(trace_of(stopped), RunStarted)[0].forks
+    assert fork.said == tuple(say.items())
+    assert whole(stopped)
+
+
 @settings(deadline=None, max_examples=15)
 @given(cuts=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_a_killed_fork_comes_to_the_same(

@@ -1,10 +1,12 @@
 """Golden traces: recorded runs that must come out the same, to the byte, on every machine."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from sim.config import configured
+from sim.replay import replay
 from sim.run import run
 from storage.runs import open_run
 
@@ -27,6 +29,14 @@ def test_a_golden_run_comes_out_the_same(golden: Path, tmp_path: Path) -> None:
     config = configured(open_run(golden).read_config())
     run(config, out=tmp_path / "run")
     assert (tmp_path / "run" / "trace.jsonl").read_bytes() == (golden / "trace.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: str(path.name))
+def test_a_golden_run_replays(golden: Path) -> None:
+    """From its journal, with nobody called: a fork from the calls of both its stages."""
+    replayed = replay(golden)
+    assert (replayed.agrees, replayed.whole) == (True, True)
+    assert replayed.digest == sha256((golden / "trace.jsonl").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: str(path.name))

@@ -137,6 +137,24 @@ def test_embeddings_are_made(packed: bool) -> None:
     assert asked(vectors) == [[1, -1], [4, -1]]
 
 
+@pytest.mark.parametrize(
+    ("rates", "error"),
+    [
+        ({"error": 1.0}, openai.InternalServerError),
+        ({"rate_limit": 1.0}, openai.RateLimitError),
+        ({"drop": 1.0}, openai.APIConnectionError),
+    ],
+)
+def test_embeddings_meet_faults_as_well(
+    rates: dict[str, float], error: type[openai.APIError]
+) -> None:
+    async def vectors(client: openai.AsyncOpenAI) -> object:
+        return await client.embeddings.create(model="two", input=["a"])
+
+    with pytest.raises(error):
+        asked(vectors, Behaviour(faults=Faults(rates=rates)))
+
+
 # -- errors as the real ones
 
 

@@ -4,9 +4,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import polars as pl
 import pytest
+from msgspec.structs import asdict
 
 from engine.errors import DataError, TraceError
 from engine.messages import PlanMade
@@ -24,7 +24,9 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A run with all that there can be: recalled records, tools, a failure, a fork."""
     directory = tmp_path_factory.mktemp("forked")
     recorded(directory / "parent", Failing())
-    fork(directory / "parent", (4, 0), out=directory / "fork", environment=synthetic())
+    out = directory / "fork"
+    say = {"planner": "Take Puzzle."}
+    fork(directory / "parent", (4, 0), say=say, out=out, environment=synthetic())
     return RunDirectory(directory / "fork")
 
 
@@ -46,7 +48,7 @@ def by_type(trace: Trace) -> dict[str, Rows]:
     rows: dict[str, Rows] = defaultdict(list)
     for envelope in trace:
         place = {name: getattr(envelope, name) for name in ("episode", "n", "cause", "time")}
-        fields = msgspec.structs.asdict(envelope.message)
+        fields = asdict(envelope.message)
         row = {name: plain_value(name, value) for name, value in fields.items()}
         rows[type(envelope.message).__name__].append(place | row)
     return rows
@@ -55,8 +57,10 @@ def by_type(trace: Trace) -> dict[str, Rows]:
 def plain_value(name: str, value: Any) -> Any:
     if name == "settings":
         return [{"name": key, "value": str(setting)} for key, setting in value]
+    if name == "forks":
+        return [{**asdict(fork), "said": [list(words) for words in fork.said]} for fork in value]
     if isinstance(value, tuple):
-        return [msgspec.structs.asdict(part) for part in value]
+        return [asdict(part) for part in value]
     return value
 
 

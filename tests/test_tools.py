@@ -113,7 +113,7 @@ def test_a_category_within_a_word_is_not_meant() -> None:
     assert SEARCH.wishes("Fictional puzzlement, embracing horrors") == ([], frozenset())
 
 
-@pytest.mark.parametrize("name", ["Role-Playing (RPG)", "C++", "Kids & Family"])
+@pytest.mark.parametrize("name", ["Role-Playing (RPG)", "C++", "Kids & Family", ".NET", "Web 2.0"])
 def test_names_with_signs_are_found(name: str) -> None:
     assert named(name, "Puzzle").wishes(f"Take from {name}; avoid Puzzle.")[0] == [name]
 

@@ -199,5 +199,6 @@ def test_a_run_without_an_episode_can_be_reported() -> None:
     zeros = dict.fromkeys(("episodes", "steps", "len", "r_each", "r_traj", "coverage"), 0)
     metrics = msgspec.structs.replace(METRICS, **zeros, failed=4, quits={})
     page = printed(report(msgspec.structs.replace(SUMMARY, metrics=metrics, seconds=0.0)))
-    assert "why they ended: none did" in page
+    assert "which are all there were" in page
+    assert "Len" not in page
     assert "0 steps/s" in page

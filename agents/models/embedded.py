@@ -39,6 +39,11 @@ class _Line:
     categories: tuple[str, ...]
     reward: float | None
 
+    @property
+    def content(self) -> float:
+        """The reward, or the middle where there is none."""
+        return _MIDDLE if self.reward is None else self.reward
+
 
 class EmbeddedModel:
     """Replies by rule; the same request always gets the same reply."""
@@ -73,7 +78,7 @@ def _worth(lines: Iterable[_Line]) -> dict[str, float]:
     worth: dict[str, float] = defaultdict(float)
     for line in lines:
         for name in line.categories:
-            worth[name] += (line.reward or _MIDDLE) - _MIDDLE
+            worth[name] += line.content - _MIDDLE
     return worth
 
 
@@ -149,7 +154,7 @@ def _judge(text: Sections, stream: Stream) -> str:
     if recent:
         names = [name for line in recent for name in line.categories]
         variety = len(set(names)) / len(names) if names else 0.5
-        content = sum(line.reward or _MIDDLE for line in recent) / len(recent)
+        content = sum(line.content for line in recent) / len(recent)
         value = 4 * variety - 2 + 1.5 * (content - _MIDDLE)
     for line in text.get("Values of like states", ()):
         value = (value + float(line.rsplit(" ", 1)[-1])) / 2

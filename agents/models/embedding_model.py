@@ -30,6 +30,7 @@ class EmbeddingModel:
 
     def __init__(self, account: Account, model: str) -> None:
         self._service = OpenAIEmbeddings(account, model)
+        self._model = model
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -37,7 +38,7 @@ class EmbeddingModel:
 
     async def probe(self) -> None:
         """Ask for a vector; raises ServiceError if a run would come to nothing."""
-        await probe(partial(self._service.vectors, ["OK"]))
+        await probe(partial(self.reply, embedding_request(self._model, "OK")))
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the vector of the request's text; raises ModelErrors as models do."""

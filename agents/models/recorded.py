@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.models.model import ChatReply, ChatRequest
+from engine.episode import Call
 from engine.errors import DivergenceError, ServiceError
 from storage.journal import CallEnded, Identity, identity
 
@@ -65,28 +66,40 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Forked:
-    """The calls of a parent run, all before the fork; after it, those that still ask the same.
-
-    *said* is what stands in place of a reply at the fork. *keep* is told the ends that are taken
-    over, for the fork's own journal.
-    """
+    """The calls of a fork and its parent: all *before* the fork, then those that ask the same."""
 
     ends: Ends
-    before: Callable[[ChatRequest], bool]
-    said: Callable[[ChatRequest], str | None]
-    keep: Callable[[CallEnded], None]
+    before: Callable[[Call], bool]
 
     def find(self, request: ChatRequest, digest: str) -> CallEnded | None:
         """Return how the call ended; raises DivergenceError if it differs before the fork."""
         ended = self.ends.get(identity(request.call))
-        same = ended is not None and ended.request == digest
-        if self.before(request):
-            if not same:
-                raise other_prompt(request)
-        else:
-            text = self.said(request)
-            ended = _said(request, digest, text) if text is not None else ended if same else None
-        if ended is not None:
+        if ended is not None and ended.request == digest:
+            return ended
+        if self.before(request.call):
+            raise other_prompt(request)
+        return None
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What is *said* in place of a model's reply; all other calls are *recorded* or not.
+
+    *keep* is told of what is said for the first time.
+    """
+
+    recorded: Recorded
+    ends: Ends
+    said: Callable[[Call], str | None]
+    keep: Callable[[CallEnded], None]
+
+    def find(self, request: ChatRequest, digest: str) -> CallEnded | None:
+        """Return how the call ended; raises what *recorded* does."""
+        text = self.said(request.call)
+        if text is None:
+            return self.recorded.find(request, digest)
+        ended = _said(request, digest, text)
+        if self.ends.get(identity(request.call)) != ended:
             self.keep(ended)
         return ended
 

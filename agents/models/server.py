@@ -174,7 +174,7 @@ class Server:
         if not asked.messages or (asked.n or 1) != 1:
             raise RefusedRequestError(400, "expected at least one message and n = 1")
         reply = await self._reply(asked.request(body))
-        headers = self._spend(reply)
+        headers = self._spend(reply.prompt_tokens + reply.completion_tokens)
         await self._take_time(fault)
         return await self._send(request, asked, spoilt(reply, fault), headers, fault)
 
@@ -199,10 +199,10 @@ class Server:
         except CallFailedError as error:
             raise RefusedRequestError(400, str(error), code=error.kind) from error
 
-    def _spend(self, reply: ChatReply) -> dict[str, str]:
+    def _spend(self, tokens: int) -> dict[str, str]:
         """Count a call against the limits and return the headers that say what is left."""
         now = self._clock()
-        lack = self._quota.spend(1, reply.prompt_tokens + reply.completion_tokens, now)
+        lack = self._quota.spend(1, tokens, now)
         headers = self._quota.headers(now)
         if lack is not None:
             raise too_much(*lack, headers)
@@ -223,19 +223,34 @@ class Server:
         headers: Mapping[str, str],
         fault: str,
     ) -> web.StreamResponse:
-        self.outcomes[fault or "replied"] += 1
         name, created = f"chatcmpl-{self._calls:08d}", int(time.time())
         kind = "text/event-stream" if asked.stream else "application/json"
         encode = encode_chunks if asked.stream else encode_reply
-        body = mangled(encode(reply, name=name, model=asked.model, created=created), fault)
+        body = encode(reply, name=name, model=asked.model, created=created)
+        return await self._deliver(request, body, headers, fault, kind)
+
+    async def _deliver(
+        self,
+        request: web.BaseRequest,
+        body: bytes,
+        headers: Mapping[str, str],
+        fault: str,
+        kind: str = "application/json",
+    ) -> web.StreamResponse:
+        self.outcomes[fault or "replied"] += 1
+        body = mangled(body, fault)
         if fault == "cut":
             return await _cut_short(request, body)
         return web.Response(body=body, content_type=kind, headers=headers)
 
     # -- embeddings
 
-    async def _vectors(self, request: web.BaseRequest) -> web.Response:
-        asked = self._read(await request.read(), AskedVectors)
+    async def _vectors(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._calls += 1
+        fault = self._draws.next()
+        body = await request.read()
+        self._fail(fault)
+        asked = self._read(body, AskedVectors)
         self._check_name(asked.model)
         if self._embed is None:
             raise RefusedRequestError(404, "this service makes no embeddings")
@@ -246,8 +261,11 @@ class Server:
             for index, vector in enumerate(vectors)
         ]
         tokens = sum(len(text) for text in asked.texts) // 4
+        headers = self._spend(tokens)
+        await self._take_time(fault)
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return json_response({"object": "list", "data": data, "model": asked.model, "usage": usage})
+        answer = {"object": "list", "data": data, "model": asked.model, "usage": usage}
+        return await self._deliver(request, msgspec.json.encode(answer), headers, fault)
 
 
 def _reason(error: OSError) -> str:

@@ -143,7 +143,7 @@ def _opening(shown: Shown) -> Iterator[RenderableType]:
 def _ending(shown: Shown) -> Iterator[str]:
     for ended in shown.all(EpisodeEnded):
         how = "the user left" if ended.reason == "quit" else "stayed to the limit"
-        yield f"End: {how} after {ended.length} steps, sum of rewards {ended.reward:g}."
+        yield f"End: {how} after {_steps(ended.length)}, sum of rewards {ended.reward:g}."
     for written in shown.all(ReflectionWritten):
         yield f"Reflection: {written.text}"
     for call in shown.all(ModelFailed):
@@ -175,7 +175,7 @@ def _details(shown: Shown, action: ActionTaken) -> Iterator[tuple[str, str]]:
         yield from _recalled(shown, "reflection", REFLECTIONS, plan.reflections)
         yield "thought", plan.thought
     for result in action.tools:
-        yield f"tool: {result.tool}", result.text
+        yield f"tool: {result.tool}", result.text or "–"
     yield from _recalled(shown, "experience", EXPERIENCES, action.recalled)
     yield "words", action.words
     yield "action", f"{action.title} (item {action.item}, {_grounding(action)})"
@@ -198,3 +198,7 @@ def _recalled(
     for one in found:
         text = shown.remembered.says(memory, one.position)
         yield f"recalled {kind}", f"{text} [episode {one.episode}, distance {one.distance:g}]"
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count:,} steps"

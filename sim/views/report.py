@@ -26,6 +26,8 @@ def report(summary: Summary) -> Group:
 def _rows(metrics: Metrics) -> list[tuple[str, str, str]]:
     reasons = {"similar": "too much alike", "reward": "low reward", "limit": "stayed to the limit"}
     quits = ", ".join(f"{count} {reasons[why]}" for why, count in metrics.quits.items())
+    if not metrics.episodes:
+        return [("failed", f"{metrics.failed:,}", "episodes, which are all there were")]
     rows = [
         ("Len", f"{metrics.len:.2f}", "recommendations per episode"),
         ("R_each", f"{metrics.r_each:.3f}", "reward per recommendation"),

@@ -42,6 +42,7 @@ def _row(envelope: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 _Types: TypeAlias = dict[str, pl.DataType | type[pl.DataType]]
 
 _RECALLED: _Types = {"position": pl.Int64, "episode": pl.Int64, "distance": pl.Float64}
+_SAID = pl.List(pl.List(pl.String))
 _NESTED: dict[str, _Types] = {
     "history": {"item": pl.Int64, "title": pl.String, "rating": pl.Float64},
     "memories": {"memory": pl.String, "length": pl.Int64},
@@ -49,7 +50,7 @@ _NESTED: dict[str, _Types] = {
     "recalled": _RECALLED,
     "tools": {"tool": pl.String, "text": pl.String},
     "settings": {"name": pl.String, "value": pl.String},
-    "forks": {"parent": pl.String, "episode": pl.Int64, "step": pl.Int64},
+    "forks": {"parent": pl.String, "episode": pl.Int64, "step": pl.Int64, "said": _SAID},
 }
 _TYPES: _Types = {  # that rows of null or () would not tell
     **{"episode": pl.Int64, "cause": pl.Int64, "reason": pl.String},
