@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agents.asking import ask
+from agents.grammar import Grammar, structured
 from agents.grounding import Grounded, Grounder
 from agents.memories import EXPERIENCES, Experience, recalled
 from agents.models.model import Prompt
@@ -28,15 +29,43 @@ from storage.catalog import Catalog
 ROLE = "actor"
 Repeats = Literal["forbid", "avoid", "allow"]
 
-SYSTEM = """\
+TASK = """\
 You choose the next item for a user, following the thought of a planner. You may take one of \
 the candidates or any other item that you know to be in the catalog. Prefer what was encouraged \
 in like states, leave what was discouraged, and mind that the user leaves when an item is too \
-much like recent ones.
-Answer with recommend[title] and nothing else.
+much like recent ones."""
 
-Example of an answer:
-recommend[Chess Duel]"""
+
+# A title may hold brackets in pairs; if they do not pair, it ends with the last of its line.
+_ACTION = re.compile(
+    r"recommend\s*\[((?:[^\[\]]|\[[^\[\]]*\])+)\]|recommend\s*\[(.+)\]",
+    re.I,
+)
+
+
+def read_action(text: str) -> str:
+    """Return the title of a reply in the grammar `recommend[title]`: the first there is."""
+    found = _ACTION.search(text)
+    title = (found.group(1) or found.group(2)).strip() if found else ""
+    if not title:
+        raise UnreadableReplyError(f"expected recommend[title], got {text[:60]!r}")
+    return title
+
+
+def read_title(text: str) -> str:
+    """Return a title that stands alone."""
+    title = text.strip()
+    if not title:
+        raise UnreadableReplyError("expected a title, got nothing")
+    return title
+
+
+PLAIN = Grammar(
+    "Answer with recommend[title] and nothing else.\n\n"
+    "Example of an answer:\nrecommend[Chess Duel]",
+    read_action,
+)
+STRUCTURED = structured("title", {"type": "string"}, "Chess Duel", read_title)
 
 
 @dataclass(frozen=True)
@@ -52,6 +81,7 @@ class Actor:
     candidates: int = 10
     discount: float = 0.5
     reward_in_advantage: bool = True
+    grammar: Grammar[str] = PLAIN
 
     async def act(self, delivery: Delivery[PlanMade]) -> None:
         """Answer `PlanMade` with `ActionTaken`."""
@@ -68,7 +98,7 @@ class Actor:
             stream=delivery.chance("candidates", step),
         )
         tools = self.tools(trajectory, candidates)
-        words, text = await ask(delivery, self.prompt(trajectory, tools, hints), read_action)
+        words, text = await ask(delivery, self.prompt(trajectory, tools, hints), self.grammar.read)
         forbidden = shown if self.repeats == "forbid" else ()
         grounded = self._ground(words, text, candidates, forbidden)
         delivery.publish(
@@ -125,7 +155,9 @@ class Actor:
         text += section("Encouraged in like states", item_lines(self.catalog, good))
         text += section("Discouraged in like states", item_lines(self.catalog, bad))
         text += f"## Question\nWhich item is recommended at step {trajectory.step}?"
-        return Prompt(role=ROLE, step=trajectory.step, system=SYSTEM, text=text)
+        system = f"{TASK}\n{self.grammar.words}"
+        schema = self.grammar.schema
+        return Prompt(role=ROLE, step=trajectory.step, system=system, text=text, schema=schema)
 
     async def remember(self, delivery: Delivery[EpisodeSettled]) -> None:
         """Keep what each item was worth under the state in which it was recommended."""
@@ -139,19 +171,3 @@ class Actor:
             worth = Experience(item=action.item, title=action.title, advantage=step.advantage)
             entries.append((await delivery.embed(texts[step.step]), worth))
         delivery.remember(EXPERIENCES, entries)
-
-
-# A title may hold brackets in pairs; if they do not pair, it ends with the last of its line.
-_ACTION = re.compile(
-    r"recommend\s*\[((?:[^\[\]]|\[[^\[\]]*\])+)\]|recommend\s*\[(.+)\]",
-    re.I,
-)
-
-
-def read_action(text: str) -> str:
-    """Return the title of a reply in the grammar `recommend[title]`: the first there is."""
-    found = _ACTION.search(text)
-    title = (found.group(1) or found.group(2)).strip() if found else ""
-    if not title:
-        raise UnreadableReplyError(f"expected recommend[title], got {text[:60]!r}")
-    return title

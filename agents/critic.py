@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.asking import ask
+from agents.grammar import Grammar, structured
 from agents.memories import VALUATIONS, Valuation, recalled
 from agents.models.model import Prompt
 from agents.prompts import history_lines, section, step_line
@@ -29,14 +30,28 @@ from storage.catalog import Catalog
 ROLE = "critic"
 LOWEST, HIGHEST = -5, 5
 
-SYSTEM = """\
+TASK = """\
 You judge how well a visit of a user stands. Given what was recommended lately and what rewards it \
 brought (1 to 5), estimate what is still to come: how long the user will stay and how content they \
 will be. Likeness of recent items and low rewards make users leave.
-Answer with one whole number from -5 (about to leave) to 5 (long and content).
+The value is one whole number from -5 (about to leave) to 5 (long and content)."""
 
-Example of an answer:
-2"""
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def read_value(text: str) -> float:
+    """Return the value of a reply: its first number, which must lie from −5 to 5."""
+    # Models like to write a true minus sign.
+    found = _NUMBER.search(text.replace("−", "-"))
+    if found is None or not LOWEST <= float(found.group()) <= HIGHEST:
+        raise UnreadableReplyError(f"expected a number from -5 to 5, got {text[:60]!r}")
+    return float(round(float(found.group()))) + 0.0
+
+
+PLAIN = Grammar("Answer with the number alone.\n\nExample of an answer:\n2", read_value)
+STRUCTURED = structured(
+    "value", {"type": "integer", "enum": [*range(LOWEST, HIGHEST + 1)]}, 2, read_value
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,7 @@ class Critic:
     recall_count: int = 1
     within: float = 0.1
     reward_in_advantage: bool = True
+    grammar: Grammar[float] = PLAIN
 
     async def judge_start(self, delivery: Delivery[EpisodeStarted]) -> None:
         """Value state 0."""
@@ -64,7 +80,7 @@ class Critic:
         trajectory = delivery.trajectory
         key = await delivery.embed(state_lines(trajectory))
         found = delivery.view(VALUATIONS).recall(key, self.recall_count, self.within)
-        value, _ = await ask(delivery, self.prompt(trajectory, state, found), read_value)
+        value, _ = await ask(delivery, self.prompt(trajectory, state, found), self.grammar.read)
         if value is not None:
             message = StateValued(state=state, value=value, recalled=recalled(found))
             delivery.publish(message)
@@ -78,7 +94,8 @@ class Critic:
         text += section("History of the user", history_lines(self.catalog, trajectory))
         text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))
         text += f"## Question\nWhat is the value of state {state}?"
-        return Prompt(role=ROLE, step=state, system=SYSTEM, text=text)
+        system = f"{TASK}\n{self.grammar.words}"
+        return Prompt(role=ROLE, step=state, system=system, text=text, schema=self.grammar.schema)
 
     async def settle(self, delivery: Delivery[EpisodeSettled]) -> None:
         """Publish the advantages of the episode's steps, and keep the values of its states."""
@@ -100,15 +117,3 @@ class Critic:
             for state, value in sorted(values.items())
         ]
         delivery.remember(VALUATIONS, entries)
-
-
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-
-
-def read_value(text: str) -> float:
-    """Return the value of a reply: its first number, which must lie from −5 to 5."""
-    # Models like to write a true minus sign.
-    found = _NUMBER.search(text.replace("−", "-"))
-    if found is None or not LOWEST <= float(found.group()) <= HIGHEST:
-        raise UnreadableReplyError(f"expected a number from -5 to 5, got {text[:60]!r}")
-    return float(round(float(found.group()))) + 0.0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.asking import ask
+from agents.grammar import Grammar, structured
 from agents.memories import REFLECTIONS, Reflection, recalled
 from agents.models.model import Prompt
 from agents.prompts import TOKEN, history_lines, section, step_lines
@@ -19,17 +20,28 @@ from storage.catalog import Catalog
 
 ROLE = "planner"
 
-SYSTEM = """\
+TASK = """\
 You plan recommendations for one user over a long visit. The user leaves when bored by items too \
 much like recent ones, or annoyed by an item that does not fit. Your aim is that the user stays \
 long and is content: the sum of the rewards (1 to 5 each) over the whole visit counts.
 Before each step you write a thought: guidance in one or two sentences on what to recommend next, \
-naming categories to take from and categories to avoid.
+naming categories to take from and categories to avoid."""
 
-Example of a thought:
-Variety keeps this user; take from Puzzle or Racing; avoid Action, Strategy.
+EXAMPLE = "Variety keeps this user; take from Puzzle or Racing; avoid Action, Strategy."
 
-Answer with the thought alone."""
+
+def read_thought(text: str) -> str:
+    """Return the thought of a reply: its first paragraph, in one line."""
+    # The label goes first: some write it as a paragraph of its own.
+    unlabelled = text.strip().removeprefix("Thought:").strip()
+    thought = " ".join(unlabelled.split("\n\n")[0].split())
+    if not thought:
+        raise UnreadableReplyError("expected a thought, got an empty reply")
+    return thought
+
+
+PLAIN = Grammar(f"Example of a thought:\n{EXAMPLE}\n\nAnswer with the thought alone.", read_thought)
+STRUCTURED = structured("thought", {"type": "string"}, EXAMPLE, read_thought)
 
 
 @dataclass(frozen=True)
@@ -40,13 +52,14 @@ class Planner:
     recall_count: int = 2
     within: float = 2.0
     prompt_tokens: int = 3_000
+    grammar: Grammar[str] = PLAIN
 
     async def plan(self, delivery: Delivery[PlanRequested]) -> None:
         """Answer `PlanRequested` with `PlanMade`."""
         trajectory = delivery.trajectory
         key = await delivery.embed(task_lines(trajectory))
         found = delivery.view(REFLECTIONS).recall(key, self.recall_count, self.within)
-        thought, text = await ask(delivery, self.prompt(trajectory, found), read_thought)
+        thought, text = await ask(delivery, self.prompt(trajectory, found), self.grammar.read)
         delivery.publish(
             PlanMade(
                 step=delivery.message.step,
@@ -61,10 +74,12 @@ class Planner:
             "Reflections from earlier visits", (f"- {r.record.payload.text}" for r in found)
         )
         head += section("History of the user", history_lines(self.catalog, trajectory))
-        room = self.prompt_tokens * TOKEN - len(SYSTEM) - len(head)
+        system = f"{TASK}\n\n{self.grammar.words}"
+        room = self.prompt_tokens * TOKEN - len(system) - len(head)
         text = head + section("Steps so far", step_lines(trajectory, room))
         text += f"## Question\nWrite the thought for step {trajectory.step}."
-        return Prompt(role=ROLE, step=trajectory.step, system=SYSTEM, text=text)
+        schema = self.grammar.schema
+        return Prompt(role=ROLE, step=trajectory.step, system=system, text=text, schema=schema)
 
     async def remember(self, delivery: Delivery[EpisodeSettled]) -> None:
         """Keep the episode's reflection under the likeness of the user's history."""
@@ -77,13 +92,3 @@ class Planner:
 def task_lines(trajectory: Trajectory) -> tuple[str, ...]:
     """Return the text whose likeness tells which reflections matter: what the user had before."""
     return tuple(rated.title for rated in trajectory.history)
-
-
-def read_thought(text: str) -> str:
-    """Return the thought of a reply: its first paragraph, in one line."""
-    # The label goes first: some write it as a paragraph of its own.
-    unlabelled = text.strip().removeprefix("Thought:").strip()
-    thought = " ".join(unlabelled.split("\n\n")[0].split())
-    if not thought:
-        raise UnreadableReplyError("expected a thought, got an empty reply")
-    return thought

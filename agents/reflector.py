@@ -7,6 +7,7 @@ thoughts (the oldest thoughts are cut first), how the visit ended, the question.
 from dataclasses import dataclass
 
 from agents.asking import ask
+from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
 from agents.prompts import TOKEN, history_lines, section, step_lines
 from agents.trajectory import Delivery, Trajectory
@@ -16,42 +17,16 @@ from storage.catalog import Catalog
 
 ROLE = "reflector"
 
-SYSTEM = """\
+TASK = """\
 You read the whole visit of a user who was given recommendations, with the reward of each (1 to \
 5). Users leave when an item is too much like recent ones, or when it does not fit them. Say in \
 two or three sentences why this visit ended as it did, and what to do next time with users like \
-this one. Name categories.
+this one. Name categories."""
 
-Example of a reflection:
-The user left because Chess Duel was too much like Go Master, shown 2 steps before. Next time vary \
-the categories from step to step; Puzzle and Racing were liked, Horror was not.
-
-Answer with the reflection alone."""
-
-
-@dataclass(frozen=True)
-class Reflector:
-    """Writes the lesson of a finished episode."""
-
-    catalog: Catalog
-    prompt_tokens: int = 3_000
-
-    async def reflect(self, delivery: Delivery[EpisodeEnded]) -> None:
-        """Answer `EpisodeEnded` with `ReflectionWritten`; an unreadable lesson is none."""
-        prompt = self.prompt(delivery.trajectory, delivery.message)
-        lesson, _ = await ask(delivery, prompt, read_reflection)
-        if lesson is not None:
-            delivery.publish(ReflectionWritten(text=lesson))
-
-    def prompt(self, trajectory: Trajectory, ended: EpisodeEnded) -> Prompt:
-        """Return the question for the lesson of an episode."""
-        head = section("History of the user", history_lines(self.catalog, trajectory))
-        room = self.prompt_tokens * TOKEN - len(SYSTEM) - len(head)
-        text = head + section("Steps of the visit", step_lines(trajectory, room))
-        how = "the user left" if ended.reason == "quit" else "the user was still there"
-        text += section("End of the visit", [f"After {ended.length} steps {how}."])
-        text += "## Question\nWrite the reflection."
-        return Prompt(role=ROLE, step=ended.length, system=SYSTEM, text=text)
+EXAMPLE = (
+    "The user left because Chess Duel was too much like Go Master, shown 2 steps before. Next time "
+    "vary the categories from step to step; Puzzle and Racing were liked, Horror was not."
+)
 
 
 def read_reflection(text: str) -> str:
@@ -60,3 +35,37 @@ def read_reflection(text: str) -> str:
     if not reflection:
         raise UnreadableReplyError("expected a reflection, got an empty reply")
     return reflection
+
+
+PLAIN = Grammar(
+    f"Example of a reflection:\n{EXAMPLE}\n\nAnswer with the reflection alone.", read_reflection
+)
+STRUCTURED = structured("reflection", {"type": "string"}, EXAMPLE, read_reflection)
+
+
+@dataclass(frozen=True)
+class Reflector:
+    """Writes the lesson of a finished episode."""
+
+    catalog: Catalog
+    prompt_tokens: int = 3_000
+    grammar: Grammar[str] = PLAIN
+
+    async def reflect(self, delivery: Delivery[EpisodeEnded]) -> None:
+        """Answer `EpisodeEnded` with `ReflectionWritten`; an unreadable lesson is none."""
+        prompt = self.prompt(delivery.trajectory, delivery.message)
+        lesson, _ = await ask(delivery, prompt, self.grammar.read)
+        if lesson is not None:
+            delivery.publish(ReflectionWritten(text=lesson))
+
+    def prompt(self, trajectory: Trajectory, ended: EpisodeEnded) -> Prompt:
+        """Return the question for the lesson of an episode."""
+        head = section("History of the user", history_lines(self.catalog, trajectory))
+        system = f"{TASK}\n\n{self.grammar.words}"
+        room = self.prompt_tokens * TOKEN - len(system) - len(head)
+        text = head + section("Steps of the visit", step_lines(trajectory, room))
+        how = "the user left" if ended.reason == "quit" else "the user was still there"
+        text += section("End of the visit", [f"After {ended.length} steps {how}."])
+        text += "## Question\nWrite the reflection."
+        schema = self.grammar.schema
+        return Prompt(role=ROLE, step=ended.length, system=system, text=text, schema=schema)

@@ -6,6 +6,10 @@ from difflib import get_close_matches
 from types import UnionType
 from typing import TypeAlias
 
+from agents import actor as acting
+from agents import critic as judging
+from agents import planner as planning
+from agents import reflector as reflecting
 from agents.actor import Actor
 from agents.baselines import DiverseGreedy, Oracle, Policy, Popular, Random
 from agents.critic import Critic
@@ -47,11 +51,13 @@ Agent: TypeAlias = Callable[[Setting], Subscriptions]
 def billp(setting: Setting) -> Subscriptions:
     """Return the agents of BiLLP: planner and reflector, actor and critic."""
     catalog, settings = setting.catalog, setting.settings
+    json = settings.structured
     planner = Planner(
         catalog,
         settings.planner.recall_count,
         settings.planner.within,
         settings.planner.prompt_tokens,
+        planning.STRUCTURED if json else planning.PLAIN,
     )
     actor = Actor(
         catalog,
@@ -63,6 +69,7 @@ def billp(setting: Setting) -> Subscriptions:
         settings.actor.candidates,
         settings.critic.discount,
         settings.critic.reward_in_advantage,
+        acting.STRUCTURED if json else acting.PLAIN,
     )
     critic = Critic(
         catalog,
@@ -70,8 +77,13 @@ def billp(setting: Setting) -> Subscriptions:
         settings.critic.recall_count,
         settings.critic.within,
         settings.critic.reward_in_advantage,
+        judging.STRUCTURED if json else judging.PLAIN,
     )
-    reflector = Reflector(catalog, settings.reflector.prompt_tokens)
+    reflector = Reflector(
+        catalog,
+        settings.reflector.prompt_tokens,
+        reflecting.STRUCTURED if json else reflecting.PLAIN,
+    )
     return [
         (PlanRequested, planner.plan),
         (PlanMade, actor.act),

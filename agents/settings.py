@@ -64,9 +64,10 @@ class ReflectorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that agents can be told."""
+    """Everything that agents can be told; *structured* asks for replies as JSON objects."""
 
     repeats: Repeats = "forbid"
+    structured: bool = False
     planner: PlannerSettings = PlannerSettings()
     actor: ActorSettings = ActorSettings()
     critic: CriticSettings = CriticSettings()

@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Sequence
 
-import structlog
 import typer
 from rich.console import Console
 
 from engine.errors import BillpError, InterruptedRunError
 from sim.commands import cache, diff, env, fork, replay, resume, run, serve, show, trace, verify
+from sim.logs import log_to_stderr
 from sim.loop import first_error
 
 app = typer.Typer(
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _DEBUG in words
     words = [word for word in words if word != _DEBUG]
-    _log_to_stderr()
+    log_to_stderr()
     try:
         app(words, prog_name="billp")
     except KeyboardInterrupt:
@@ -53,21 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug or not isinstance(first, BillpError):
             raise
         sys.exit(_said(first))
-
-
-def _log_to_stderr() -> None:
-    """Keep standard output to what was asked for: warnings belong beside the progress."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper("%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
-                exception_formatter=structlog.dev.plain_traceback,  # without everybody's variables
-            ),
-        ],
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
 
 
 def _said(error: BillpError) -> int:

@@ -55,8 +55,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     *environment* is a directory or `synthetic`. *episodes* first visits by *users* of the training
     or the test part, in an order drawn from the seed, each of up to *sessions* sessions with
     *return_gap* between them (least, mean beyond it). An episode shows *history* items and takes
-    *limit* steps at most. *running* 0 stands for twice the calls in flight; other limits of 0 are
-    none. *prices* are of a million tokens, by the model's name.
+    *limit* steps at most. *structured* asks models for JSON objects. *running* 0 stands for twice
+    the calls in flight; other limits of 0 are none. *prices* are of a million tokens, by the
+    model's name.
     """
 
     environment: str = "synthetic"
@@ -70,6 +71,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sessions: int = 1
     return_gap: tuple[float, float] = (3600.0, 86400.0)
     repeats: Repeats = "forbid"
+    structured: bool = False
     history: int = 10
     limit: int = 50
     dwell: tuple[float, float] = (5.0, 60.0)
@@ -118,6 +120,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """The part that agents are told."""
         return AgentSettings(
             repeats=self.repeats,
+            structured=self.structured,
             planner=self.planner,
             actor=self.actor,
             critic=self.critic,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.actor import SYSTEM, Actor, Repeats, read_action
+from agents.actor import PLAIN, TASK, Actor, Repeats, read_action
 from agents.embeddings import hashed
 from agents.grounding import Grounder
 from agents.memories import EXPERIENCES, Experience
@@ -42,6 +42,8 @@ from tests.cast import (
     lines,
     trajectory,
 )
+
+SYSTEM = f"{TASK}\n{PLAIN.words}"
 
 ACTOR = Actor(CATALOG, CandidateSearch(CATALOG), Grounder(CATALOG))
 START = ("Dragon Saga", "Farm Life")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.critic import HIGHEST, LOWEST, SYSTEM, Critic, read_value
+from agents.critic import HIGHEST, LOWEST, PLAIN, TASK, Critic, read_value
 from agents.embeddings import hashed
 from agents.memories import VALUATIONS, Valuation
 from agents.models.model import Prompt
@@ -24,6 +24,8 @@ from engine.messages import (
     UserResponded,
 )
 from tests.cast import CATALOG, CHESS, HOUSE, RACER, Told, Visit, headings, known, lines, trajectory
+
+SYSTEM = f"{TASK}\n{PLAIN.words}"
 
 CRITIC = Critic(CATALOG)
 START = ("Dragon Saga", "Farm Life")

@@ -4,7 +4,7 @@ import pytest
 
 from agents.memories import REFLECTIONS, Reflection
 from agents.models.model import Prompt
-from agents.planner import SYSTEM, Planner, read_thought, task_lines
+from agents.planner import PLAIN, TASK, Planner, read_thought, task_lines
 from agents.prompts import TOKEN
 from agents.trajectory import Delivery
 from engine.errors import UnreadableReplyError
@@ -19,6 +19,8 @@ from engine.messages import (
     ReflectionWritten,
 )
 from tests.cast import CATALOG, CHESS, HOUSE, RACER, Told, Visit, headings, known, lines, trajectory
+
+SYSTEM = f"{TASK}\n\n{PLAIN.words}"
 
 PLANNER = Planner(CATALOG)
 LIKE_US = ("Dragon Saga", "Farm Life")
@@ -171,7 +173,7 @@ def test_the_task_is_what_the_user_had_before() -> None:
 
 def test_the_example_of_the_system_prompt_is_a_thought() -> None:
     """What is asked for is what is read, whole."""
-    example = SYSTEM.split("Example of a thought:\n")[1].split("\n\n")[0]
+    example = SYSTEM.split("Example of a thought:\n")[1].split("\n\n", maxsplit=1)[0]
     assert read_thought(example) == example
     assert SYSTEM.endswith("Answer with the thought alone.")
 

@@ -6,10 +6,12 @@ import pytest
 
 from agents.models.model import Prompt
 from agents.prompts import TOKEN
-from agents.reflector import SYSTEM, Reflector, read_reflection
+from agents.reflector import PLAIN, TASK, Reflector, read_reflection
 from engine.errors import UnreadableReplyError
 from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeSettled, ReflectionWritten
 from tests.cast import CATALOG, CHESS, HOUSE, RACER, Told, Visit, headings, lines, trajectory
+
+SYSTEM = f"{TASK}\n\n{PLAIN.words}"
 
 REFLECTOR = Reflector(CATALOG)
 ENDED = EpisodeEnded(length=3, reward=8.5, reason="quit")
@@ -96,7 +98,7 @@ def test_a_failed_call_fails_the_episode() -> None:
 
 def test_the_example_of_the_system_prompt_is_a_reflection() -> None:
     """What is asked for is what is read, whole."""
-    example = SYSTEM.split("Example of a reflection:\n")[1].split("\n\n")[0]
+    example = SYSTEM.split("Example of a reflection:\n")[1].split("\n\n", maxsplit=1)[0]
     assert read_reflection(example) == example
     assert SYSTEM.endswith("Answer with the reflection alone.")
 

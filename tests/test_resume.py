@@ -207,7 +207,7 @@ def test_changed_code_is_said_at_once(
 ) -> None:
     """Nobody is asked, nothing is lost: with the old code the run goes on."""
     before = tree(unfinished.path)
-    monkeypatch.setattr(planner, "SYSTEM", planner.SYSTEM + " Be brief.")
+    monkeypatch.setattr(planner, "TASK", planner.TASK + " Be brief.")
     with pytest.raises(DivergenceError, match="does not ask what was recorded") as caught:
         resume(unfinished.path, model=model)
     assert "billp replay" in caught.value.hint
@@ -217,7 +217,7 @@ def test_changed_code_is_said_at_once(
 
 def test_the_old_code_goes_on(unfinished: RunDirectory, model: Noted, plain: Undisturbed) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planner, "SYSTEM", "You plan recommendations otherwise.")
+        patch.setattr(planner, "TASK", "You plan recommendations otherwise.")
         with pytest.raises(DivergenceError):
             resume(unfinished.path, model=model)
     resume(unfinished.path, model=model)

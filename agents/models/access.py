@@ -18,6 +18,7 @@ from storage.journal import AttemptFailed, CallEnded, Journal
 from storage.prompt_texts import PromptText, PromptTexts
 
 Watch: TypeAlias = Callable[[ChatRequest, str, CallEnded | None], None]
+Witness: TypeAlias = Callable[[ChatRequest, CallEnded], None]
 
 
 @dataclass
@@ -42,7 +43,8 @@ class Access:
 
     *sampling* says for each role how replies are drawn, *recorded* how calls ended that are known
     beforehand. *watch* is told every request with its digest and, if known, its recorded end;
-    *spent* the model and the tokens in and out of every call that was paid for before.
+    *spent* the model and the tokens in and out of every call that was paid for before; *witnesses*
+    every call that was made now, as it ended.
     """
 
     model: ChatModel
@@ -53,6 +55,7 @@ class Access:
     prompts: PromptTexts | None = None
     watch: Watch | None = None
     spent: Callable[[str, int, int], None] | None = None
+    witnesses: list[Witness] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
 
     async def answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
@@ -82,6 +85,8 @@ class Access:
             ended = _ended(request, digest, reply, start, None)
         if self.journal is not None:
             self.journal.append(ended)
+        for witness in self.witnesses:
+            witness(request, ended)
         return ended
 
     def _count(self, ended: CallEnded) -> None:

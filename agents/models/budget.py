@@ -42,7 +42,7 @@ class Allowances:
         return bool(self.calls or self.tokens or self.cost)
 
     def check(self, models: set[str]) -> None:
-        """Raise ConfigError if a cost is limited and one of *models* has no price."""
+        """Raise ConfigError for a price below 0, and for none of *models* if cost is limited."""
         lacking = sorted(models - set(self.prices)) if self.cost else []
         if lacking:
             name = lacking[0]
@@ -50,6 +50,9 @@ class Allowances:
                 f"max_cost is set, but {name!r} has no price",
                 hint=f"--set 'prices.\"{name}\".prompt=0.15' (a million tokens), and .completion",
             )
+        for name, price in self.prices.items():
+            if min(price.prompt, price.completion) < 0:
+                raise ConfigError(f"the price of {name!r} must be at least 0, got {price}")
 
 
 @dataclass
@@ -65,8 +68,8 @@ class Spent:
 class Budget:
     """A model that stops when what is allowed is spent.
 
-    A call takes beforehand what it is expected to cost. What is in flight when the budget is spent
-    is paid for, so it is waited for; then BudgetError stops the run.
+    A call takes beforehand what it is expected to cost. One that cannot be afforded waits for those
+    in flight: they are paid for, and may come to less. Then BudgetError stops the run.
     """
 
     model: ChatModel
@@ -74,20 +77,14 @@ class Budget:
     spent: Spent = field(default_factory=Spent)
     _expectations: Expectations = field(default_factory=Expectations)
     _in_flight: int = 0
-    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _lacks: tuple[str, str] | None = None
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the reply; raises BudgetError if it cannot be afforded."""
-        tokens = self._expectations.cost(request)
-        cost = self._cost(request, tokens)
-        lacking = self._lacking(tokens, cost)
-        if lacking is not None:
-            await self._drained()
-            setting, message = lacking
-            raise BudgetError(message, setting=setting)
+        tokens, cost = await self._afforded(request)
         self._take(1, tokens, cost)
         self._in_flight += 1
-        self._idle.clear()
         try:
             reply = await self.model.reply(request)
         except BaseException:
@@ -95,10 +92,24 @@ class Budget:
             raise
         finally:
             self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
+            ended, self._ended = self._ended, asyncio.Event()
+            ended.set()
         self._settle(request, reply, tokens, cost)
         return reply
+
+    async def _afforded(self, request: ChatRequest) -> tuple[float, float]:
+        """Return the tokens and the cost to expect, once they can be afforded."""
+        while True:
+            tokens = self._expectations.cost(request)
+            cost = self._cost(request, tokens)
+            # Once it lacks, nothing begins any more, be it cheaper: it would be cut off half-way.
+            lacks = self._lacks or self._lacking(tokens, cost)
+            if lacks is None:
+                return tokens, cost
+            if not self._in_flight:
+                self._lacks = setting, message = lacks
+                raise BudgetError(message, setting=setting)
+            await self._ended.wait()
 
     def note(self, model: str, prompt_tokens: int, completion_tokens: int) -> None:
         """Count a call that was made before, by another process."""
@@ -123,10 +134,6 @@ class Budget:
         if allowed.cost and spent.cost + cost > allowed.cost:
             return "max_cost", f"the run has cost {spent.cost:,.4f}"
         return None
-
-    async def _drained(self) -> None:
-        if self._in_flight:
-            await self._idle.wait()
 
     def _take(self, calls: int, tokens: float, cost: float) -> None:
         self.spent.calls += calls

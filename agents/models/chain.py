@@ -80,6 +80,14 @@ def check_model(model: str) -> None:
     )
 
 
+def check_settings(settings: ModelSettings) -> None:
+    """Raise ConfigError for the name of a model that cannot be, and for a price that lacks."""
+    models = [role.model for role in settings.roles.values()]
+    for model in models:
+        check_model(model)
+    settings.allowances.check(set(map(plain_name, models)))
+
+
 @dataclass(frozen=True)
 class Door:
     """A model, the account that its calls are counted for, and the place of its service."""
@@ -99,11 +107,9 @@ async def open_models(settings: ModelSettings) -> AsyncIterator[dict[str, Door]]
     """Open the models of all roles, and ask each service for a word.
 
     Raises ConfigError for a name, a key or a price that lacks, ServiceError if a run would come to
-    nothing.
+    nothing, FileError for a cache that cannot be used.
     """
-    for role in settings.roles.values():
-        check_model(role.model)
-    settings.allowances.check({plain_name(role.model) for role in settings.roles.values()})
+    check_settings(settings)
     remote = {role: m for role, m in settings.roles.items() if m.model.startswith(PREFIX)}
     doors = one_door(EmbeddedModel(), settings.roles)
     async with AsyncExitStack() as stack:
@@ -119,6 +125,8 @@ async def open_models(settings: ModelSettings) -> AsyncIterator[dict[str, Door]]
             stack.push_async_callback(vectors.aclose)
             await vectors.probe()
             doors[ROLE] = _door(vectors, account)
+        if settings.cache is not None:
+            ReplyCache(settings.cache).close()  # what is wrong with it is said before a run begins
         yield doors
 
 

@@ -11,12 +11,14 @@ language models achieve.
 - reflector: tells from the last steps whether likeness or a low reward made the user leave.
 """
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from agents.grammar import field_of
 from agents.models.model import ChatReply, ChatRequest
 from agents.prompts import SEPARATOR, TOKEN, sections
 from engine.chance import Stream
@@ -53,8 +55,19 @@ class EmbeddedModel:
         system, text = request.messages[0].content, request.messages[-1].content
         rule = next((r for opening, r in _RULES if system.startswith(opening)), _no_rule)
         said = rule(sections(text), Stream(request.seed.to_bytes(8, "big")))
+        if request.schema:
+            said = _structured(said, request.schema)
         tokens = (len(system) + len(text)) // TOKEN
         return ChatReply(text=said, prompt_tokens=tokens, completion_tokens=len(said) // TOKEN + 1)
+
+
+def _structured(said: str, schema: str) -> str:
+    """Return what is *said* as the JSON object that *schema* asks for."""
+    value = said.removeprefix("recommend[").removesuffix("]") if said.startswith("rec") else said
+    kind = json.loads(schema)["properties"][field_of(schema)]
+    return json.dumps(
+        {field_of(schema): int(value) if kind["type"] == "integer" else value}, ensure_ascii=False
+    )
 
 
 # -- reading a prompt

@@ -2,16 +2,20 @@
 
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 
+from engine.errors import ConfigError
 from sim.estimate import Estimate
 from sim.live import View
+from sim.logs import LogFormat, LogLevel, log_to_stderr
 from sim.summary import Summary
 from sim.views.estimate import estimate_page
+from sim.views.logging import LogView
 from sim.views.progress import ProgressView
 from sim.views.report import report
 
@@ -26,11 +30,44 @@ class ShownOptions:
     ] = None
     json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(help="How events are logged to standard error.", show_default="text"),
+    ] = None
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            help="Which events are: debug tells every call.", show_default="warning; json: info"
+        ),
+    ] = None
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Send OpenTelemetry spans (extra: otel).")
+    ] = False
 
 
 def views(shown: ShownOptions) -> list[View]:
-    """Return what shows the run while it runs."""
-    return [] if shown.quiet else [ProgressView()]
+    """Return what shows the run while it runs, with the log as it was asked for."""
+    form = shown.log_format or "text"
+    level = shown.log_level or ("warning" if shown.log_format is None else "info")
+    log_to_stderr(form, level)
+    chosen: list[View] = []
+    if not shown.quiet and form == "text":
+        chosen.append(ProgressView())
+    if level in {"debug", "info"}:
+        chosen.append(LogView(calls=level == "debug"))
+    if shown.otel:
+        chosen.append(_telemetry())
+    return chosen
+
+
+def _telemetry() -> View:
+    try:
+        telemetry = import_module("sim.views.telemetry")
+    except ModuleNotFoundError as error:
+        hint = "pip install 'billp[otel]'"
+        raise ConfigError(f"--otel needs the extra otel: {error}", hint=hint) from error
+    view: View = telemetry.TelemetryView()
+    return view
 
 
 def tell(summary: Summary, shown: ShownOptions) -> None:

@@ -51,6 +51,10 @@ class WhatOptions:
             show_default=f"{_DEFAULT.publication_delay:g}",
         ),
     ] = None
+    structured: Annotated[
+        bool | None,
+        typer.Option("--structured", help="Ask for JSON objects; the service must take schemas."),
+    ] = None
     repeats: Annotated[
         str | None,
         typer.Option(

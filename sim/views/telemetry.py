@@ -1,0 +1,193 @@
+"""A run as OpenTelemetry spans: a trace for each episode, its steps, and the calls in them.
+
+Calls follow the semantic conventions of generative AI (gen_ai.*). Where spans go is said by the
+standard environment variables (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SERVICE_NAME and so on).
+Prompts and replies stay at home: they are in the run directory. The spans of an episode are made
+when it is over: listeners hear a little late, and a call may have ended before its step is heard.
+"""
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+
+from agents.models.embedded import NAME as EMBEDDED
+from agents.models.model import ChatRequest
+from engine.listeners import Live
+from engine.messages import (
+    ActionTaken,
+    EpisodeEnded,
+    EpisodeFailed,
+    EpisodeSettled,
+    EpisodeStarted,
+    PlanRequested,
+    UserResponded,
+)
+from sim.live import Underway
+from storage.journal import CallEnded
+
+_NANO = 1_000_000_000
+_CAPACITY = 1_000_000
+_FAREWELL = 5_000  # milliseconds
+
+Attributes = dict[str, Any]
+
+
+def exporting() -> TracerProvider:
+    """Return a provider whose spans go where the environment says."""
+    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: "billp"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+@dataclass
+class Stretch:
+    """A span to be made: what is known of it; times are in nanoseconds of real time."""
+
+    begins: int = field(default_factory=time.time_ns)
+    ends: int = 0
+    attributes: Attributes = field(default_factory=dict)
+    error: str = ""
+
+    def make(self, tracer: Tracer, name: str, above: Span | None, kind: SpanKind) -> Span:
+        """Return the span, which ends later."""
+        context = Context() if above is None else set_span_in_context(above, Context())
+        known = {name: value for name, value in self.attributes.items() if value is not None}
+        span = tracer.start_span(name, context, kind=kind, attributes=known, start_time=self.begins)
+        if self.error:
+            span.set_status(Status(StatusCode.ERROR, self.error))
+        return span
+
+
+@dataclass
+class Visit:
+    """An episode so far: the whole, its steps, and its calls with their steps."""
+
+    whole: Stretch = field(default_factory=Stretch)
+    steps: dict[int, Stretch] = field(default_factory=lambda: defaultdict(Stretch))
+    calls: list[tuple[int, Stretch]] = field(default_factory=list)
+
+    def make(self, tracer: Tracer) -> None:
+        """Make all spans."""
+        self.whole.begins = min(self.whole.begins, *(call.begins for _, call in self.calls))
+        self.whole.ends = time.time_ns()
+        above = self.whole.make(tracer, "episode", None, SpanKind.INTERNAL)
+        for number, call in self.calls:
+            if number in self.steps:
+                self.steps[number].begins = min(self.steps[number].begins, call.begins)
+        spans = {}
+        for number, step in self.steps.items():
+            spans[number] = step.make(tracer, "step", above, SpanKind.INTERNAL)
+            spans[number].end(step.ends or self.whole.ends)
+        for number, call in self.calls:
+            name = f"chat {call.attributes['gen_ai.request.model']}"
+            call.make(tracer, name, spans.get(number, above), SpanKind.CLIENT).end(call.ends)
+        above.end(self.whole.ends)
+
+
+@dataclass(eq=False)
+class TelemetryView:
+    """Makes spans of what happens live, in real time."""
+
+    provider: TracerProvider = field(default_factory=exporting)
+    _run: Attributes = field(default_factory=dict)
+    _service: str = ""
+    _visits: dict[int, Visit] = field(default_factory=lambda: defaultdict(Visit))
+
+    def attach(self, underway: Underway) -> None:
+        """Listen to episodes and steps, and to the calls as they end."""
+        config, bus = underway.config, underway.assembly.bus
+        self._service = "billp" if config.model == EMBEDDED else "openai"
+        self._run = {
+            "billp.run": str(underway.directory.path),
+            "billp.agent": config.agent,
+            "billp.environment": config.environment,
+            "billp.seed": config.seed,
+        }
+        whole = EpisodeStarted | EpisodeEnded | EpisodeSettled | EpisodeFailed
+        heard = whole | PlanRequested | ActionTaken | UserResponded
+        bus.listen(heard, self._hear, capacity=_CAPACITY)
+        underway.access.witnesses.append(self._call)
+
+    async def show(self) -> None:
+        """Wait until the run is over; then end what was left open, and send everything."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            for number in [*self._visits]:
+                self._over(number, "the run stopped")
+            self.provider.force_flush(_FAREWELL)
+
+    def _hear(self, live: Live[Any]) -> None:
+        if live.episode is None:
+            return
+        match live.message:
+            case EpisodeSettled():
+                self._over(live.episode)
+            case EpisodeFailed() as failed:
+                self._over(live.episode, failed.why)
+            case message:
+                _note(self._visits[live.episode], message)
+
+    def _over(self, number: int, error: str = "") -> None:
+        visit = self._visits.pop(number)
+        visit.whole.attributes |= {**self._run, "billp.episode": number}
+        visit.whole.error = error
+        visit.make(self.provider.get_tracer("billp"))
+
+    def _call(self, request: ChatRequest, ended: CallEnded) -> None:
+        now = time.time_ns()
+        stretch = Stretch(
+            begins=now - round(ended.latency * _NANO),
+            ends=now,
+            attributes=_said(request, ended, self._service),
+            error=ended.error or "",
+        )
+        self._visits[request.call.episode].calls.append((request.call.step, stretch))
+
+
+def _note(visit: Visit, message: object) -> None:
+    whole = visit.whole.attributes
+    match message:
+        case EpisodeStarted():
+            whole |= {"billp.user": message.user, "billp.session": message.session}
+        case PlanRequested():
+            visit.steps[message.step].attributes["billp.step"] = message.step
+        case ActionTaken():
+            taken = {"billp.item": message.item, "billp.grounding": message.grounding}
+            visit.steps[message.step].attributes |= taken
+        case UserResponded():
+            response = {"billp.reward": message.reward, "billp.left": message.left}
+            visit.steps[message.step].attributes |= response
+            visit.steps[message.step].ends = time.time_ns()
+        case EpisodeEnded():
+            whole |= {"billp.length": message.length, "billp.reward": message.reward}
+
+
+def _said(request: ChatRequest, ended: CallEnded, service: str) -> Attributes:
+    call, sampling = request.call, request.sampling
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": service,
+        "gen_ai.agent.name": call.role,
+        "gen_ai.conversation.id": f"{call.user}/{call.session}",
+        "gen_ai.request.model": sampling.model,
+        "gen_ai.request.seed": request.seed,
+        "gen_ai.request.max_tokens": sampling.max_tokens,
+        "gen_ai.request.temperature": sampling.temperature,
+        "gen_ai.usage.input_tokens": ended.prompt_tokens,
+        "gen_ai.usage.output_tokens": ended.completion_tokens,
+        "gen_ai.response.finish_reasons": [ended.finish] if ended.finish else None,
+        "error.type": ended.error,
+        "billp.occurrence": call.occurrence,
+        "billp.attempts": ended.attempts,
+        "billp.wait": ended.wait,
+    }
