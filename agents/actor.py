@@ -20,9 +20,9 @@ from agents.prompts import history_lines, item_lines, section, step_line
 from agents.states import WINDOW, state_lines, states
 from agents.tools import CandidateSearch, category_counts, untried
 from agents.trajectory import Delivery, Trajectory
-from agents.values import judged_steps
+from agents.values import Judge, judged_steps
 from engine.errors import UnreadableReplyError
-from engine.messages import ActionTaken, EpisodeSettled, PlanMade, ToolResult
+from engine.messages import ActionTaken, EpisodeSettled, PlanMade, PlanRequested, ToolResult
 from engine.records import Recall
 from storage.catalog import Catalog
 
@@ -34,6 +34,11 @@ You choose the next item for a user, following the thought of a planner. You may
 the candidates or any other item that you know to be in the catalog. Prefer what was encouraged \
 in like states, leave what was discouraged, and mind that the user leaves when an item is too \
 much like recent ones."""
+
+TASK_ALONE = TASK.replace(", following the thought of a planner", "").replace(
+    "Prefer what was encouraged in like states, leave what was discouraged, and mind", "Mind"
+)
+"""The task of an actor that has neither a planner nor a memory."""
 
 
 # A title may hold brackets in pairs; if they do not pair, it ends with the last of its line.
@@ -70,7 +75,11 @@ STRUCTURED = structured("title", {"type": "string"}, "Chess Duel", read_title)
 
 @dataclass(frozen=True)
 class Actor:
-    """Recommends an item for each thought; *repeats* says what becomes of items shown before."""
+    """Recommends an item for each thought; *repeats* says what becomes of items shown before.
+
+    *judge* says afterwards what each step of an episode was worth. Without *tools* the prompt has
+    no help from the catalog; with *recall_count* 0 nothing of earlier visits.
+    """
 
     catalog: Catalog
     search: CandidateSearch
@@ -79,25 +88,20 @@ class Actor:
     recall_count: int = 5
     within: float = 0.15
     candidates: int = 10
-    discount: float = 0.5
-    reward_in_advantage: bool = True
+    judge: Judge = judged_steps
     grammar: Grammar[str] = PLAIN
+    tools: bool = True
+    task: str = TASK
 
-    async def act(self, delivery: Delivery[PlanMade]) -> None:
-        """Answer `PlanMade` with `ActionTaken`."""
+    async def act(self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]) -> None:
+        """Answer `PlanMade`, or `PlanRequested` where nobody thinks, with `ActionTaken`."""
         trajectory = delivery.trajectory
         step = delivery.message.step
         shown = {done.item for done in trajectory.steps()}
-        key = await delivery.embed(state_lines(trajectory))
-        found = delivery.view(EXPERIENCES).recall(key, self.recall_count, self.within)
+        found = await self._experiences(delivery) if self.recall_count else []
         hints = [r for r in found if self.repeats == "allow" or r.record.payload.item not in shown]
-        candidates = self.search.search(
-            delivery.message.thought,
-            count=self.candidates,
-            taken=() if self.repeats == "allow" else shown,
-            stream=delivery.chance("candidates", step),
-        )
-        tools = self.tools(trajectory, candidates)
+        candidates = self._candidates(delivery, shown) if self.tools else []
+        tools = self.consult(trajectory, candidates) if self.tools else ()
         words, text = await ask(delivery, self.prompt(trajectory, tools, hints), self.grammar.read)
         forbidden = shown if self.repeats == "forbid" else ()
         grounded = self._ground(words, text, candidates, forbidden)
@@ -114,6 +118,22 @@ class Actor:
             )
         )
 
+    async def _experiences(
+        self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]
+    ) -> list[Recall[Experience]]:
+        key = await delivery.embed(state_lines(delivery.trajectory))
+        return list(delivery.view(EXPERIENCES).recall(key, self.recall_count, self.within))
+
+    def _candidates(
+        self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], shown: Collection[int]
+    ) -> list[int]:
+        return self.search.search(
+            delivery.trajectory.thought,
+            count=self.candidates,
+            taken=() if self.repeats == "allow" else shown,
+            stream=delivery.chance("candidates", delivery.message.step),
+        )
+
     def _ground(
         self, words: str | None, text: str, candidates: list[int], forbidden: Collection[int]
     ) -> Grounded:
@@ -123,7 +143,7 @@ class Actor:
         nearest = self.grounder.nearest(text, among, forbidden)
         return Grounded(nearest.item, "fallback", nearest.distance)
 
-    def tools(self, trajectory: Trajectory, candidates: list[int]) -> tuple[ToolResult, ...]:
+    def consult(self, trajectory: Trajectory, candidates: list[int]) -> tuple[ToolResult, ...]:
         """Return what the tools say at this point."""
         recent = trajectory.recent(WINDOW)
         counts = ", ".join(f"{name} {count}" for name, count in category_counts(recent))
@@ -149,13 +169,13 @@ class Actor:
         text = section("Thought", [trajectory.thought])
         text += section("History of the user", history_lines(self.catalog, trajectory))
         text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))
-        text += section("Categories of the recent recommendations", [said["categories"]])
-        text += section("Categories not yet tried", [said["untried"]])
-        text += section("Candidates", [said["candidates"]])
+        text += section("Categories of the recent recommendations", [said.get("categories", "")])
+        text += section("Categories not yet tried", [said.get("untried", "")])
+        text += section("Candidates", [said.get("candidates", "")])
         text += section("Encouraged in like states", item_lines(self.catalog, good))
         text += section("Discouraged in like states", item_lines(self.catalog, bad))
         text += f"## Question\nWhich item is recommended at step {trajectory.step}?"
-        system = f"{TASK}\n{self.grammar.words}"
+        system = f"{self.task}\n{self.grammar.words}"
         schema = self.grammar.schema
         return Prompt(role=ROLE, step=trajectory.step, system=system, text=text, schema=schema)
 
@@ -164,9 +184,8 @@ class Actor:
         episode = delivery.episode
         texts = states(delivery.trajectory)
         items = {m.step: m for m in episode if isinstance(m, ActionTaken)}
-        judged = judged_steps(episode, discount=self.discount, with_reward=self.reward_in_advantage)
         entries = []
-        for step in judged:
+        for step in self.judge(episode):
             action = items[step.step]
             worth = Experience(item=action.item, title=action.title, advantage=step.advantage)
             entries.append((await delivery.embed(texts[step.step]), worth))

@@ -46,18 +46,22 @@ class Policy:
         trajectory = delivery.trajectory
         shown = {step.item for step in trajectory.steps()} if self.no_repeats else set()
         stream = delivery.chance("policy", trajectory.step)
-        item = self.choice.choose(trajectory, shown, stream)
-        title = self.catalog.titles[item]
-        delivery.publish(
-            ActionTaken(
-                step=trajectory.step,
-                item=item,
-                title=title,
-                words=title,
-                grounding="policy",
-                distance=0.0,
-            )
+        publish_choice(delivery, self.choice.choose(trajectory, shown, stream), self.catalog)
+
+
+def publish_choice(delivery: Delivery[PlanRequested], item: int, catalog: Catalog) -> None:
+    """Publish that *item* is taken, without a word."""
+    title = catalog.titles[item]
+    delivery.publish(
+        ActionTaken(
+            step=delivery.message.step,
+            item=item,
+            title=title,
+            words=title,
+            grounding="policy",
+            distance=0.0,
         )
+    )
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from agents.asking import ask
 from agents.grammar import Grammar, structured
+from agents.judging import tell_advantages
 from agents.memories import VALUATIONS, Valuation, recalled
 from agents.models.model import Prompt
 from agents.prompts import history_lines, section, step_line
 from agents.states import WINDOW, state_lines, states
 from agents.trajectory import Delivery, Trajectory
-from agents.values import judged_steps
+from agents.values import Judge, judged_steps
 from engine.errors import UnreadableReplyError
 from engine.messages import (
-    AdvantageEstimated,
     EpisodeSettled,
     EpisodeStarted,
     StateValued,
@@ -59,10 +59,9 @@ class Critic:
     """Values states with the help of like ones, and judges the steps of settled episodes."""
 
     catalog: Catalog
-    discount: float = 0.5
+    judge_steps: Judge = judged_steps
     recall_count: int = 1
     within: float = 0.1
-    reward_in_advantage: bool = True
     grammar: Grammar[float] = PLAIN
 
     async def judge_start(self, delivery: Delivery[EpisodeStarted]) -> None:
@@ -100,16 +99,7 @@ class Critic:
     async def settle(self, delivery: Delivery[EpisodeSettled]) -> None:
         """Publish the advantages of the episode's steps, and keep the values of its states."""
         episode = delivery.episode
-        steps = judged_steps(episode, discount=self.discount, with_reward=self.reward_in_advantage)
-        for step in steps:
-            delivery.publish(
-                AdvantageEstimated(
-                    step=step.step,
-                    value=step.value,
-                    next_value=step.next_value,
-                    advantage=step.advantage,
-                )
-            )
+        tell_advantages(delivery, self.judge_steps(episode))
         texts = states(delivery.trajectory)
         values = {m.state: m.value for m in episode if isinstance(m, StateValued)}
         entries = [

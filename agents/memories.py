@@ -1,12 +1,15 @@
-"""The three memories of BiLLP and what their records say."""
+"""The three memories of BiLLP, what their records say, and how a message tells of them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from engine.chance import Stream
 from engine.messages import Recalled
-from engine.records import MemoryName, Recall
+from engine.records import MemoryName, Recall, Vector, View, distance
+
+P = TypeVar("P", bound=msgspec.Struct)
 
 
 class Reflection(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +35,6 @@ class Valuation(msgspec.Struct, frozen=True, kw_only=True):
 REFLECTIONS = MemoryName("planner", Reflection)
 EXPERIENCES = MemoryName("actor", Experience)
 VALUATIONS = MemoryName("critic", Valuation)
-MEMORIES: tuple[MemoryName[Any], ...] = (REFLECTIONS, EXPERIENCES, VALUATIONS)
 
 
 def recalled(found: Sequence[Recall[Any]]) -> tuple[Recalled, ...]:
@@ -40,3 +42,19 @@ def recalled(found: Sequence[Recall[Any]]) -> tuple[Recalled, ...]:
     return tuple(
         Recalled(position=r.position, episode=r.record.episode, distance=r.distance) for r in found
     )
+
+
+def at_random(
+    view: View[P], key: Vector, count: int, within: float, stream: Stream
+) -> list[Recall[P]]:
+    """Return *count* records of *view*, whichever; those further than *within* are left out.
+
+    What Reflexion recalls: lessons without regard to whom they are about.
+    """
+    places: list[int] = []
+    while len(places) < min(count, len(view)):
+        place = stream.integer(len(view))
+        if place not in places:
+            places.append(place)
+    found = [Recall(place, distance(key, view[place].key), view[place]) for place in places]
+    return [recall for recall in found if recall.distance <= within]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agents.asking import ask
 from agents.grammar import Grammar, structured
-from agents.memories import REFLECTIONS, Reflection, recalled
+from agents.memories import REFLECTIONS, Reflection, at_random, recalled
 from agents.models.model import Prompt
 from agents.prompts import TOKEN, history_lines, section, step_lines
 from agents.trajectory import Delivery, Trajectory
@@ -46,19 +46,22 @@ STRUCTURED = structured("thought", {"type": "string"}, EXAMPLE, read_thought)
 
 @dataclass(frozen=True)
 class Planner:
-    """Writes the thought for each step; recalls *recall_count* reflections (arXiv: K = 2)."""
+    """Writes the thought for each step; recalls *recall_count* reflections (arXiv: K = 2).
+
+    They are those of the most similar users, unless they are drawn at *random* as in Reflexion.
+    """
 
     catalog: Catalog
     recall_count: int = 2
     within: float = 2.0
     prompt_tokens: int = 3_000
     grammar: Grammar[str] = PLAIN
+    random: bool = False
 
     async def plan(self, delivery: Delivery[PlanRequested]) -> None:
         """Answer `PlanRequested` with `PlanMade`."""
         trajectory = delivery.trajectory
-        key = await delivery.embed(task_lines(trajectory))
-        found = delivery.view(REFLECTIONS).recall(key, self.recall_count, self.within)
+        found = await self._reflections(delivery) if self.recall_count else []
         thought, text = await ask(delivery, self.prompt(trajectory, found), self.grammar.read)
         delivery.publish(
             PlanMade(
@@ -67,6 +70,14 @@ class Planner:
                 reflections=recalled(found),
             )
         )
+
+    async def _reflections(self, delivery: Delivery[PlanRequested]) -> list[Recall[Reflection]]:
+        key = await delivery.embed(task_lines(delivery.trajectory))
+        view = delivery.view(REFLECTIONS)
+        if self.random:
+            stream = delivery.chance("reflections", delivery.message.step)
+            return at_random(view, key, self.recall_count, self.within, stream)
+        return list(view.recall(key, self.recall_count, self.within))
 
     def prompt(self, trajectory: Trajectory, found: Sequence[Recall[Reflection]]) -> Prompt:
         """Return the question for the thought of a step."""

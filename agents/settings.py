@@ -43,8 +43,8 @@ class PlannerSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fi
 class ActorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """*recall_count* experiences no further than *within*, and so many *candidates*."""
 
-    recall_count: Count = 5
-    within: Distance = 0.15
+    recall_count: Count = 10
+    within: Distance = 0.4
     candidates: Count = 10
 
 

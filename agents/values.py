@@ -1,6 +1,8 @@
 """Values and advantages of a finished episode."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import fsum
+from typing import TypeAlias
 
 import msgspec
 
@@ -14,6 +16,10 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     value: float
     next_value: float
     advantage: float
+
+
+Judge: TypeAlias = Callable[[Sequence[Message]], Sequence[Judged]]
+"""Says of a settled episode what its steps were worth."""
 
 
 def advantage(
@@ -30,7 +36,7 @@ def advantage(
 
 
 def judged_steps(
-    episode: Sequence[Message], *, discount: float, with_reward: bool = True
+    episode: Sequence[Message], *, discount: float = 0.5, with_reward: bool = True
 ) -> list[Judged]:
     """Return the steps of *episode* whose two values are known.
 
@@ -49,3 +55,25 @@ def judged_steps(
             Judged(step=response.step, value=value, next_value=after, advantage=number(worth))
         )
     return steps
+
+
+def returned_steps(episode: Sequence[Message], *, discount: float = 0.5) -> list[Judged]:
+    """Return the steps of *episode* with Monte-Carlo advantages, which need no critic.
+
+    The return of step n is Gₙ = rₙ + γ·Gₙ₊₁, and 0 after the last; its advantage is how far it lies
+    above the mean return of the episode, which takes the place of V(s).
+    """
+    rewards = [m.reward for m in episode if isinstance(m, UserResponded)]
+    returns = [0.0]
+    for reward in reversed(rewards):
+        returns.insert(0, reward + discount * returns[0])
+    mean = fsum(returns[:-1]) / max(1, len(rewards))
+    return [
+        Judged(
+            step=step,
+            value=number(mean),
+            next_value=number(returns[step + 1]),
+            advantage=number(returns[step] - mean),
+        )
+        for step in range(len(rewards))
+    ]

@@ -6,22 +6,28 @@ millisecond after the last batch's largest end plus the publication delay (the p
 """
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from typing import Protocol
 
 from engine.chance import Stream
 from engine.errors import ConfigError
+from engine.messages import Phase
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Visit:
-    """A user's visit; ordered by (arrival in milliseconds, user, session)."""
+    """A user's visit; ordered by (arrival in milliseconds, user, session).
+
+    *phase* and *teaching* are as in `EpisodeStarted`.
+    """
 
     arrival: int
     user: int
     session: int
+    phase: Phase = field(default="train", compare=False)
+    teaching: bool = field(default=True, compare=False)
 
 
 class Arrivals(Protocol):
@@ -73,6 +79,8 @@ class Batches:
     visitors: deque[tuple[int, int]]
     size: int
     delay: int
+    part: "Part"
+    begin: int = 0
     _batch: deque[Visit] = field(default_factory=deque)
     _open: int = 0
     _latest: int | None = None
@@ -84,10 +92,10 @@ class Batches:
         return self._batch[0] if self._batch else None
 
     def _gather(self) -> None:
-        arrival = 0 if self._latest is None else self._latest + self.delay + 1
+        arrival = self.begin if self._latest is None else self._latest + self.delay + 1
         count = min(self.size, len(self.visitors))
         visitors = [self.visitors.popleft() for _ in range(count)]
-        self._batch.extend(sorted(Visit(arrival, user, session) for user, session in visitors))
+        self._batch.extend(sorted(self.part.visit(arrival, *visitor) for visitor in visitors))
 
     def started(self) -> None:
         """Go on to the next visit."""
@@ -128,46 +136,103 @@ def exponential(stream: Stream, mean: int) -> int:
     return int(-fraction.ln(Context(prec=20)) * mean)
 
 
-def all_at_once(visitors: Sequence[tuple[int, int]]) -> Arrivals:
-    """Return arrivals of everybody at 0."""
-    return Listed(deque(sorted(Visit(0, user, session) for user, session in visitors)))
+@dataclass(frozen=True)
+class Part:
+    """A part of a run: *visitors*, (user, session) in order, and how they arrive by *rule*.
 
-
-def batches(visitors: Sequence[tuple[int, int]], size: int, delay: int) -> Arrivals:
-    """Return arrivals in batches of *size*."""
-    return Batches(deque(visitors), size, delay)
-
-
-def poisson(visitors: Sequence[tuple[int, int]], rate: float, stream: Stream) -> Arrivals:
-    """Return arrivals of a Poisson process with *rate* visits a second."""
-    mean = int(1_000_000 / rate)
-    visits: deque[Visit] = deque()
-    microseconds = 0
-    for user, session in visitors:
-        microseconds += exponential(stream, mean)
-        visits.append(Visit(microseconds // 1000, user, session))
-    return Listed(deque(sorted(visits)))
-
-
-def arrivals(
-    rule: str, visitors: Sequence[tuple[int, int]], *, delay: int, stream: Stream
-) -> Arrivals:
-    """Return the arrivals that *rule* describes: `all`, `batches:N` or `poisson:RATE`.
-
-    *visitors* are (user, session) in order; *delay* is the publication delay in milliseconds.
-    Raises ConfigError for a rule that is none of these.
+    *rule* is `all`, `batches:N` or `poisson:RATE`; *phase* and *teaching* are those of its visits.
     """
-    name, _, argument = rule.partition(":")
-    try:
-        if name == "all" and not argument:
-            return all_at_once(visitors)
-        if name == "batches" and int(argument) >= 1:
-            return batches(visitors, int(argument), delay)
-        if name == "poisson" and 1e-6 <= float(argument) <= 1e6:
-            return poisson(visitors, float(argument), stream)
-    except ValueError as error:
-        raise _unknown(rule) from error
-    raise _unknown(rule)
+
+    rule: str
+    visitors: Sequence[tuple[int, int]]
+    phase: Phase = "train"
+    teaching: bool = True
+
+    def visit(self, arrival: int, user: int, session: int) -> Visit:
+        """Return a visit of this part."""
+        return Visit(arrival, user, session, self.phase, self.teaching)
+
+    def arrivals(self, *, begin: int, delay: int, stream: Stream) -> Arrivals:
+        """Return the arrivals, the first of them not before *begin*.
+
+        *begin* and the publication *delay* are in milliseconds. Raises ConfigError for a rule that
+        is none.
+        """
+        name, _, argument = self.rule.partition(":")
+        try:
+            if name == "all" and not argument:
+                return self._listed([begin] * len(self.visitors))
+            if name == "batches" and int(argument) >= 1:
+                return Batches(deque(self.visitors), int(argument), delay, self, begin)
+            if name == "poisson" and 1e-6 <= float(argument) <= 1e6:
+                return self._listed(self._poisson(begin, float(argument), stream))
+        except ValueError as error:
+            raise _unknown(self.rule) from error
+        raise _unknown(self.rule)
+
+    def _listed(self, times: Iterable[int]) -> Arrivals:
+        pairs = zip(times, self.visitors, strict=True)
+        return Listed(deque(sorted(self.visit(time, *visitor) for time, visitor in pairs)))
+
+    def _poisson(self, begin: int, rate: float, stream: Stream) -> Iterator[int]:
+        """Yield the times of a Poisson process with *rate* visits a second."""
+        mean = int(1_000_000 / rate)
+        microseconds = 1000 * begin
+        for _ in self.visitors:
+            microseconds += exponential(stream, mean)
+            yield microseconds // 1000
+
+
+@dataclass(eq=False)
+class InParts:
+    """Visits part after part: each begins when all of the last one has ended, and can be known."""
+
+    parts: deque[Part]
+    delay: int
+    stream: Stream
+    _part: Arrivals = field(default_factory=lambda: Listed(deque()))
+    _open: int = 0
+    _latest: int = -1
+
+    def __post_init__(self) -> None:
+        self._begin(0)
+
+    def _begin(self, begin: int) -> None:
+        part = self.parts.popleft()
+        self._part = part.arrivals(begin=begin, delay=self.delay, stream=self.stream)
+
+    def upcoming(self) -> Visit | None:
+        """Return the next visit of the part; None until the last part has ended."""
+        while self._part.exhausted() and not self._open and self.parts:
+            self._begin(self._latest + self.delay + 1)
+        return self._part.upcoming()
+
+    def started(self) -> None:
+        """Go on to the next visit."""
+        self._open += 1
+        self._part.started()
+
+    def closed(self, end: int) -> None:
+        """Take note of the end of an episode."""
+        self._open -= 1
+        self._latest = max(end, self._latest)
+        self._part.closed(end)
+
+    def exhausted(self) -> bool:
+        """Tell whether all visits have started."""
+        return self._part.exhausted() and not self.parts
+
+
+def arrivals(parts: Sequence[Part], *, delay: int, stream: Stream) -> Arrivals:
+    """Return the arrivals of *parts*, one after the other; *delay* is in milliseconds.
+
+    Raises ConfigError for a rule that is none.
+    """
+    if len(parts) == 1:
+        return parts[0].arrivals(begin=0, delay=delay, stream=stream)
+    for part in parts:
+        replace(part, visitors=()).arrivals(begin=0, delay=delay, stream=stream)
+    return InParts(deque(parts), delay, stream)
 
 
 def _unknown(rule: str) -> ConfigError:

@@ -118,6 +118,7 @@ class Episode(Generic[T]):
         self.number = number
         self.user = started.user
         self.session = started.session
+        self.teaching = started.teaching
         self.clock = started.arrival
         self.views = views
         self.failed = False
@@ -349,13 +350,16 @@ class Delivery(Generic[M_co, T]):
     def remember(self, memory: MemoryName[P], entries: Sequence[tuple[Vector, P]]) -> None:
         """Leave records for *memory*; episodes that arrive later than this one ended see them.
 
-        Only under `EpisodeSettled`: an episode that fails leaves nothing.
+        Only under `EpisodeSettled`: an episode that fails leaves nothing, nor does one that is not
+        teaching.
         """
         self._check("remembers")
         if not isinstance(self._node.message, EpisodeSettled):
             raise self._breach("remembers before the episode is settled")
         if memory.name not in self._episode.views:
             raise self._breach(f"remembers in {memory.name!r}, which is no memory of this run")
+        if not self._episode.teaching:
+            return
         message = MemoryWritten(memory=memory.name, count=len(entries))
         node = self._episode.publish(message, self._node, self._place(), 0)
         number = self._episode.number

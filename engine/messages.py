@@ -18,6 +18,7 @@ SCHEMA = 1
 
 Setting: TypeAlias = bool | int | float | str
 GroundingKind: TypeAlias = Literal["exact", "normalised", "fuzzy", "nearest", "fallback", "policy"]
+Phase: TypeAlias = Literal["train", "test"]
 LeaveReason: TypeAlias = Literal["similar", "reward"]
 
 
@@ -85,14 +86,22 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     failed: int
 
 
-class EpisodeStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """A user arrived; *arrival* is virtual time in milliseconds."""
+class EpisodeStarted(
+    msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False, omit_defaults=True
+):
+    """A user arrived; *arrival* is virtual time in milliseconds.
+
+    *phase* says whether agents are trained or tested; an episode that is not *teaching* leaves
+    nothing in memory.
+    """
 
     user: int
     session: int
     arrival: int
     history: tuple[Rated, ...]
     memories: tuple[MemoryLength, ...]
+    phase: Phase = "train"
+    teaching: bool = True
 
 
 class PlanRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -49,6 +50,10 @@ class View(Protocol[P_co]):
 
     def __len__(self) -> int: ...
 
+    def __getitem__(self, position: int) -> Record[P_co]:
+        """Return the record at *position*."""
+        ...
+
     def recall(self, vector: Vector, k: int, within: float = 2.0) -> Sequence[Recall[P_co]]:
         """Return the *k* nearest records no further than *within*, nearest first."""
         ...
@@ -66,3 +71,10 @@ class Log(Protocol):
     def view(self, length: int) -> View[Any]:
         """Return what the first *length* records are."""
         ...
+
+
+def distance(one: Vector, other: Vector) -> float:
+    """Return the cosine distance (0–2) of two keys, to 6 digits; exact up to one last rounding."""
+    a, b = one.astype(np.int64), other.astype(np.int64)
+    lengths = sqrt(int(a @ a) * int(b @ b))
+    return float(f"{1 - int(a @ b) / lengths:.6g}") + 0.0 if lengths else 1.0

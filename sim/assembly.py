@@ -1,24 +1,24 @@
 """A run put together: the world, the agents, the bus and the scheduler, from a configuration."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeAlias
 
-from agents.memories import MEMORIES
 from agents.models.budget import Allowances
 from agents.models.chain import ModelSettings, RoleModel, Way, plain_name
 from agents.models.limiter import Limits
 from agents.models.model import Sampling
-from agents.roster import Setting, agent_named
+from agents.roster import agent_named
+from agents.setting import Setting
 from agents.settings import RoleSettings
 from agents.trajectory import Delivery, Trajectory, folding
-from engine.arrivals import ONCE, Arrivals, Listed, Returns, Visit, arrivals
+from engine.arrivals import ONCE, Listed, Visit
 from engine.attempt import name_of
 from engine.bus import Bus
-from engine.chance import chance
 from engine.episode import Answer, Call, Embed, Handler
 from engine.errors import ConfigError
 from engine.messages import SCHEMA, ActionTaken, EpisodeStarted, RunEnded, RunStarted, UserResponded
@@ -28,6 +28,8 @@ from sim.config import RunConfig
 from sim.course import Course, point_of, point_of_call
 from sim.metrics import HEARD, MetricsFollower
 from sim.users import Users
+from sim.visiting import arrivals_of, delay_of, returns_of
+from storage.datasets.training import training_ratings
 from storage.environments import Environment
 from storage.memory import Memory
 
@@ -64,7 +66,7 @@ Wrap: TypeAlias = Callable[[Handler[Trajectory]], Handler[Trajectory]]
 def check_runnable(config: RunConfig, environment: Environment) -> None:
     """Raise ConfigError if *config* cannot be run in *environment*."""
     agent_named(config.agent)
-    _arrivals(config, environment)
+    arrivals_of(config, environment)
     items = len(environment.catalog)
     if config.repeats != "allow" and config.limit > items:
         raise ConfigError(
@@ -95,9 +97,12 @@ def assemble(
         bus.subscribe(types, handler, name=name)
     metrics = MetricsFollower(environment.catalog)
     bus.follow(HEARD, metrics, essential=True)
-    memories: dict[str, Memory[Any]] = {name.name: Memory(name) for name in MEMORIES}
+    memories: dict[str, Memory[Any]] = {
+        name.name: Memory(name, capacity=config.memory_size or None)
+        for name in agent_named(config.agent).memories
+    }
     logs: Mapping[str, Log] = memories
-    visits = _arrivals(config, environment)
+    visits = arrivals_of(config, environment)
     if excerpt is not None:
         logs, visits = excerpt.logs, Listed(deque([excerpt.visit]))
     scheduler: Scheduler[Trajectory] = Scheduler(
@@ -109,9 +114,9 @@ def assemble(
         fold=folding(environment.catalog),
         opening=_users(config, environment).opening,
         seed=config.seed,
-        delay=_delay(config),
+        delay=delay_of(config),
         first=0 if excerpt is None else excerpt.number,
-        returns=_returns(config) if excerpt is None else ONCE,
+        returns=returns_of(config) if excerpt is None else ONCE,
         bounds=Bounds(
             running=config.running or 2 * (concurrency or config.concurrency),
             unreleased=config.unreleased,
@@ -161,6 +166,7 @@ def _subscriptions(
     setting = Setting(
         catalog=environment.catalog,
         settings=config.agent_settings,
+        ratings=partial(training_ratings, environment),
         oracle=environment.factors,
         window=config.quit.window,
     )
@@ -168,7 +174,7 @@ def _subscriptions(
         (EpisodeStarted, users.arrive),
         (ActionTaken, users.respond),
         (UserResponded, users.go_on),
-        *agent_named(config.agent)(setting),
+        *agent_named(config.agent).make(setting),
     ]
 
 
@@ -244,40 +250,6 @@ def _samplings(config: RunConfig) -> dict[str, Sampling]:
     }
 
 
-def visitors(config: RunConfig, environment: Environment) -> list[tuple[int, int]]:
-    """Return who visits, as (user, first session), in an order drawn from the seed.
-
-    When there are more episodes than users, everybody comes again in the same order.
-    """
-    parts: dict[str, Iterable[int]] = {
-        "train": environment.train_users,
-        "test": environment.test_users,
-        "all": [*environment.train_users, *environment.test_users],
-    }
-    users = [int(user) for user in parts[config.users]]
-    if not users:
-        hint = "build the environment with another --test-share, or set users"
-        raise ConfigError(f"the environment has no {config.users} users", hint=hint)
-    order = chance(config.seed, 0, 0, 0, "visitors").shuffled(users)
-    return [
-        (order[visit % len(order)], visit // len(order) * config.sessions)
-        for visit in range(config.episodes)
-    ]
-
-
-def _arrivals(config: RunConfig, environment: Environment) -> Arrivals:
-    return arrivals(
-        config.arrivals,
-        visitors(config, environment),
-        delay=_delay(config),
-        stream=chance(config.seed, 0, 0, 0, "arrivals"),
-    )
-
-
-def _delay(config: RunConfig) -> int:
-    return round(config.publication_delay * _SECOND)
-
-
 def _users(config: RunConfig, environment: Environment) -> Users:
     return Users(
         environment=environment,
@@ -288,10 +260,3 @@ def _users(config: RunConfig, environment: Environment) -> Users:
         least_dwell=round(config.dwell[0] * _SECOND),
         most_dwell=round(config.dwell[1] * _SECOND),
     )
-
-
-def _returns(config: RunConfig) -> Returns:
-    if config.sessions == 1:
-        return ONCE
-    least, mean = (round(seconds * _SECOND) for seconds in config.return_gap)
-    return Returns(sessions=config.sessions, least=least, mean=mean)

@@ -36,6 +36,7 @@ from storage.files import Durability
 
 Settings: TypeAlias = dict[str, Any]
 Audience: TypeAlias = Literal["train", "test", "all"]
+TestMemory: TypeAlias = Literal["frozen", "learning"]
 
 OPERATIONAL = frozenset(
     {
@@ -54,7 +55,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     *environment* is a directory or `synthetic`. *episodes* first visits by *users* of the training
     or the test part, in an order drawn from the seed, each of up to *sessions* sessions with
-    *return_gap* between them (least, mean beyond it). An episode shows *history* items and takes
+    *return_gap* between them (least, mean beyond it). Then *test_episodes* test users visit, and
+    if *test_every* is set, so do they at the beginning and after every so many training episodes;
+    *test_memory* says whether they teach. Of a memory the last *memory_size* records can be
+    recalled, or all. An episode shows *history* items and takes
     *limit* steps at most. *structured* asks models for JSON objects. *running* 0 stands for twice
     the calls in flight; other limits of 0 are none. *prices* are of a million tokens, by the
     model's name.
@@ -66,6 +70,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seed: int = 0
     episodes: int = 100
     users: Audience = "train"
+    test_episodes: Count = 0
+    test_every: Count = 0
+    test_memory: TestMemory = "frozen"
+    memory_size: Count = 0
     arrivals: str = "batches:10"
     publication_delay: float = 0.0
     sessions: int = 1
@@ -99,6 +107,20 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     prices: dict[str, Price] = {}
     fsync: Durability = "interval"
     prompts: bool = True
+
+    @property
+    def tested_after(self) -> tuple[int, ...]:
+        """After how many training episodes there is a test."""
+        if not self.test_episodes:
+            return ()
+        every = self.test_every or self.episodes
+        first = 0 if self.test_every else self.episodes
+        return tuple(sorted({*range(first, self.episodes, every), self.episodes}))
+
+    @property
+    def visits(self) -> int:
+        """How many episodes there will be."""
+        return self.episodes * self.sessions + len(self.tested_after) * self.test_episodes
 
     @property
     def embedding_model(self) -> str:
@@ -254,6 +276,7 @@ def _default(name: str) -> Any:
 _CHOICES: dict[str, tuple[str, ...]] = {
     "repeats": get_args(Repeats),
     "users": get_args(Audience),
+    "test_memory": get_args(TestMemory),
     "fsync": get_args(Durability),
 }
 
@@ -280,9 +303,25 @@ def _check_values(config: RunConfig) -> None:
     if config.sessions > 1 and config.arrivals.startswith("batches"):
         hint = "use --arrivals poisson:RATE, or all"
         raise ConfigError("returning users do not go with arrivals in batches", hint=hint)
+    _check_tests(config)
     if config.embeddings != "hashing" and not config.embeddings.startswith("openai/"):
         hint = "use hashing or openai/NAME"
         raise ConfigError(f"there are no embeddings {config.embeddings!r}", hint=hint)
+
+
+def _check_tests(config: RunConfig) -> None:
+    if not config.test_episodes:
+        if config.test_every:
+            raise ConfigError("test_every needs test_episodes", hint="--set test_episodes=100")
+        return
+    if config.users != "train":
+        hint = "leave users at train"
+        raise ConfigError("users that are tested must not be trained on as well", hint=hint)
+    if config.sessions > 1:
+        raise ConfigError("a test does not go with returning users", hint="--set sessions=1")
+    if config.test_every and config.test_memory == "learning":
+        hint = "--set test_memory=frozen"
+        raise ConfigError("a learning curve is not one if its tests teach", hint=hint)
 
 
 def _check_durations(config: RunConfig) -> None:

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass, field
 from math import sqrt
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
 
-from agents.models.chain import plain_name
+from agents.models.chain import check_settings, plain_name
 from agents.models.embedded import NAME, EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
+from engine.errors import InterruptedRunError
+from sim.assembly import model_settings
 from sim.config import RunConfig
 from sim.run import run
 from storage.datasets import open_environment
@@ -68,24 +69,46 @@ class _Counted:
 
 
 def estimate(config: RunConfig) -> Estimate:
-    """Return what a run of *config* is expected to come to; writes nothing that stays."""
+    """Return what a run of *config* is expected to come to; writes nothing that stays.
+
+    Raises ConfigError for what cannot be run.
+    """
     sample = min(config.episodes, _EPISODES)
     counted = _Counted()
-    small = msgspec.structs.replace(
+    environment = open_environment(config.environment)
+    check_settings(model_settings(config))
+    with TemporaryDirectory() as scratch:
+        try:
+            run(
+                _small(config, sample), environment=environment, model=counted, out=f"{scratch}/run"
+            )
+        except InterruptedRunError as error:  # there is nothing to go on with
+            raise InterruptedRunError("interrupted") from error
+    return _scaled(config, counted, sample)
+
+
+def _small(config: RunConfig, sample: int) -> RunConfig:
+    """Return *config* for a sample that nothing holds back."""
+    roles = {
+        role: msgspec.structs.replace(
+            settings, concurrency=0, requests_per_minute=0.0, tokens_per_minute=0.0
+        )
+        for role, settings in config.roles.items()
+    }
+    return msgspec.structs.replace(
         config,
         episodes=sample,
         embeddings="hashing",
         prompts=False,
+        requests_per_minute=0.0,
+        tokens_per_minute=0.0,
         cache="",
         prices={},
         max_calls=0,
         max_tokens_total=0,
         max_cost=0.0,
+        **roles,
     )
-    environment = open_environment(config.environment)
-    with TemporaryDirectory() as scratch:
-        run(small, environment=environment, model=counted, out=Path(scratch) / "run")
-    return _scaled(config, counted, sample)
 
 
 def _scaled(config: RunConfig, counted: _Counted, sample: int) -> Estimate:

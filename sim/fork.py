@@ -29,7 +29,7 @@ from storage.traces import digest_of, read_episode
 
 FORKABLE = (
     *("model", "planner", "actor", "critic", "reflector"),
-    *("quit", "rewards", "repeats", "limit", "dwell"),
+    *("quit", "rewards", "repeats", "structured", "limit", "dwell"),
 )
 """What a fork can change, beside what leaves no mark; the rest decides what comes before it."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import DataError, TraceError
+from engine.errors import DataError, RunDirectoryError, TraceError
 from engine.messages import RunStarted
 from sim.course import Course, read_course
 from storage.datasets import open_environment
@@ -11,6 +11,9 @@ from storage.environments import Environment
 from storage.journal import Recording, read_journal
 from storage.runs import RunDirectory, open_run
 from storage.traces import read_head, whole_size
+
+IMPORTED = "imported"
+"""What run.toml, and the head of the trace, have in place of a configuration after an import."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ def open_recorded(path: Path | str, environment: Environment | None = None) -> R
     anything is missing or damaged, or the environment is not the one of the run.
     """
     directory = open_run(Path(path))
+    check_not_imported(directory)
     course = read_course(directory.read_config())
     recording = read_journal(directory.journal)
     head = read_head(directory.trace) if whole_size(directory.trace) else None
@@ -42,6 +46,22 @@ def open_recorded(path: Path | str, environment: Environment | None = None) -> R
     if head is not None:
         check_environment(head, environment, course.config.environment)
     return RecordedRun(directory, course, environment, recording)
+
+
+def is_imported(directory: RunDirectory) -> bool:
+    """Tell whether a run was imported: then it has neither journal nor environment."""
+    try:
+        return IMPORTED in directory.read_config()
+    except RunDirectoryError:  # said by who needs the configuration
+        return False
+
+
+def check_not_imported(directory: RunDirectory) -> None:
+    """Raise RunDirectoryError for an imported run: nobody can run it again."""
+    if is_imported(directory):
+        what = "was imported: it has no journal and no environment, so it cannot be run again"
+        hint = "look at it with billp show, trace, diff and verify"
+        raise RunDirectoryError(f"{directory.path}: {what}", hint=hint)
 
 
 def check_environment(head: RunStarted, environment: Environment, name: str) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from agents.embeddings import Embedder, HashingEmbedder
-from agents.memories import MEMORIES
 from agents.models.access import Access, prompt_text
 from agents.models.model import ChatModel, ChatRequest
 from agents.models.recorded import NoModel, Replayed, SilentModel
+from agents.roster import agent_named
 from agents.service_embedder import RecordedEmbedder
 from engine.arrivals import Visit
 from engine.errors import BillpError, ConfigError, TraceError
@@ -274,10 +274,15 @@ def excerpt_of(recorded: RecordedRun, episode: int, started: EpisodeStarted) -> 
     """Return what it takes to play one episode of a finished run."""
     lengths = {seen.memory: seen.length for seen in started.memories}
     logs: dict[str, Log] = {}
-    for name in MEMORIES:
-        memory = Memory.load(recorded.directory.memory, name)
+    config = recorded.course.config
+    for name in agent_named(config.agent).memories:
+        memory = Memory.load(recorded.directory.memory, name, capacity=config.memory_size or None)
         if len(memory) < lengths[name.name]:
             place = recorded.directory.memory / f"{name.name}.jsonl"
             raise TraceError(f"{place}: holds fewer records than episode {episode} saw")
         logs[name.name] = _Prefix(memory, lengths[name.name])
-    return Excerpt(Visit(started.arrival, started.user, started.session), episode, logs)
+    return Excerpt(_visit(started), episode, logs)
+
+
+def _visit(started: EpisodeStarted) -> Visit:
+    return Visit(started.arrival, started.user, started.session, started.phase, started.teaching)

@@ -16,7 +16,7 @@ from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.fork import forked_calls
 from sim.live import Live, View, doors_of, stopping, written_in
 from sim.loop import in_event_loop
-from sim.recorded_run import RecordedRun, open_recorded
+from sim.recorded_run import RecordedRun, check_not_imported, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
 from storage.files import AppendOnly
@@ -68,6 +68,7 @@ def resume(
     if code or data are no longer those of the run; else what `sim.run.run` raises.
     """
     directory = open_run(Path(run))
+    check_not_imported(directory)
     if directory.summary.exists() and not retry_failed:
         return None
     with directory.locked():

@@ -49,6 +49,8 @@ class Users:
                 for item, rating in history
             ),
             memories=memories,
+            phase=visit.phase,
+            teaching=visit.teaching,
         )
 
     async def arrive(self, delivery: Delivery[EpisodeStarted]) -> None:

@@ -20,7 +20,7 @@ from engine.messages import (
     RunStarted,
 )
 from sim.course import read_course
-from sim.recorded_run import check_environment
+from sim.recorded_run import check_environment, is_imported
 from storage.datasets import open_environment
 from storage.journal import CallEnded, Recording, read_journal
 from storage.memory import saved_length
@@ -44,14 +44,21 @@ def verify(run: Path | str, *, environment: str | None = None) -> tuple[Check, .
 def _checks(directory: RunDirectory, environment: str | None) -> Iterator[Check]:
     finished = directory.summary.exists()
     reader = _Reader(directory.trace)
-    yield _checked("journal", lambda: reader.open_journal(directory.journal))
+    imported = is_imported(directory)
+    if imported:
+        yield Check(name="journal", found="none: the run was imported")
+    else:
+        yield _checked("journal", lambda: reader.open_journal(directory.journal))
     trace = _checked("trace", lambda: reader.read(finished=finished))
     yield trace
     if finished:
         yield _checked("digest", lambda: _digest(directory))
     if finished and not trace.fault:  # else it was not read to its end
         yield _checked("memory", lambda: reader.memory(directory.memory))
-    yield _checked("environment", lambda: _environment(directory, environment))
+    if imported:
+        yield Check(name="environment", found="not known: the run was imported")
+    else:
+        yield _checked("environment", lambda: _environment(directory, environment))
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:
@@ -114,7 +121,7 @@ class _Reader:
     def memory(self, directory: Path) -> str:
         """Compare the saved memories, if they were kept, with what the trace tells of them."""
         if not directory.exists():
-            return "not kept"
+            return "not kept" if self.written else "none"
         lengths = {name: saved_length(directory, name) for name in self.written}
         for name, length in lengths.items():
             if length != self.written[name]:

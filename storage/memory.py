@@ -142,6 +142,12 @@ class MemoryView(Generic[P]):
     def __len__(self) -> int:
         return self.length
 
+    def __getitem__(self, position: int) -> Record[P]:
+        """Return the record at *position*; raises IndexError if the view does not hold it."""
+        if not 0 <= position < self.length:
+            raise IndexError(f"a view of {self.length} records has no position {position}")
+        return self.memory[position]
+
     def recall(self, vector: Vector, k: int, within: float = 2.0) -> list[Recall[P]]:
         """Return the *k* nearest records no further than *within*, nearest first.
 

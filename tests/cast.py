@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from agents.embeddings import HashingEmbedder, hashed
-from agents.memories import MEMORIES
+from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
 from agents.models.model import Prompt
 from agents.prompts import sections
 from agents.trajectory import Delivery, Trajectory, folding
@@ -120,7 +120,7 @@ def headings(prompt: Prompt) -> list[str]:
 
 
 def memories() -> dict[str, Memory[Any]]:
-    return {name.name: Memory(name) for name in MEMORIES}
+    return {name.name: Memory(name) for name in (REFLECTIONS, EXPERIENCES, VALUATIONS)}
 
 
 def known(memory: MemoryName[P], *records: tuple[Sequence[str], P]) -> Memories:

@@ -1,6 +1,7 @@
 """The actor: from a thought to an item of the catalog."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,7 @@ from agents.prompts import item_lines
 from agents.states import state_lines
 from agents.tools import CandidateSearch
 from agents.trajectory import Delivery
+from agents.values import judged_steps
 from engine.errors import UnreadableReplyError
 from engine.messages import (
     ActionTaken,
@@ -46,7 +48,7 @@ from tests.cast import (
 SYSTEM = f"{TASK}\n{PLAIN.words}"
 
 ACTOR = Actor(CATALOG, CandidateSearch(CATALOG), Grounder(CATALOG))
-START = ("Dragon Saga", "Farm Life")
+START = ("nothing yet",)
 """The text of state 0."""
 
 
@@ -337,9 +339,9 @@ def hashed_state(steps: list[tuple[int, float]]) -> Vector:
 @pytest.mark.parametrize(
     ("actor", "advantages"),
     [
-        (replace(ACTOR, discount=0.0), [3.0, -1.5]),
-        (replace(ACTOR, discount=1.0), [6.0, -1.5]),
-        (replace(ACTOR, reward_in_advantage=False), [2.0, -3.0]),
+        (replace(ACTOR, judge=partial(judged_steps, discount=0.0)), [3.0, -1.5]),
+        (replace(ACTOR, judge=partial(judged_steps, discount=1.0)), [6.0, -1.5]),
+        (replace(ACTOR, judge=partial(judged_steps, with_reward=False)), [2.0, -3.0]),
     ],
 )
 def test_advantages_follow_the_settings(actor: Actor, advantages: list[float]) -> None:

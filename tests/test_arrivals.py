@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.arrivals import ONCE, Arrivals, Returns, Visit, arrivals, exponential
+from engine.arrivals import ONCE, Arrivals, Part, Returns, Visit, arrivals, exponential
 from engine.chance import Stream, chance
 from engine.errors import ConfigError
 
@@ -20,7 +20,7 @@ def stream() -> Stream:
 
 def rule(text: str, count: int | None = None, delay: int = 0) -> Arrivals:
     visitors = VISITORS if count is None else [(user, 0) for user in range(count)]
-    return arrivals(text, visitors, delay=delay, stream=stream())
+    return arrivals([Part(text, visitors)], delay=delay, stream=stream())
 
 
 def drawn(coming: Arrivals) -> list[Visit]:

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from agents.actor import Repeats
 from agents.baselines import Choice, DiverseGreedy, Policy, Popular, Random
-from agents.roster import AGENTS, Setting, agent_named
+from agents.roster import AGENTS, agent_named
+from agents.setting import Setting
 from agents.settings import AgentSettings
 from engine.chance import chance
 from engine.errors import ConfigError
 from engine.messages import ActionTaken, ModelReplied, PlanRequested
+from storage.datasets.fitting import Ratings
 from tests.cast import (
     CATALOG,
     CATEGORIES,
@@ -160,8 +162,14 @@ def test_no_choice_falls_on_what_was_shown(choice: Choice, left: Collection[int]
 # -- by name
 
 
+def no_ratings() -> Ratings:
+    nothing = np.zeros(0, np.int64)
+    return Ratings(nothing, nothing, np.zeros(0), (1, len(CATALOG)))
+
+
 def by_name(name: str, settings: AgentSettings) -> Sequence[int]:
-    subscriptions = agent_named(name)(Setting(CATALOG, settings, World(), window=1))
+    setting = Setting(CATALOG, settings, no_ratings, World(), window=1)
+    subscriptions = agent_named(name).make(setting)
     ((kind, handler),) = subscriptions
     assert kind is PlanRequested
     told = Visit(rewards=[3.0] * 4).run((PlanRequested, handler))

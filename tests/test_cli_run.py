@@ -14,8 +14,8 @@ import pytest
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.refusals import RefusedRequestError
-from sim.assembly import visitors
 from sim.config import RunConfig
+from sim.visiting import visitors
 from storage.datasets import open_environment
 from storage.runs import RunDirectory
 from storage.traces import read_trace

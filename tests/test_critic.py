@@ -1,6 +1,7 @@
 """The critic: values of states on the way, advantages of steps at the end."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from agents.embeddings import hashed
 from agents.memories import VALUATIONS, Valuation
 from agents.models.model import Prompt
 from agents.states import WINDOW, state_lines
+from agents.values import judged_steps
 from engine.errors import UnreadableReplyError
 from engine.messages import (
     AdvantageEstimated,
@@ -28,7 +30,7 @@ from tests.cast import CATALOG, CHESS, HOUSE, RACER, Told, Visit, headings, know
 SYSTEM = f"{TASK}\n{PLAIN.words}"
 
 CRITIC = Critic(CATALOG)
-START = ("Dragon Saga", "Farm Life")
+START = ("nothing yet",)
 """The text of state 0."""
 
 
@@ -140,8 +142,8 @@ def test_steps_are_judged_when_all_is_settled() -> None:
 @pytest.mark.parametrize(
     ("critic", "advantages"),
     [
-        (replace(CRITIC, discount=0.0), [3.0, 1.0, -1.5]),
-        (replace(CRITIC, reward_in_advantage=False), [1.0, 1.0, -3.0]),
+        (replace(CRITIC, judge_steps=partial(judged_steps, discount=0.0)), [3.0, 1.0, -1.5]),
+        (replace(CRITIC, judge_steps=partial(judged_steps, with_reward=False)), [1.0, 1.0, -3.0]),
     ],
 )
 def test_advantages_follow_the_settings(critic: Critic, advantages: list[float]) -> None:

@@ -72,7 +72,7 @@ def chosen(
         recall(Experience(item=item, title=CATALOG.titles[item], advantage=advantage))
         for item, advantage in worths
     ]
-    prompt = ACTOR.prompt(so_far, ACTOR.tools(so_far, candidates), found)
+    prompt = ACTOR.prompt(so_far, ACTOR.consult(so_far, candidates), found)
     return {read_action(said(prompt, seed)) for seed in SEEDS}
 
 
@@ -95,7 +95,7 @@ def recall(payload: P) -> Recall[P]:
 PROMPTS = [
     PLANNER.prompt(trajectory((GO, 5.0), (RACER, 4.0), (OPERA, 3.5)), []),
     ACTOR.prompt(
-        trajectory((GO, 5.0)), ACTOR.tools(trajectory((GO, 5.0)), [HOUSE, RACER, OPERA]), []
+        trajectory((GO, 5.0)), ACTOR.consult(trajectory((GO, 5.0)), [HOUSE, RACER, OPERA]), []
     ),
     CRITIC.prompt(trajectory((GO, 5.0)), 1, []),
     REFLECTOR.prompt(trajectory((GO, 5.0)), EpisodeEnded(length=1, reward=5.0, reason="quit")),
@@ -249,8 +249,8 @@ def test_the_critic_values_content_users() -> None:
 
 def test_the_critic_leans_on_like_states() -> None:
     """Half of the way to what was remembered."""
-    assert value() == 1.0
-    assert (value(like=5.0), value(like=-5.0)) == (3.0, -2.0)
+    assert value() == 5.0
+    assert (value(like=5.0), value(like=-5.0)) == (5.0, 0.0)
 
 
 @pytest.mark.parametrize("reward", [-9.0, 1.0, 5.0, 9.0])
@@ -303,7 +303,7 @@ def test_titles_may_have_any_signs(title: str) -> None:
     """Bars and number signs part a line and a prompt, and are found in real titles."""
     catalog = Catalog((title, "Emma"), (("A",), ("B",)), np.ones(2, np.int64))
     so_far = trajectory((0, 5.0), (1, 1.0), rated=[], catalog=catalog)
-    tools = replace(ACTOR, catalog=catalog, search=CandidateSearch(catalog)).tools(so_far, [0])
+    tools = replace(ACTOR, catalog=catalog, search=CandidateSearch(catalog)).consult(so_far, [0])
     actor = replace(ACTOR, catalog=catalog).prompt(so_far, tools, [])
     assert read_action(said(actor)) == title
     assert said(Planner(catalog).prompt(so_far, [])) == "Take from A."

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from engine.arrivals import ONCE, Listed, Returns, Visit, arrivals
+from engine.arrivals import ONCE, Listed, Part, Returns, Visit, arrivals
 from engine.chance import chance
 from engine.episode import Call
 from engine.errors import CallFailedError, ServiceError
@@ -177,7 +177,7 @@ class World:
         visitors = [(user, 0) for user in range(self.users)]
         stream = chance(self.seed, 0, 0, 0, "arrivals")
         kernel = Kernel(
-            arrivals(self.rule, visitors, delay=self.delay, stream=stream),
+            arrivals([Part(self.rule, visitors)], delay=self.delay, stream=stream),
             partial(answer, pace, self.fails),
             delay=self.delay,
             returns=self.returns,

@@ -1,6 +1,7 @@
 """The simulated user, on a real bus with a scripted policy."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from agents.trajectory import Delivery, Trajectory, folding
-from engine.arrivals import Visit, all_at_once
+from engine.arrivals import Listed, Visit
 from engine.bus import Bus
 from engine.chance import chance
 from engine.episode import Call
@@ -120,7 +121,7 @@ def visited(users: Users, items: Sequence[int], *, user: int = 0) -> list[Envelo
     bus.follow(Message, heard.append, essential=True)
     scheduler = Scheduler(
         bus=bus,
-        arrivals=all_at_once([(user, 0)]),
+        arrivals=Listed(deque([Visit(0, user, 0)])),
         memories={},
         answer=mute,
         embed=blind,

@@ -163,12 +163,14 @@ def _alike(one: _Line, other: _Line) -> float:
 
 def _judge(text: Sections, stream: Stream) -> str:
     recent = _read(text.get("Recent recommendations", ()))[-_RECENT:]
-    value = 1.0
+    value = 5.0
     if recent:
+        # With γ = 0.5 a content user who stays is worth about 7, cut to 5: sameness and low
+        # rewards are what makes it less.
         names = [name for line in recent for name in line.categories]
         variety = len(set(names)) / len(names) if names else 0.5
         content = sum(line.content for line in recent) / len(recent)
-        value = 4 * variety - 2 + 1.5 * (content - _MIDDLE)
+        value = 5 - 6 * (1 - variety) - 2 * max(0.0, 3.5 - content)
     for line in text.get("Values of like states", ()):
         value = (value + float(line.rsplit(" ", 1)[-1])) / 2
     return str(max(-5, min(5, round(value))))

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from agents.roster import AGENTS
 from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, tell, tell_estimate, views
 from sim.config import RunConfig, configured, merged, parse_set, read_config
@@ -22,7 +23,7 @@ class WhatOptions:
 
     agent: Annotated[
         str | None,
-        typer.Option(help="billp, random, popular or diverse-greedy.", show_default=_DEFAULT.agent),
+        typer.Option(help=f"{', '.join(AGENTS)}.", show_default=_DEFAULT.agent),
     ] = None
     episodes: Annotated[
         int | None, typer.Option(help="How many.", show_default=str(_DEFAULT.episodes))

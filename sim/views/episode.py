@@ -135,9 +135,10 @@ def _opening(shown: Shown) -> Iterator[RenderableType]:
         f"arrived at {started.arrival / 1000:,.1f} s"
     )
     lengths = ", ".join(f"{seen.length:,} of {seen.memory}" for seen in started.memories)
-    yield f"memory: {lengths} records"
+    if lengths:  # an imported run tells of neither
+        yield f"memory: {lengths} records"
     history = "; ".join(f"{rated.title} ({rated.rating:g})" for rated in started.history)
-    yield f"history: {history}\n"
+    yield f"history: {history}\n" if history else ""
 
 
 def _ending(shown: Shown) -> Iterator[str]:

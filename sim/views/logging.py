@@ -39,7 +39,7 @@ class LogView:
             agent=config.agent,
             model=config.model,
             seed=config.seed,
-            episodes=config.episodes * config.sessions,
+            episodes=config.visits,
         )
 
     def _ended(self, live: Live[RunEnded]) -> None:

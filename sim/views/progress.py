@@ -59,7 +59,7 @@ class ProgressView:
 
     def _line(self) -> str:
         progress = self._underway.assembly.scheduler.progress()
-        total = self._underway.config.episodes * self._underway.config.sessions
+        total = self._underway.config.visits
         spent = time.monotonic() - self._began
         left = spent * (total - progress.closed) / max(1, progress.closed)
         about = f"about {left:.0f} s left" if progress.closed else "no episode ended yet"
@@ -79,7 +79,7 @@ class ProgressView:
         )
         config = self._underway.config
         with progress:
-            task = progress.add_task("", total=config.episodes * config.sessions)
+            task = progress.add_task("", total=config.visits)
             while True:
                 self._update(progress, task)
                 await anyio.sleep(_SOON)

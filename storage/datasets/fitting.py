@@ -61,6 +61,15 @@ class RewardModel:
         return predictions
 
 
+def fold_in(model: RewardModel, items: Places, values: Floats) -> tuple[Floats, float]:
+    """Return the factors and the bias of a user whom *model* has not met, from his own ratings."""
+    known = np.column_stack([model.items[items], np.ones(len(items))])
+    residual = values - model.mean - model.item_bias[items]
+    ridge = np.diag([RIDGE] * model.items.shape[1] + [BIAS_RIDGE])
+    solved = np.linalg.solve(known.T @ known + ridge, known.T @ residual)
+    return solved[:-1], float(solved[-1])
+
+
 @dataclass(frozen=True, eq=False)
 class _Side:
     """The ratings ordered by one side: row *n* owns `starts[n] … starts[n + 1]`."""
