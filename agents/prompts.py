@@ -14,6 +14,9 @@ TOKEN = 4
 
 SEPARATOR = " | "
 
+EXAMPLE_TITLES = ("Chess Duel", "Go Master")
+"""What the worked examples of prompts recommend: items of no catalog, so that they teach none."""
+
 
 def section(heading: str, lines: Iterable[str]) -> str:
     """Return a section, or nothing if it has no lines."""

@@ -16,6 +16,7 @@
     │       └── BudgetError      what the run may spend is spent
     ├── UnreadableReplyError     a reply outside the grammar that was asked for
     ├── InterruptedRunError      a run stopped before its end; what was done is on disk
+    ├── LeakError                an experiment whose test users were learned from
     └── DivergenceError          a replay that differs from the recorded run
 
 An error's text is one sentence; its *hint* says what to do about it. *exit_status* is what the
@@ -94,6 +95,12 @@ class BudgetError(ServiceError):
     def __init__(self, message: str, *, setting: str) -> None:
         super().__init__(f"{setting} is reached: {message}")
         self.setting = setting
+
+
+class LeakError(BillpError):
+    """Raised when what an agent learned may have come from the users that it is tested on."""
+
+    exit_status = 1
 
 
 class UnreadableReplyError(BillpError):

@@ -7,7 +7,21 @@ import typer
 from rich.console import Console
 
 from engine.errors import BillpError, InterruptedRunError
-from sim.commands import cache, diff, env, fork, replay, resume, run, serve, show, trace, verify
+from sim.commands import (
+    cache,
+    compare,
+    diff,
+    env,
+    experiment,
+    fork,
+    replay,
+    resume,
+    run,
+    serve,
+    show,
+    trace,
+    verify,
+)
 from sim.commands.import_trajectories import import_trajectories
 from sim.logs import log_to_stderr
 from sim.loop import first_error
@@ -30,6 +44,8 @@ app.command(name="replay")(replay.replay)
 app.command(name="resume")(resume.resume)
 app.command(name="fork")(fork.fork)
 app.command(name="diff")(diff.diff)
+app.command(name="compare")(compare.compare)
+app.command(name="experiment")(experiment.experiment)
 app.command(name="import-trajectories")(import_trajectories)
 app.command(name="verify")(verify.verify)
 app.command(name="serve")(serve.serve)

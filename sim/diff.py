@@ -7,21 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted, RunStarted, Setting
+from engine.messages import RunStarted, Setting
 from sim.comparison import Difference, explain
+from sim.outcomes import Outcome, Who, outcomes
 from sim.recorded_run import check_head
 from storage.runs import open_run
-from storage.traces import decode_line, read_lines
-
-Who = tuple[int, int]
-"""(user, session)"""
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a visit: its length and the sum of its rewards."""
-
-    length: int
-    reward: float
+from storage.traces import read_lines
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,23 +89,6 @@ def _first(one: Path, other: Path) -> Difference | None:
             before.clear()
         before.append(old or b"")
     return None
-
-
-def outcomes(trace: Path) -> dict[Who, Outcome]:
-    """Return what came of each visit that ended and did not fail."""
-    found: dict[Who, Outcome] = {}
-    who = (0, 0)
-    for number, line in read_lines(trace):
-        if b'"message":{"type":"Episode' not in line[:120]:
-            continue
-        match decode_line(trace, number, line).message:
-            case EpisodeStarted() as started:
-                who = (started.user, started.session)
-            case EpisodeEnded() as ended:
-                found[who] = Outcome(length=ended.length, reward=ended.reward)
-            case EpisodeFailed():
-                found.pop(who, None)
-    return found
 
 
 def _visits(one: dict[Who, Outcome], other: dict[Who, Outcome]) -> Iterator[Visit]:

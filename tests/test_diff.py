@@ -22,7 +22,8 @@ from engine.messages import (
     UserResponded,
 )
 from sim.comparison import NO_LINE
-from sim.diff import Outcome, RunDiff, Visit, diff
+from sim.diff import RunDiff, Visit, diff
+from sim.outcomes import Outcome
 from sim.fork import fork
 from storage.runs import RunDirectory
 from tests.small import only, recorded, synthetic, trace_of

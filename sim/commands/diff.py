@@ -10,8 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from sim.comparison import short
-from sim.diff import Outcome, RunDiff
+from sim.diff import RunDiff
 from sim.diff import diff as diff_runs
+from sim.outcomes import Outcome
 
 _SHOWN = 20
 

@@ -1,0 +1,73 @@
+"""`billp compare`: recorded runs side by side, with intervals and tests."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from engine.errors import ConfigError
+from sim.commands.options import gathered
+from sim.compare import Comparison, Measure
+from sim.compare import compare as compare_runs
+from sim.views.comparison import as_latex, as_markdown, comparison_page
+
+
+@dataclass(frozen=True)
+class FormOptions:
+    """In what form a comparison is written."""
+
+    json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")] = False
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables in Markdown.")] = False
+    latex: Annotated[bool, typer.Option("--latex", help="Tables in LaTeX (booktabs).")] = False
+
+    def write(self, found: Comparison) -> None:
+        """Write *found* to standard output."""
+        if sum((self.json, self.markdown, self.latex)) > 1:
+            raise ConfigError("choose one of --json, --markdown and --latex")
+        if self.json:
+            sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        elif self.markdown:
+            sys.stdout.write(as_markdown(found))
+        elif self.latex:
+            sys.stdout.write(as_latex(found))
+        else:
+            Console(markup=False, highlight=False, soft_wrap=True).print(comparison_page(found))
+
+
+@dataclass(frozen=True)
+class HowOptions:
+    """What is compared with what."""
+
+    measure: Annotated[Measure, typer.Option(help="What the pairs are compared by.")] = "r_traj"
+    reference: Annotated[
+        str | None,
+        typer.Option(help="The group that all others are compared with.", show_default="the first"),
+    ] = None
+    every_pair: Annotated[
+        bool, typer.Option("--every-pair", help="Compare every group with every other.")
+    ] = False
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0
+
+
+@gathered
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    how: HowOptions,
+    form: FormOptions,
+) -> None:
+    """Compare agents by recorded runs: the same users under the same seeds, pair by pair.
+
+    Runs of one agent with several seeds make a group. Runs with test episodes are judged by those.
+    """
+    found = compare_runs(
+        runs,
+        measure=how.measure,
+        reference=how.reference,
+        every_pair=how.every_pair,
+        seed=how.seed,
+    )
+    form.write(found)

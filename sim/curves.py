@@ -1,0 +1,46 @@
+"""Learning curves: what each test user got after how much training."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from sim.compare import Mean, Measure, grouped, mean_of
+from sim.outcomes import RunOutcomes, Tests
+
+
+class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The mean of a test after *trained* episodes, over users and seeds."""
+
+    trained: int
+    visits: int
+    value: Mean
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """The learning curve of a group of runs."""
+
+    label: str
+    measure: Measure
+    points: tuple[CurvePoint, ...]
+
+
+def curves(read: Sequence[RunOutcomes], measure: Measure, seed: int = 0) -> tuple[Curve, ...]:
+    """Return the curve of each group of runs that were tested more than once."""
+    found = []
+    for label, members in grouped(read).items():
+        tests = [members[number].tests for number in sorted(members)]
+        common = set.intersection(*(set(test) for test in tests))
+        if len(common) > 1:
+            points = tuple(_point(tests, after, measure, seed) for after in sorted(common))
+            found.append(Curve(label=label, measure=measure, points=points))
+    return tuple(found)
+
+
+def _point(tests: Sequence[Tests], after: int, measure: Measure, seed: int) -> CurvePoint:
+    judged = [test[after] for test in tests]
+    who = sorted({user for visits in judged for user in visits})
+    return CurvePoint(
+        trained=after,
+        visits=sum(map(len, judged)),
+        value=mean_of(judged, who, measure, seed),
+    )

@@ -1,0 +1,150 @@
+"""A comparison of agents as a table: for the terminal, for Markdown, for LaTeX."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group as Page
+from rich.console import RenderableType
+from rich.table import Table
+
+from sim.compare import Comparison, Group, Mean, Pair
+
+_NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
+_GROUPS = ("agent", "Len", "R_each", "R_traj", "visits")
+_PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
+
+
+def comparison_page(found: Comparison) -> Page:
+    """Return what a terminal shows."""
+    groups = _table("Means with 95 % intervals over users and seeds", _GROUPS[:-1])
+    for group in found.groups:
+        groups.add_row(*_group_row(group)[:-1])
+    parts: list[RenderableType] = [groups]
+    if found.pairs:
+        pairs = _table(f"Differences of {_NAMES[found.measure]}, user by user", _PAIRS)
+        for pair in found.pairs:
+            pairs.add_row(*_pair_row(pair))
+        parts.append(pairs)
+    return Page(*parts, *_below(found))
+
+
+def _table(title: str, names: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(names[0], no_wrap=True)
+    for name in names[1:]:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _group_row(group: Group) -> tuple[str, ...]:
+    places = {"len": 1, "r_each": 2, "r_traj": 1}
+    means = [_with_interval(group.means[name], places[name]) for name in places]
+    return group.label, *means, f"{group.visits:,}"
+
+
+def _pair_row(pair: Pair) -> tuple[str, ...]:
+    d = pair.difference
+    return (
+        f"{pair.one} − {pair.other}",
+        f"{d.mean:+.3g}",
+        f"{d.low:+.3g} … {d.high:+.3g}",
+        _p(pair.p_holm),
+        f"{pair.effect:+.2f}",
+        f"{pair.better:.0%}",
+    )
+
+
+def _with_interval(mean: Mean, places: int) -> str:
+    return f"{mean.mean:.{places}f} [{mean.low:.{places}f}, {mean.high:.{places}f}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _below(found: Comparison) -> Iterator[str]:
+    counts = sorted({group.visits for group in found.groups})
+    visits = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+    yield f"Judged by {visits} visits each. {_mode(found)}; environment {found.environment[:12]}."
+    if found.pairs:
+        yield (
+            "p: sign-flip permutation test of the users' mean differences, given these seeds, "
+            "adjusted by Holm; intervals: bootstrap over users and seeds; d: Cohen's, paired; "
+            "better: share of users, ties half."
+        )
+    for note in found.notes:
+        yield f"Note: {note}."
+
+
+def _mode(found: Comparison) -> str:
+    mode = dict(found.mode)
+    if not mode.get("test_episodes", 1):
+        mode.pop("test_memory", None)
+    said = ", ".join(_WORDS[name].format(value) for name, value in mode.items())
+    return said[:1].upper() + said[1:]
+
+
+_WORDS = {
+    "repeats": "items shown before: {}",
+    "quit.first_step": "quits at step 0: {}",
+    "quit.window": "quit window {}",
+    "test_memory": "memory in the test: {}",
+    "test_episodes": "test episodes: {}",
+    "limit": "at most {} steps",
+}
+
+
+# -- to paste elsewhere
+
+
+def as_markdown(found: Comparison) -> str:
+    """Return the comparison as Markdown tables."""
+    parts = [_markdown(_GROUPS, map(_group_row, found.groups))]
+    if found.pairs:
+        parts.append(_markdown(_PAIRS, map(_pair_row, found.pairs)))
+    parts.append("\n".join(_below(found)) + "\n")
+    return "\n".join(parts)
+
+
+def _markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [names, ["---", *["---:"] * (len(names) - 1)], *rows]
+    return "".join(f"| {' | '.join(map(_unbarred, line))} |\n" for line in lines)
+
+
+def _unbarred(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def as_latex(found: Comparison) -> str:
+    """Return the comparison as LaTeX tables (booktabs)."""
+    parts = [_latex(_GROUPS, map(_group_row, found.groups))]
+    if found.pairs:
+        parts.append(_latex(_PAIRS, map(_pair_row, found.pairs)))
+    parts += [f"% {line}\n" for line in _below(found)]
+    return "".join(parts)
+
+
+def _latex(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    body = "".join(f"{' & '.join(map(_escaped, row))} \\\\\n" for row in rows)
+    head = " & ".join(map(_escaped, names))
+    columns = "l" + "r" * (len(names) - 1)
+    return (
+        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}"
+        "\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+_LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "\\": "\\textbackslash{}",
+    "−": "$-$",
+    "…": "\\ldots{}",
+    "<": "$<$",
+    ">": "$>$",
+}
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
