@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -98,7 +99,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tokens_per_minute: Rate = 0.0
     running: int = 0
     unreleased: int = 1_000
-    attempts: int = 6
+    attempts: int = 12
     patience: float = 300.0
     cache: str = ""
     max_calls: Count = 0
@@ -255,14 +256,15 @@ _FREE = "prices"  # its keys are the names of models
 def _unusable(text: str, settings: Settings) -> ConfigError:
     """Return the error of a value of the wrong kind: what was expected, what came."""
     what, _, path = text.partition(" - at `$.")
-    name = path.rstrip("`")
+    name, inside, _ = path.rstrip("`").partition("[...]")  # msgspec hides the keys of prices
     value: Any = settings
     for part in re.findall(r"[^.\[\]]+", name):
         value = value[int(part)] if isinstance(value, list | tuple) else value[part]
     expected = what.partition(", got")[0].replace("`", "")
     if what.startswith("Invalid enum value"):
         expected = f"expected one of {', '.join(_CHOICES.get(name, ()))}"
-    hint = f"--set {name}={msgspec.to_builtins(_default(name))}" if "[" not in name else ""
+    unnamed = inside or "[" in name
+    hint = "" if unnamed else f"--set {name}={msgspec.to_builtins(_default(name))}"
     return ConfigError(f"{name}: {expected[:1].lower()}{expected[1:]}, got {value!r}", hint=hint)
 
 
@@ -300,6 +302,7 @@ def _check_values(config: RunConfig) -> None:
         if not getattr(config, name) >= least:
             raise ConfigError(f"{name} must be at least {least:g}, got {getattr(config, name)!r}")
     _check_durations(config)
+    _check_addresses(config)
     if config.sessions > 1 and config.arrivals.startswith("batches"):
         hint = "use --arrivals poisson:RATE, or all"
         raise ConfigError("returning users do not go with arrivals in batches", hint=hint)
@@ -307,6 +310,22 @@ def _check_values(config: RunConfig) -> None:
     if config.embeddings != "hashing" and not config.embeddings.startswith("openai/"):
         hint = "use hashing or openai/NAME"
         raise ConfigError(f"there are no embeddings {config.embeddings!r}", hint=hint)
+
+
+def _check_addresses(config: RunConfig) -> None:
+    for url in (config.base_url, *(role.base_url for role in config.roles.values())):
+        if "@" in _host(url):
+            raise ConfigError(
+                "a base_url must hold no user and no password: it is written to run.toml",
+                hint="put the key into the environment or into a key_file",
+            )
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError as error:
+        raise ConfigError(f"base_url: not an address: {url!r}") from error
 
 
 def _check_tests(config: RunConfig) -> None:

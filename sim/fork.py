@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agents.models.model import ChatModel
 from agents.models.recorded import Forked, Spoken
 from engine.errors import ConfigError
@@ -163,7 +165,8 @@ def hand_down(
     with closing(Journal(directory.journal, durability)) as journal:
         journal.append(ForkStarted(parent=parent))
         for ended in calls.values():
-            journal.append(ended)
+            # The parent paid for them: to the fork they cost no attempt.
+            journal.append(msgspec.structs.replace(ended, attempts=0))
     return directory.journal.stat().st_size
 
 

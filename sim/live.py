@@ -1,7 +1,7 @@
 """A run while it is live: in its directory, with a model that may be asked."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ import anyio
 
 from agents.embeddings import Embedder, HashingEmbedder
 from agents.models.access import Access, note_attempt
-from agents.models.chain import Chain, Door, linked, one_door, open_models
+from agents.models.chain import Chain, Door, linked, one_door, open_models, plain_name
 from agents.models.embedding_model import ROLE as EMBEDDING
 from agents.models.model import ChatModel
 from agents.models.recorded import Recorded
@@ -27,7 +27,7 @@ from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.summary import Effort, Summary, summarise
 from storage.environments import Environment
 from storage.files import AppendOnly
-from storage.journal import Journal
+from storage.journal import CallEnded, Journal
 from storage.prompt_texts import PromptTexts
 from storage.runs import RunDirectory
 from storage.traces import TraceWriter, whole_size
@@ -92,13 +92,17 @@ def written_in(
 
 @dataclass(frozen=True)
 class Live:
-    """A run that goes live: *course* in *environment*, kept in *directory*."""
+    """A run that goes live: *course* in *environment*, kept in *directory*.
+
+    Its other processes have *paid* for some calls: those count for its budget.
+    """
 
     course: Course
     environment: Environment
     directory: RunDirectory
     extensions: Extensions = NO_EXTENSIONS
     views: Sequence[View] = ()
+    paid: Iterable[CallEnded] = ()
 
     async def run(
         self,
@@ -127,8 +131,12 @@ class Live:
             recorded=recorded,
             journal=files.journal,
             prompts=files.prompts,
-            spent=chain.budget.note,
         )
+        # Before anything is asked: calls that go live must not go ahead of those that are recorded.
+        for ended in self.paid:
+            if ended.attempts:  # what a cache or a fork said cost nothing
+                model = plain_name(config.roles[ended.role].model or config.model)
+                chain.budget.note(model, ended.prompt_tokens, ended.completion_tokens)
         with embedder_for(config, chain, self.directory) as embedder:
             assembly = assemble(
                 self.course,
@@ -169,7 +177,7 @@ class Live:
             run=str(self.directory.path),
             environment=self.environment.head.name,
             digest=digest,
-            metrics=assembly.metrics.result(),
+            measured=assembly.metrics.measured(),
             usage=access.usage,
             effort=effort,
             listeners=self.extensions.results(),

@@ -103,7 +103,8 @@ async def _resume(
         if retry_failed:
             directory.summary.unlink(missing_ok=True)
             directory.trace.unlink(missing_ok=True)
-        live = Live(course, recorded.environment, directory, extensions, views)
+        paid = recorded.recording.values()
+        live = Live(course, recorded.environment, directory, extensions, views, paid)
         journaled = recorded.recording.size
         with written_in(directory, course.config, journaled=journaled) as files:
             if retry_failed:

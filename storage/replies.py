@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from filelock import FileLock
 
 from engine.errors import FileError
 
 NAME = "replies.sqlite"
+_HINT = "move it away, or name another directory"
 _BUSY = 30.0  # seconds that another process may hold the file
 _DAY = 86_400.0
 
@@ -26,6 +28,7 @@ CREATE TABLE IF NOT EXISTS replies (
     used REAL NOT NULL
 ) WITHOUT ROWID
 """
+_COLUMNS = ["key", "model", "text", "prompt_tokens", "completion_tokens", "finish", "used"]
 
 
 class CachedReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -63,24 +66,44 @@ class ReplyCache:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"{self.directory}: cannot be made: {error.strerror}") from error
-        with self._said():
+        # SQLite does not wait for others who turn the write-ahead log on at the same time.
+        with self._said(), FileLock(f"{self.path}.lock", timeout=_BUSY, poll_interval=0.005):
             self._connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            # Nothing is lost that cannot be asked again: the log is not forced to the disk.
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(_TABLE)
+            try:
+                self._check_ours()
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
 
     @property
     def path(self) -> Path:
         """The file."""
         return self.directory / NAME
 
+    def _check_ours(self) -> None:
+        if self._connection.execute("SELECT * FROM sqlite_master").fetchone() is None:
+            return
+        columns = self._connection.execute("PRAGMA table_info(replies)").fetchall()
+        if [name for _, name, *_ in columns] != _COLUMNS:
+            raise FileError(f"{self.path}: a database of something else", hint=_HINT)
+
+    def _prepare(self) -> None:
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # Nothing is lost that cannot be asked again: the log is not forced to the disk.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(_TABLE)
+
     @contextmanager
     def _said(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise FileError(f"{self.path}: the cache cannot be used: {error}") from error
+        except (sqlite3.Error, OSError) as error:
+            # What is merely locked or full is no damage: those are operational errors.
+            passing = isinstance(error, sqlite3.OperationalError | OSError)
+            raise FileError(
+                f"{self.path}: the cache cannot be used: {error}", hint="" if passing else _HINT
+            ) from error
 
     def get(self, key: bytes) -> CachedReply | None:
         """Return the reply under *key*, if there is one."""
@@ -123,7 +146,7 @@ class ReplyCache:
             replies=sum(count for _, count, _ in rows),
             models={model: count for model, count, _ in rows},
             tokens=sum(tokens for *_, tokens in rows),
-            bytes=sum(path.stat().st_size for path in self.directory.glob(f"{NAME}*")),
+            bytes=sum(_size(path) for path in self.directory.glob(f"{NAME}*")),
         )
 
     def prune(self, *, days: float | None = None, keep: int | None = None) -> int:
@@ -157,6 +180,13 @@ class ReplyCache:
             )
             self._connection.execute("COMMIT")
         self._connection.close()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # the log: another process has just closed the file
+        return 0
 
 
 def open_cache(directory: Path) -> ReplyCache:

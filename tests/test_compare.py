@@ -179,7 +179,7 @@ def test_what_else_differs_is_part_of_the_name(runs: Runs) -> None:
     """Settings that are swept make groups; the seed does not."""
     visits: tuple[Phase, list[Visit]] = ("train", [(0, 1, 1.0)])
     paths = [
-        runs.add("one", seed, visits, **{"actor.recall_count": count})
+        runs.add("one", seed, visits, environment="world", **{"actor.recall_count": count})
         for count in (1, 5)
         for seed in (1, 2)
     ]

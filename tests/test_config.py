@@ -284,3 +284,21 @@ def test_agents_are_told_their_part() -> None:
     told = config.agent_settings
     assert (told.repeats, told.no_repeats, told.critic.discount) == ("allow", False, 0.9)
     assert RunConfig().agent_settings.no_repeats
+
+
+def test_an_address_must_not_hold_a_password() -> None:
+    """It would stand in run.toml."""
+    for settings in (
+        {"base_url": "http://me:secret@host/v1"},
+        {"actor": {"base_url": "http://k@h"}},
+    ):
+        with pytest.raises(ConfigError, match="no user and no password") as caught:
+            configured(settings)
+        assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigError, match="not an address"):
+        configured({"base_url": "http://[x"})
+
+
+def test_a_price_of_the_wrong_kind_is_said() -> None:
+    with pytest.raises(ConfigError, match="prices"):
+        configured({"prices": {"x": {"prompt": "dear", "completion": 1.0}}})

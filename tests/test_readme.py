@@ -8,11 +8,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.server import Behaviour, Server
+from agents.roster import AGENTS
+from agents.setting import Agent
+from sim.config import configured
+from sim.replay import replay
+from sim.run import run
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
@@ -61,9 +67,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for path, lines in tables.items():
         path.write_text("\n".join(lines) + "\n")
-    for kind, text in BLOCKS:
-        if kind == "python" and text.startswith("# my_metrics.py"):
-            (place / "my_metrics.py").write_text(text)
+    for _, text in BLOCKS:
+        if text.startswith(("# my_metrics.py", "# sizes.toml")):
+            (place / text.split()[1]).write_text(text)
     return place
 
 
@@ -109,6 +115,18 @@ def test_the_python_of_readme_works(place: Path) -> None:
     (place / "from_python.py").write_text(code)
     done = sh(f"{sys.executable} from_python.py", place)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_agent_of_readme_runs(place: Path) -> None:
+    """A file and a line in the roster, and that is all."""
+    code = next(text for kind, text in BLOCKS if kind == "python" and "def contrarian" in text)
+    known: dict[str, Any] = {}
+    exec(code, known)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(AGENTS, "contrarian", Agent(known["contrarian"]))
+        summary = run(configured({"agent": "contrarian", "episodes": 3}), out=place / "contrarian")
+        assert replay(place / "contrarian").agrees
+    assert summary.metrics.episodes == 3
 
 
 def test_the_two_commands_stand_in_the_first_screen() -> None:

@@ -43,8 +43,7 @@ class Access:
 
     *sampling* says for each role how replies are drawn, *recorded* how calls ended that are known
     beforehand. *watch* is told every request with its digest and, if known, its recorded end;
-    *spent* the model and the tokens in and out of every call that was paid for before; *witnesses*
-    every call that was made now, as it ended.
+    *witnesses* every call that was made now, as it ended.
     """
 
     model: ChatModel
@@ -54,7 +53,6 @@ class Access:
     journal: Journal | None = None
     prompts: PromptTexts | None = None
     watch: Watch | None = None
-    spent: Callable[[str, int, int], None] | None = None
     witnesses: list[Witness] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
 
@@ -69,8 +67,6 @@ class Access:
             ended = await self._ask(request, digest)
             if self.prompts is not None:
                 self.prompts.add(prompt_text(request, digest))
-        elif self.spent is not None:
-            self.spent(request.sampling.model, ended.prompt_tokens, ended.completion_tokens)
         self._count(ended)
         return _outcome(ended, digest)
 

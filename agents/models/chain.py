@@ -59,7 +59,7 @@ class ModelSettings:
     embeddings: str = ""
     way: Way = field(default_factory=Way)
     limits: Limits = field(default_factory=lambda: Limits(in_flight=16))
-    attempts: int = 6
+    attempts: int = 12
     allowances: Allowances = field(default_factory=Allowances)
     cache: Path | None = None
 

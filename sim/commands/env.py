@@ -26,6 +26,7 @@ from storage.datasets import (
     read_head,
     save,
 )
+from storage.datasets.synthetic import TEST_SHARE
 from storage.environments import Environment, Fit, Head
 
 app = typer.Typer(
@@ -128,12 +129,13 @@ def build(
 
 
 def _generated(target: TargetOptions, recipe: RecipeOptions, *, plain: bool) -> Environment:
-    if not plain or replace(recipe, seed=None) != RecipeOptions():
+    if not plain or replace(recipe, seed=None, test_share=None) != RecipeOptions():
         raise ConfigError(
-            "the synthetic world takes no source and no options but its seed",
+            "the synthetic world takes no source and no options but its seed and --test-share",
             hint=f"billp env build {SYNTHETIC} --seed 1 --out DIR",
         )
-    return generate_environment(recipe.seed or 0, name=target.called)
+    share = TEST_SHARE if recipe.test_share is None else recipe.test_share
+    return generate_environment(recipe.seed or 0, name=target.called, test_share=share)
 
 
 def _built(

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from engine.errors import ConfigError
 from engine.tree import encode
 from sim.commands.places import parse_place
+from sim.replay import prompt_of
 from sim.views.episode import Remembered, Shown, episode_page, step_page
 from storage.runs import open_run
 from storage.traces import read_episode
@@ -22,9 +24,16 @@ def show(
     as_json: Annotated[
         bool, typer.Option("--json", help="The envelopes as they stand in the trace.")
     ] = False,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="The whole prompt of a role at that step.", metavar="ROLE"),
+    ] = None,
 ) -> None:
     """Show an episode step by step; with a step, all that led to it."""
     episode, step = parse_place(place)
+    if prompt is not None:
+        _show_prompt(run, episode, step, prompt)
+        return
     directory = open_run(run)
     envelopes = read_episode(directory.trace, episode)
     if as_json:
@@ -34,3 +43,13 @@ def show(
     shown = Shown(envelopes, Remembered(directory.memory))
     page = episode_page(shown) if step is None else step_page(shown, step)
     Console(markup=False, highlight=False).print(page)
+
+
+def _show_prompt(run: Path, episode: int, step: int | None, role: str) -> None:
+    if step is None:
+        raise ConfigError("a prompt belongs to a step", hint=f"such as {episode}:0")
+    request = prompt_of(run, (episode, step), role)
+    for message in request.messages:
+        sys.stdout.write(f"# {message.role}\n\n{message.content}\n\n")
+    if request.schema:
+        sys.stdout.write(f"# schema\n\n{request.schema}\n")

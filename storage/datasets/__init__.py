@@ -62,9 +62,16 @@ def format_named(name: str) -> Format:
     )
 
 
-def generate_environment(seed: int, *, name: str = SYNTHETIC) -> Environment:
-    """Return the synthetic world of *seed*, called *name*; seed 0 is the built-in one."""
-    environment = built_in.build_synthetic(seed)
+def generate_environment(
+    seed: int, *, name: str = SYNTHETIC, test_share: float = built_in.TEST_SHARE
+) -> Environment:
+    """Return the synthetic world of *seed*, called *name*; seed 0 is the built-in one.
+
+    *test_share* of its users are test users.
+    """
+    if not 0.0 < test_share < 1.0:
+        raise ConfigError(f"test share: expected a share between 0 and 1, got {test_share!r}")
+    environment = built_in.build_synthetic(seed, test_share=test_share)
     return replace(environment, head=msgspec.structs.replace(environment.head, name=name))
 
 

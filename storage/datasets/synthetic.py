@@ -35,14 +35,22 @@ _LENGTH_SHARES = (0, 25, 50, 75, 90, 97, 100)  # the percentile of each of the l
 _CANDIDATES = 2
 
 
+TEST_SHARE = 0.2
+"""The share of users to test with."""
+
+
 def build_synthetic(
-    seed: int = 0, users: int = 500, items: int = 2_000, categories: int = 20
+    seed: int = 0,
+    users: int = 500,
+    items: int = 2_000,
+    categories: int = 20,
+    test_share: float = TEST_SHARE,
 ) -> Environment:
-    """Return the generated world of *seed*; every fifth user is a test user."""
+    """Return the generated world of *seed*; *test_share* of its users are test users."""
     labels = _categories(seed, items, categories)
     weights = _popularity(seed, items)
     model = _model(seed, users, labels, weights)
-    visitors = _users(seed, model, weights)
+    visitors = _users(seed, model, weights, test_share)
     train = np.repeat(~visitors.test, np.diff(visitors.offsets))
     popularity = np.bincount(visitors.items[train], minlength=items).astype(np.int64)
     origin = Origin(
@@ -160,7 +168,7 @@ def _item_factors(
     return ((np.array(means) * 30 + hidden * 25 + own * 25) // 100).astype(np.int16)
 
 
-def _users(seed: int, model: Factors, weights: NDArray[np.int64]) -> Users:
+def _users(seed: int, model: Factors, weights: NDArray[np.int64], test_share: float) -> Users:
     """Return the users with what they met so far: of a few popular items the one they like best."""
     users, items = len(model.users), len(model.items)
     lengths = _lengths(seed, users)
@@ -174,7 +182,8 @@ def _users(seed: int, model: Factors, weights: NDArray[np.int64]) -> Users:
     visitor, met = visitor[kept], candidates[kept, best[kept]]
     liked = liking[kept, best[kept]]
     test = np.zeros(users, dtype=np.bool_)
-    test[order(seed, "test users", users)[: users // 5]] = True
+    tested = min(max(round(users * test_share), 1), users - 1)
+    test[order(seed, "test users", users)[:tested]] = True
     offsets = np.concatenate([[0], np.cumsum(np.bincount(visitor, minlength=users))])
     return Users(
         names=tuple(str(user + 1) for user in range(users)),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -79,13 +80,20 @@ class Rate:
     cost: float
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    service = subprocess.Popen([sys.executable, "-c", SERVICE], stdout=subprocess.PIPE, text=True)
+@contextmanager
+def served(code: str) -> Iterator[str]:
+    """Run a service in a process of its own; yield its URL."""
+    service = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert service.stdout is not None
     yield f"http://127.0.0.1:{service.stdout.readline().strip()}/v1"
     service.kill()
     service.communicate()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(SERVICE) as url:
+        yield url
 
 
 def request(seed: int) -> ChatRequest:
