@@ -288,12 +288,12 @@ def test_agents_are_told_their_part() -> None:
 
 def test_an_address_must_not_hold_a_password() -> None:
     """It would stand in run.toml."""
-    for settings in (
+    for layer in (
         {"base_url": "http://me:secret@host/v1"},
         {"actor": {"base_url": "http://k@h"}},
     ):
         with pytest.raises(ConfigError, match="no user and no password") as caught:
-            configured(settings)
+            configured(layer)
         assert "secret" not in str(caught.value)
     with pytest.raises(ConfigError, match="not an address"):
         configured({"base_url": "http://[x"})
