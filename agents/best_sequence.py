@@ -5,13 +5,14 @@ bores few. An agent that does not beat it has learned nothing about users.
 """
 
 from dataclasses import dataclass
+from math import fsum
 
 import msgspec
 
 from agents.baselines import Random, publish_choice
 from agents.planner import task_lines
 from agents.trajectory import Delivery
-from engine.messages import EpisodeSettled, PlanRequested
+from engine.messages import EpisodeSettled, PlanRequested, number
 from engine.records import MemoryName, View
 from storage.catalog import Catalog
 
@@ -30,8 +31,8 @@ SEQUENCES = MemoryName("sequences", Sequence)
 class BestSequence:
     """Replays the longest sequence known, then goes on with items drawn at random.
 
-    So sequences grow while it is trained. Of equally long ones the most rewarding counts, then the
-    oldest.
+    So sequences grow while it is trained. Nothing comes again until all was shown. Of equally long
+    sequences the most rewarding counts, then the oldest.
     """
 
     catalog: Catalog
@@ -40,6 +41,8 @@ class BestSequence:
         """Answer `PlanRequested` with `ActionTaken`."""
         trajectory = delivery.trajectory
         shown = {step.item for step in trajectory.steps()}
+        if len(shown) == len(self.catalog):
+            shown.clear()
         best = longest(delivery.view(SEQUENCES))
         stream = delivery.chance("policy", trajectory.step)
         item = (
@@ -54,7 +57,7 @@ class BestSequence:
         stayed = [step for step in delivery.trajectory.steps() if not step.left]
         if stayed:
             items = tuple(step.item for step in reversed(stayed))
-            reward = float(f"{sum(step.reward for step in stayed):.6g}")
+            reward = number(fsum(step.reward for step in stayed))
             key = await delivery.embed(task_lines(delivery.trajectory))
             delivery.remember(SEQUENCES, [(key, Sequence(items=items, reward=reward))])
 

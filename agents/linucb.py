@@ -25,6 +25,7 @@ from storage.factors import significant_all
 Floats = NDArray[np.float64]
 WIDTH = 6
 WINDOW = 4
+_ALL = slice(None)
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,20 +82,23 @@ class LinUCB:
         trials = self._trials(trajectory, self.predictor.rewards(history(trajectory)))
         delivery.remember(TRIALS, [(key, trial) for trial in trials])
 
-    def features(self, rewards: Floats, recent: Sequence[int]) -> Floats:
-        """Return what is known of every item, [items, 6], each feature about 0 to 1.
+    def features(
+        self, rewards: Floats, recent: Sequence[int], items: slice | list[int] = _ALL
+    ) -> Floats:
+        """Return what is known of *items*, [items, 6], each feature about 0 to 1.
 
         1; the reward predicted from the user's history; popularity; the largest likeness of
         categories (as Jaccard) to one of the last items; the mean of it; whether there is none yet.
         """
-        alike = [self._likeness(item) for item in recent] or [np.zeros(len(self.catalog))]
+        rewards = rewards[items]
+        alike = [self._likeness(item, items) for item in recent] or [np.zeros(len(rewards))]
         columns = [
-            np.ones(len(self.catalog)),
+            np.ones(len(rewards)),
             rewards / 5,
-            self._popularity,
+            self._popularity[items],
             np.max(alike, axis=0),
             np.mean(alike, axis=0),
-            np.full(len(self.catalog), float(not recent)),
+            np.full(len(rewards), float(not recent)),
         ]
         return significant_all(np.column_stack(columns))
 
@@ -103,7 +107,7 @@ class LinUCB:
         trials: list[Trial] = []
         recent: list[int] = []
         for step in reversed([*trajectory.steps()]):
-            features = self.features(rewards, recent[-WINDOW:])[step.item]
+            features = self.features(rewards, recent[-WINDOW:], [step.item])[0]
             payoff = 0.0 if step.left else step.reward
             trials.append(Trial(features=tuple(features.tolist()), payoff=payoff))
             recent.append(step.item)
@@ -130,10 +134,14 @@ class LinUCB:
             table[item, [names[name] for name in own]] = 1.0
         return table
 
-    def _likeness(self, item: int) -> Floats:
-        table = self._membership
-        both = table @ table[item]
-        either = table.sum(axis=1) + table[item].sum() - both
+    @cached_property
+    def _sizes(self) -> Floats:
+        return np.asarray(self._membership.sum(axis=1))
+
+    def _likeness(self, item: int, items: slice | list[int]) -> Floats:
+        table, sizes = self._membership, self._sizes
+        both = table[items] @ table[item]
+        either = sizes[items] + sizes[item] - both
         return np.asarray(both / np.maximum(either, 1.0))
 
 

@@ -89,9 +89,9 @@ class Handling(Generic[T]):
 
 @dataclass(eq=False)
 class Wiring(Generic[T]):
-    """What all episodes of a run share."""
+    """What all episodes of a run share; *seed_at* is the seed of a step's chance."""
 
-    seed: int
+    seed_at: Callable[[int], int]
     answer: Answer
     embed: Embed
     fold: Fold
@@ -251,7 +251,7 @@ class Episode(Generic[T]):
         if (step, purpose) in self._streams:
             return None
         self._streams.add((step, purpose))
-        return chance(self._wiring.seed, self.user, self.session, step, purpose)
+        return chance(self._wiring.seed_at(step), self.user, self.session, step, purpose)
 
     def messages(self) -> tuple[Message, ...]:
         """Return what led to `EpisodeSettled`, which comes last, in canonical order.

@@ -53,13 +53,18 @@ class Assembly:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """One episode of a run: its visit, its number, and the logs as it saw them."""
+    """One episode of a run: its visit, its number, and the logs as it saw them.
+
+    *seeds* gives the seed of each step's chance, where that is not the run's.
+    """
 
     visit: Visit
     number: int
     logs: Mapping[str, Log]
+    seeds: Callable[[int], int] | None = None
 
 
+Subscription: TypeAlias = tuple[type | UnionType, Handler[Trajectory], str]
 Wrap: TypeAlias = Callable[[Handler[Trajectory]], Handler[Trajectory]]
 
 
@@ -85,25 +90,30 @@ def assemble(
     concurrency: int | None = None,
     excerpt: Excerpt | None = None,
     wrap: Wrap | None = None,
+    subscribed: Sequence[Subscription] | None = None,
 ) -> Assembly:
     """Return a run of *course* in *environment*, or an *excerpt* of one.
 
     *concurrency* takes the place of the configured one; *wrap* may put something around every
-    handler, to watch it. Raises ConfigError for what cannot be run.
+    handler, to watch it. Handlers that are *subscribed* take the place of the course's own. Raises
+    ConfigError for what cannot be run.
     """
     config = course.config
     bus: Bus[Trajectory] = Bus()
-    for types, handler, name in subscriptions(course, environment, wrap):
+    if subscribed is None:
+        subscribed = subscriptions(course, environment, wrap)
+    for types, handler, name in subscribed:
         bus.subscribe(types, handler, name=name)
-    metrics = MetricsFollower(environment.catalog)
+    metrics = MetricsFollower(environment.catalog, environment.factors)
     bus.follow(HEARD, metrics, essential=True)
     memories: dict[str, Memory[Any]] = {
         name.name: Memory(name, capacity=config.memory_size or None)
         for name in agent_named(config.agent).memories
     }
     logs: Mapping[str, Log] = memories
-    visits = arrivals_of(config, environment)
-    if excerpt is not None:
+    if excerpt is None:
+        visits = arrivals_of(config, environment)
+    else:
         logs, visits = excerpt.logs, Listed(deque([excerpt.visit]))
     scheduler: Scheduler[Trajectory] = Scheduler(
         bus=bus,
@@ -123,11 +133,9 @@ def assemble(
             patience=config.patience,
         ),
         seal=seal,
+        seeds=None if excerpt is None else excerpt.seeds,
     )
     return Assembly(bus, scheduler, memories, metrics, head(course, environment))
-
-
-Subscription: TypeAlias = tuple[type | UnionType, Handler[Trajectory], str]
 
 
 def subscriptions(

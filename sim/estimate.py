@@ -73,7 +73,7 @@ def estimate(config: RunConfig) -> Estimate:
 
     Raises ConfigError for what cannot be run.
     """
-    sample = min(config.episodes, _EPISODES)
+    sample = min(config.visits, _EPISODES)
     counted = _Counted()
     environment = open_environment(config.environment)
     check_settings(model_settings(config))
@@ -98,6 +98,9 @@ def _small(config: RunConfig, sample: int) -> RunConfig:
     return msgspec.structs.replace(
         config,
         episodes=sample,
+        sessions=1,
+        test_episodes=0,
+        test_every=0,
         embeddings="hashing",
         prompts=False,
         requests_per_minute=0.0,
@@ -112,7 +115,7 @@ def _small(config: RunConfig, sample: int) -> RunConfig:
 
 
 def _scaled(config: RunConfig, counted: _Counted, sample: int) -> Estimate:
-    factor = config.episodes / sample
+    factor = config.visits / sample
     roles = {role: _role(config, role, counts, factor) for role, counts in counted.roles.items()}
     calls = sum(role.calls for role in roles.values())
     tokens = [sum(counts[place] for counts in counted.roles.values()) * factor for place in (1, 2)]
@@ -120,10 +123,10 @@ def _scaled(config: RunConfig, counted: _Counted, sample: int) -> Estimate:
     longest = max(counted.episodes.values(), default=0)
     seconds, held_by = _time(config, calls, sum(tokens), longest)
     return Estimate(
-        episodes=config.episodes,
+        episodes=config.visits,
         sample=sample,
         calls=calls,
-        error=round(_error(list(counted.episodes.values())) * config.episodes),
+        error=round(_error(list(counted.episodes.values())) * config.visits),
         prompt_tokens=round(tokens[0]),
         completion_tokens=round(tokens[1]),
         cost=None if None in costs else sum(cost for cost in costs if cost is not None),

@@ -1,8 +1,9 @@
-"""The metrics of a run, gathered by following it."""
+"""The metrics of a run, gathered by following it: those of its test, and of its training beside."""
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import fsum, log2
+from itertools import chain
+from math import fsum
 
 import msgspec
 
@@ -15,45 +16,141 @@ from engine.messages import (
     ModelReplied,
     RunEnded,
     UserResponded,
+    number,
 )
+from sim.bands import Band
+from sim.diversity import (
+    Unlikeness,
+    dominating,
+    domination,
+    entropy,
+    gini,
+    novelty,
+    unlikeness,
+)
+from sim.tally import Tally, Visit
 from storage.catalog import Catalog
+from storage.factors import Factors
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of the episodes that did not fail.
+    """What came of a set of episodes; of those that *failed* nothing else is counted.
 
-    *len*: recommendations per episode, the last one included. *r_traj*: mean over episodes of the
-    sum of true rewards. *r_each*: all rewards ÷ all steps. *coverage*: share of the catalog's
-    categories met in an episode, mean. *entropy*: of the categories recommended in the run, in
-    bits. *repeats*: share of steps with an item shown before in the episode. *distinct_items*: in
-    the run. *quits*: episodes by why they ended. *unreadable*: replies outside their grammar;
-    *fallbacks*: actions that were chosen because no reply could be read.
+    *users*: different ones. *steps*: recommendations, the last of an episode included, whether or
+    not its reward is known. *len*: of them per episode. *r_traj*: mean over episodes of the sum of
+    true rewards. *r_each*: all rewards ÷ all steps whose reward is known.
+
+    *coverage*: share of the catalog's categories met in an episode, mean. *entropy*: of the
+    categories recommended, in bits. *distinct_items*: recommended at all; *items_coverage*: their
+    share of the catalog (CV in DORL, arXiv 2307.04571). *mcd*: share of recommendations with a
+    category that is `dominating`. *ild*: how unlike the items of an episode are (`unlikeness`),
+    mean over episodes of at least two. *novelty*, *gini*: the functions of that name.
+    *repeats_share*: share of recommendations of an item shown before in the episode.
+
+    *quits*: episodes by why they ended. *by_step*: over time within the episode. *unreadable*:
+    replies outside their grammar; *fallbacks*: actions that were chosen because no reply could be
+    read.
     """
 
     episodes: int
     failed: int
+    users: int
     steps: int
     len: float
     r_each: float
     r_traj: float
     coverage: float
     entropy: float
-    repeats: float
+    repeats_share: float
     distinct_items: int
+    items_coverage: float
+    mcd: float
+    ild: float
+    novelty: float
+    gini: float
     quits: dict[str, int]
+    by_step: tuple[Band, ...]
     groundings: dict[str, int]
     unreadable: int
     fallbacks: int
 
 
-@dataclass
-class _Visit:
-    items: list[int] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    why: str = ""
-    groundings: list[str] = field(default_factory=list)
-    failed: bool = False
-    again: int = 0
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """A point of a learning curve: what a test after *trained* training episodes came to."""
+
+    trained: int
+    episodes: int
+    len: float
+    r_each: float
+    r_traj: float
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """The metrics of a run.
+
+    *main* are those of its last test, and *train* those of its training; without a test *main* are
+    those of all episodes. *curve* has a point for each test if there were several. *episodes*,
+    *steps* and the sum of *rewards* are of the whole run, without episodes that failed.
+    """
+
+    main: Metrics
+    train: Metrics | None
+    curve: tuple[Point, ...]
+    episodes: int
+    steps: int
+    rewards: float
+
+
+def metrics_of(tally: Tally, catalog: Catalog, dominant: frozenset[str]) -> Metrics:
+    """Return the metrics of what was counted; *dominant* categories are those of MCD."""
+    point = point_of(tally, 0)
+    categories: Counter[str] = Counter()
+    for item, count in tally.items.items():
+        categories.update(dict.fromkeys(catalog.categories[item], count))
+    fallbacks = tally.groundings["fallback"]
+    return Metrics(
+        episodes=point.episodes,
+        failed=tally.failed,
+        users=len(tally.users),
+        steps=tally.steps,
+        len=point.len,
+        r_each=point.r_each,
+        r_traj=point.r_traj,
+        coverage=_mean(tally.coverages),
+        entropy=number(entropy(categories)),
+        repeats_share=_ratio(tally.repeats, tally.steps),
+        distinct_items=len(tally.items),
+        items_coverage=_ratio(len(tally.items), len(catalog)),
+        mcd=number(domination(tally.items, catalog, dominant)),
+        ild=_mean(tally.unlikenesses),
+        novelty=number(novelty(tally.items, catalog)),
+        gini=number(gini(tally.items, len(catalog))),
+        quits=dict(sorted(tally.quits.items())),
+        by_step=tally.bands.result(),
+        groundings=dict(sorted(tally.groundings.items())),
+        unreadable=tally.unreadable + fallbacks,
+        fallbacks=fallbacks,
+    )
+
+
+def point_of(tally: Tally, trained: int) -> Point:
+    """Return what matters most, of a test after *trained* episodes."""
+    total, episodes = fsum(tally.rewards), len(tally.rewards)
+    return Point(
+        trained=trained,
+        episodes=episodes,
+        len=_ratio(tally.steps, episodes),
+        r_each=_ratio(total, tally.rewarded),
+        r_traj=_ratio(total, episodes),
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return _ratio(fsum(values), len(values))
+
+
+def _ratio(part: float, whole: int) -> float:
+    return number(part / max(1, whole))
 
 
 HEARD = (
@@ -69,88 +166,82 @@ HEARD = (
 
 @dataclass(eq=False)
 class MetricsFollower:
-    """Follows a run and says what came of it."""
+    """Follows a run and says what came of it; *factors* say how unlike items are, if given."""
 
     catalog: Catalog
-    _visit: _Visit = field(default_factory=_Visit)
-    _lengths: list[int] = field(default_factory=list)
-    _rewards: list[float] = field(default_factory=list)
-    _coverages: list[float] = field(default_factory=list)
-    _categories: Counter[str] = field(default_factory=Counter)
-    _items: set[int] = field(default_factory=set)
-    _repeats: int = 0
-    _quits: Counter[str] = field(default_factory=Counter)
-    _groundings: Counter[str] = field(default_factory=Counter)
-    _unreadable: int = 0
-    _failed: int = 0
+    factors: Factors | None = None
+    _visit: Visit = field(default_factory=Visit)
+    _train: Tally = field(default_factory=Tally)
+    _tests: list[tuple[int, Tally]] = field(default_factory=list)
+    _trained: int = 0
+    _tally: Tally = field(init=False)
+    _unlike: Unlikeness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tally = self._train
+        self._unlike = unlikeness(self.catalog, self.factors)
 
     def __call__(self, envelope: Envelope[object]) -> None:
         """Take note of a message."""
         visit = self._visit
-        match envelope.message:
-            case EpisodeStarted() | RunEnded():
-                self._finish()
-            case ActionTaken() as action:
-                visit.items.append(action.item)
-                visit.groundings.append(action.grounding)
-            case UserResponded() as response:
-                visit.rewards.append(response.reward)
-                visit.why = response.reason or ""
-            case EpisodeEnded() as ended:
-                visit.why = visit.why if ended.reason == "quit" else "limit"
-            case EpisodeFailed():
-                visit.failed = True
+        match envelope.message:  # the most frequent first
             case ModelReplied() as reply:
                 visit.again += reply.occurrence > 0
+            case ActionTaken() as action:
+                visit.act(action)
+            case UserResponded() as response:
+                visit.respond(response)
+            case EpisodeEnded() as ended:
+                visit.end(ended)
+            case EpisodeStarted() as started:
+                self._finish()
+                self._begin(started)
+            case EpisodeFailed():
+                visit.failed = True
+            case RunEnded():
+                self._finish()
+
+    def _begin(self, started: EpisodeStarted) -> None:
+        self._visit = Visit(started.user)
+        if started.phase == "train":
+            self._trained += 1
+            self._tally = self._train
+        elif self._tally is self._train:  # there is training between two tests
+            self._tally = Tally()
+            self._tests.append((self._trained, self._tally))
 
     def _finish(self) -> None:
-        visit, self._visit = self._visit, _Visit()
-        self._failed += visit.failed
-        if visit.failed or not visit.rewards:
-            return
-        names = [name for item in visit.items for name in self.catalog.categories[item]]
-        self._lengths.append(len(visit.rewards))
-        self._rewards.append(fsum(visit.rewards))
-        self._coverages.append(len(set(names)) / max(1, len(self.catalog.category_names)))
-        self._categories.update(names)
-        self._items.update(visit.items)
-        self._repeats += len(visit.items) - len(set(visit.items))
-        self._quits[visit.why] += 1
-        self._groundings.update(visit.groundings)
-        self._unreadable += visit.again
+        visit, self._visit = self._visit, Visit()
+        if visit.failed:
+            self._tally.failed += 1
+        elif visit.items:
+            self._tally.add(visit, self.catalog, self._unlike)
+
+    def _tallies(self) -> list[Tally]:
+        return [self._train, *(tally for _, tally in self._tests)]
 
     def len_so_far(self) -> float:
-        """Return Len of the episodes released so far."""
-        return sum(self._lengths) / max(1, len(self._lengths))
+        """Return Len of the episodes released so far, be they of training or of tests."""
+        tallies = self._tallies()
+        episodes = sum(len(tally.rewards) for tally in tallies)
+        return sum(tally.steps for tally in tallies) / max(1, episodes)
 
     def result(self) -> Metrics:
-        """Return the metrics of what was heard."""
-        episodes, steps = len(self._lengths), sum(self._lengths)
-        total = fsum(self._rewards)
-        fallbacks = self._groundings["fallback"]
-        return Metrics(
-            episodes=episodes,
-            failed=self._failed,
-            steps=steps,
-            len=_rounded(steps / max(1, episodes)),
-            r_each=_rounded(total / max(1, steps)),
-            r_traj=_rounded(total / max(1, episodes)),
-            coverage=_rounded(fsum(self._coverages) / max(1, episodes)),
-            entropy=_rounded(entropy(self._categories)),
-            repeats=_rounded(self._repeats / max(1, steps)),
-            distinct_items=len(self._items),
-            quits=dict(sorted(self._quits.items())),
-            groundings=dict(sorted(self._groundings.items())),
-            unreadable=self._unreadable + fallbacks,
-            fallbacks=fallbacks,
+        """Return the main metrics of what was heard."""
+        return self.measured().main
+
+    def measured(self) -> Measured:
+        """Return all metrics of what was heard."""
+        dominant = dominating(self.catalog)
+        tallies = self._tallies()
+        train = metrics_of(self._train, self.catalog, dominant)
+        rewards = list(chain.from_iterable(tally.rewards for tally in tallies))
+        curve = tuple(point_of(tally, trained) for trained, tally in self._tests)
+        return Measured(
+            main=metrics_of(tallies[-1], self.catalog, dominant) if self._tests else train,
+            train=train if self._tests else None,
+            curve=curve if len(curve) > 1 else (),
+            episodes=len(rewards),
+            steps=sum(tally.steps for tally in tallies),
+            rewards=fsum(rewards),
         )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
-def entropy(counts: Counter[str]) -> float:
-    """Return the Shannon entropy of *counts* in bits."""
-    total = counts.total()
-    return fsum(-n / total * log2(n / total) for n in counts.values())

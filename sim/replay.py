@@ -144,11 +144,17 @@ class _Player:
         started = read_episode(trace, episode)[0].message
         if not isinstance(started, EpisodeStarted):
             raise TraceError(f"{trace}: episode {episode} does not begin with EpisodeStarted")
-        if not self.recorded.finished:
+        if not self._has_memories():
             self.until((episode, 1 << 40))
             return
         self.comparison.skip_to(episode)
         self._excerpt = excerpt_of(self.recorded, episode, started)
+
+    def _has_memories(self) -> bool:
+        """Tell whether the memories were kept; else what an episode saw is made anew."""
+        agent = agent_named(self.recorded.course.config.agent)
+        kept = self.recorded.directory.memory.exists() or not agent.memories
+        return self.recorded.finished and kept
 
     def until(self, point: Point) -> None:
         """Stop after the step at *point*."""

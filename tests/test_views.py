@@ -14,7 +14,7 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
 from engine.errors import CallFailedError
 from sim.config import RunConfig
-from sim.metrics import Metrics
+from sim.metrics import Metrics, Point
 from sim.run import run
 from sim.summary import Summary
 from sim.views import progress
@@ -28,15 +28,22 @@ LINE = re.compile(
 METRICS = Metrics(
     episodes=20,
     failed=0,
+    users=20,
     steps=1234,
     len=61.7,
     r_each=3.25,
     r_traj=200.525,
     coverage=0.456,
     entropy=3.5,
-    repeats=0.125,
+    repeats_share=0.125,
     distinct_items=1000,
+    items_coverage=0.5,
+    mcd=0.875,
+    ild=0.75,
+    novelty=10.5,
+    gini=0.625,
     quits={"similar": 12, "reward": 5, "limit": 3},
+    by_step=(),
     groundings={"exact": 1234},
     unreadable=0,
     fallbacks=0,
@@ -51,6 +58,8 @@ SUMMARY = Summary(
     seed=0,
     repeats="forbid",
     metrics=METRICS,
+    all_episodes=20,
+    all_steps=1234,
     messages=9876,
     calls=4321,
     live_calls=4321,
@@ -60,6 +69,13 @@ SUMMARY = Summary(
     completion_tokens=34_567,
     seconds=2.0,
     utilization=0.5,
+    calls_per_episode=216.05,
+    tokens_per_episode=61728.4,
+    tokens_per_reward=307.833,
+)
+TRAIN = msgspec.structs.replace(METRICS, episodes=98, failed=2, len=7.5, r_each=3.0, r_traj=22.5)
+TESTED = msgspec.structs.replace(
+    SUMMARY, train=TRAIN, test_memory="frozen", all_episodes=118, all_steps=1969
 )
 
 
@@ -142,6 +158,12 @@ def test_metrics_have_a_value_and_a_meaning() -> None:
         "R_each": r"3\.250 .* reward per recommendation",
         "R_traj": r"200\.53 .* sum of rewards per episode",
         "coverage": r"45\.6% .* of all categories",
+        "ILD": r"0\.750 .* unlikeness of an episode's items",
+        "repeats": r"12\.5% .* of recommendations",
+        "CV": r"50\.0% .* of the catalog: 1,000 items",
+        "Gini": r"0\.625 .* of the items' shares",
+        "MCD": r"87\.5% .* from dominating categories",
+        "novelty": r"10\.50 .* bits",
         "episodes": "20 .* 12 too much alike, 5 low reward, 3 stayed to the limit",
     }
     for name, row in rows.items():
@@ -157,8 +179,63 @@ def test_effort_is_told() -> None:
 
 def test_what_did_not_happen_is_not_told() -> None:
     page = printed(report(SUMMARY))
-    assert "failed" not in page
-    assert "unreadable" not in page
+    for what in ("failed", "unreadable", "test", "training", "learning curve", "cost"):
+        assert what not in page
+
+
+def test_numbers_of_a_test_say_so() -> None:
+    """Who was tested, how, and after what; with the numbers of the training beside."""
+    page = printed(report(TESTED))
+    assert "billp in world" in page
+    assert "20 test users, memory frozen, after 100 training episodes" in page
+    assert re.search(r"│ Len +│ +61\.70 │ +7\.50 │ recommendations", page)
+    assert re.search(r"│ R_traj +│ +200\.53 │ +22\.50 │", page)
+    assert re.search(r"│ CV +│ +50\.0% │ +│", page)
+
+
+def test_steps_are_those_of_the_whole_run() -> None:
+    """So that the pace is right: 1,969 in two seconds, though a test has fewer."""
+    page = printed(report(TESTED))
+    assert "1,969 steps, " in page
+    assert "984 steps/s" in page
+
+
+def test_users_that_were_tested_again_are_told() -> None:
+    metrics = msgspec.structs.replace(METRICS, users=15)
+    tested = msgspec.structs.replace(TESTED, metrics=metrics, test_memory="learning")
+    assert "20 test episodes of 15 users, memory learning" in printed(report(tested))
+
+
+def test_a_learning_curve_has_a_row_for_each_test() -> None:
+    points = [
+        Point(trained=trained, episodes=20, len=7.0, r_each=3.5, r_traj=24.5 + trained)
+        for trained in (0, 1000)
+    ]
+    page = printed(report(msgspec.structs.replace(TESTED, curve=tuple(points))))
+    assert re.search(r"│ +0 │ +20 │ +7\.00 │ +3\.500 │ +24\.50 │", page)
+    assert re.search(r"│ +1,000 │ .* │ +1024\.50 │", page)
+
+
+def test_what_an_episode_came_to_is_told() -> None:
+    """And a unit of R_traj; what it cost, if anything."""
+    page = printed(report(SUMMARY))
+    assert "an episode: 216.1 calls, 61,728 tokens · 1 of R_traj: 308 tokens\n" in page
+    costly = msgspec.structs.replace(SUMMARY, cost_per_episode=1.25, cost_per_reward=0.00625)
+    page = printed(report(costly))
+    assert "61,728 tokens, cost 1.25 · 1 of R_traj: 308 tokens, cost 0.00625\n" in page
+
+
+def test_where_nothing_is_gained_nothing_has_a_price() -> None:
+    worthless = msgspec.structs.replace(SUMMARY, tokens_per_reward=None, cost_per_reward=None)
+    assert "1 of R_traj: –" in printed(report(worthless))
+
+
+@pytest.mark.parametrize("why", ["unknown", "bored"])
+def test_any_reason_to_leave_can_be_told(why: str) -> None:
+    """Also one that nobody has heard of."""
+    metrics = msgspec.structs.replace(METRICS, quits={"similar": 12, why: 8})
+    page = printed(report(msgspec.structs.replace(SUMMARY, metrics=metrics)))
+    assert f"12 too much alike, 8 {why}" in page
 
 
 def test_failures_are_told() -> None:
@@ -198,7 +275,9 @@ def test_a_run_without_an_episode_can_be_reported() -> None:
     """All of them failed, in no time."""
     zeros = dict.fromkeys(("episodes", "steps", "len", "r_each", "r_traj", "coverage"), 0)
     metrics = msgspec.structs.replace(METRICS, **zeros, failed=4, quits={})
-    page = printed(report(msgspec.structs.replace(SUMMARY, metrics=metrics, seconds=0.0)))
+    zero = {"all_episodes": 0, "all_steps": 0, "seconds": 0.0}
+    page = printed(report(msgspec.structs.replace(SUMMARY, metrics=metrics, **zero)))
+    assert "an episode" not in page
     assert "which are all there were" in page
     assert "Len" not in page
     assert "0 steps/s" in page

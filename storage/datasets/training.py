@@ -11,8 +11,8 @@ from storage.environments import Environment
 def training_ratings(environment: Environment) -> Ratings:
     """Return the ratings of the training users; nothing of a test user is among them.
 
-    Where all of them lie above the middle of the scale, nobody said what he disliked: then as many
-    items that were passed by are added, as in the making of environments.
+    Where none of them lies below the middle of the scale, nobody said what he disliked: then as
+    many items that were passed by are added, as in the making of environments.
     """
     users, shape = environment.users, (len(environment.users), len(environment.catalog))
     owners = np.repeat(np.arange(len(users)), np.diff(users.offsets))
