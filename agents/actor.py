@@ -29,17 +29,20 @@ from storage.catalog import Catalog
 ROLE = "actor"
 Repeats = Literal["forbid", "avoid", "allow"]
 
-TASK = """\
-You choose the next item for a user, following the thought of a planner. You may take one of \
-the candidates or any other item that you know to be in the catalog. Prefer what was encouraged \
-in like states, leave what was discouraged, and mind that the user leaves when an item is too \
-much like recent ones."""
 
-TASK_ALONE = TASK.replace(", following the thought of a planner", "").replace(
-    "Prefer what was encouraged in like states, leave what was discouraged, and mind", "Mind"
-)
-"""The task of an actor that has neither a planner nor a memory."""
+def task(*, thinking: bool = True, tools: bool = True, recalling: bool = True) -> str:
+    """Return the task of an actor: it is promised nothing that it does not get."""
+    follow = ", following the thought of a planner" if thinking else ""
+    what = "one of the candidates or any other item" if tools else "any item"
+    learned = "Prefer what was encouraged in like states, leave what was discouraged, and mind"
+    return (
+        f"You choose the next item for a user{follow}. You may take {what} that you know to be in "
+        f"the catalog. {learned if recalling else 'Mind'} that the user leaves when an item is too "
+        "much like recent ones."
+    )
 
+
+TASK = task()
 
 # A title may hold brackets in pairs; if they do not pair, it ends with the last of its line.
 _ACTION = re.compile(

@@ -64,5 +64,5 @@ class BestSequence:
 
 def longest(view: View[Sequence]) -> Sequence | None:
     """Return the longest sequence that *view* holds."""
-    known = (view[position].payload for position in range(len(view)))
+    known = (view[position].payload for position in range(view.start, len(view)))
     return max(known, key=lambda one: (len(one.items), one.reward), default=None)

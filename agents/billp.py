@@ -4,7 +4,7 @@ from functools import partial
 
 from agents.actor import PLAIN as ACTION_IN_WORDS
 from agents.actor import STRUCTURED as ACTION_AS_JSON
-from agents.actor import TASK, Actor
+from agents.actor import Actor, task
 from agents.critic import PLAIN as VALUE_IN_WORDS
 from agents.critic import STRUCTURED as VALUE_AS_JSON
 from agents.critic import Critic
@@ -48,9 +48,9 @@ def actor(
     recalling: bool = True,
     judge: Judge = judged_steps,
     tools: bool = True,
-    task: str = TASK,
+    thinking: bool = True,
 ) -> Actor:
-    """Return the actor; not *recalling* it has no experiences."""
+    """Return the actor; not *recalling* it has no experiences, not *thinking* no planner."""
     settings = setting.settings
     return Actor(
         setting.catalog,
@@ -63,7 +63,7 @@ def actor(
         judge,
         ACTION_AS_JSON if settings.structured else ACTION_IN_WORDS,
         tools,
-        task,
+        task(thinking=thinking, tools=tools, recalling=recalling),
     )
 
 

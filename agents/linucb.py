@@ -114,12 +114,12 @@ class LinUCB:
         return trials
 
     def _learned(self, view: View[Trial]) -> Moments:
-        start = max(length for length in self._known if length <= len(view))
-        moments = self._known[start]
-        for position in range(start, len(view)):
-            moments = moments.with_trial(view[position].payload)
-        self._known[len(view)] = moments
-        return moments
+        if view.start:  # the oldest trials are forgotten: nothing known reaches from there
+            return _added(Moments(), view, view.start)
+        if len(view) not in self._known:
+            start = max(length for length in self._known if length < len(view))
+            self._known[len(view)] = _added(self._known[start], view, start)
+        return self._known[len(view)]
 
     @cached_property
     def _popularity(self) -> Floats:
@@ -143,6 +143,13 @@ class LinUCB:
         both = table[items] @ table[item]
         either = sizes[items] + sizes[item] - both
         return np.asarray(both / np.maximum(either, 1.0))
+
+
+def _added(moments: Moments, view: View[Trial], start: int) -> Moments:
+    """Return *moments* with the trials of *view* from *start* on."""
+    for position in range(start, len(view)):
+        moments = moments.with_trial(view[position].payload)
+    return moments
 
 
 def upper_bounds(features: Floats, moments: Moments, alpha: float) -> Floats:

@@ -52,8 +52,9 @@ def at_random(
     What Reflexion recalls: lessons without regard to whom they are about.
     """
     places: list[int] = []
-    while len(places) < min(count, len(view)):
-        place = stream.integer(len(view))
+    known = len(view) - view.start
+    while len(places) < min(count, known):
+        place = view.start + stream.integer(known)
         if place not in places:
             places.append(place)
     found = [Recall(place, distance(key, view[place].key), view[place]) for place in places]

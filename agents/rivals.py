@@ -4,7 +4,6 @@ ActOnly acts; ReAct (arXiv 2210.03629) thinks before it acts; Reflexion (arXiv 2
 writes reflections and recalls some of them, whoever they were about, as arXiv 2403.00843 ran it.
 """
 
-from agents.actor import TASK_ALONE
 from agents.billp import actor, planner, reflector
 from agents.setting import Setting, Subscriptions
 from engine.messages import EpisodeEnded, EpisodeSettled, PlanMade, PlanRequested
@@ -12,7 +11,7 @@ from engine.messages import EpisodeEnded, EpisodeSettled, PlanMade, PlanRequeste
 
 def act_only(setting: Setting) -> Subscriptions:
     """Return the agent that takes an item without a thought."""
-    return [(PlanRequested, actor(setting, recalling=False, task=TASK_ALONE).act)]
+    return [(PlanRequested, actor(setting, recalling=False, thinking=False).act)]
 
 
 def react(setting: Setting) -> Subscriptions:

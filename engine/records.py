@@ -50,6 +50,11 @@ class View(Protocol[P_co]):
 
     def __len__(self) -> int: ...
 
+    @property
+    def start(self) -> int:
+        """The position of the oldest record that can be recalled."""
+        ...
+
     def __getitem__(self, position: int) -> Record[P_co]:
         """Return the record at *position*."""
         ...

@@ -10,10 +10,12 @@ from engine.errors import BillpError, InterruptedRunError
 from sim.commands import (
     cache,
     compare,
+    critic,
     diff,
     env,
     experiment,
     fork,
+    memory,
     replay,
     resume,
     run,
@@ -45,8 +47,10 @@ app.command(name="resume")(resume.resume)
 app.command(name="fork")(fork.fork)
 app.command(name="diff")(diff.diff)
 app.command(name="compare")(compare.compare)
+app.command(name="critic")(critic.critic)
 app.command(name="experiment")(experiment.experiment)
 app.command(name="import-trajectories")(import_trajectories)
+app.command(name="memory")(memory.memory)
 app.command(name="verify")(verify.verify)
 app.command(name="serve")(serve.serve)
 app.add_typer(trace.app, name="trace")

@@ -80,9 +80,12 @@ class Memory(Generic[P]):
 
     def nearest(self, length: int, vector: Vector, k: int, within: float) -> list[Recall[P]]:
         """Return what a view of *length* records recalls."""
-        start = 0 if self.capacity is None else max(0, length - self.capacity)
-        hits = self._keys.nearest(start, length, vector, k)
+        hits = self._keys.nearest(self.start(length), length, vector, k)
         return [Recall(n, distance, self[n]) for distance, n in hits if distance <= within]
+
+    def start(self, length: int) -> int:
+        """Return the position of the oldest record that a view of *length* records recalls."""
+        return 0 if self.capacity is None else max(0, length - self.capacity)
 
     def close(self) -> None:
         """Stop what is being prepared for later recalls."""
@@ -141,6 +144,11 @@ class MemoryView(Generic[P]):
 
     def __len__(self) -> int:
         return self.length
+
+    @property
+    def start(self) -> int:
+        """The position of the oldest record that can be recalled."""
+        return self.memory.start(self.length)
 
     def __getitem__(self, position: int) -> Record[P]:
         """Return the record at *position*; raises IndexError if the view does not hold it."""

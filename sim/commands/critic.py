@@ -1,0 +1,105 @@
+"""`billp critic`: whether a run's critic lowers variance, and what its values tell."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from sim.commands.options import gathered
+from sim.config import Settings, merged, parse_set
+from sim.critique import DRAWN, critique
+from sim.views.critique import check_plot, critique_page, plot
+from storage.datasets import open_environment
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """What is rolled out."""
+
+    states: Annotated[int, typer.Option(help="How many states of the run.")] = 20
+    rollouts: Annotated[int, typer.Option(help="How many rollouts of each.")] = 16
+    discount: Annotated[
+        float | None, typer.Option(help="γ of the return.", show_default="the critic's")
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option(help="Of states and rollouts.", show_default="the run's")
+    ] = None
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """Who answers the calls that are made now."""
+
+    model: Annotated[str | None, typer.Option(help="embedded or openai/NAME.")] = None
+    base_url: Annotated[str | None, typer.Option(help="Where the service is.")] = None
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help=f"A limit, a price, or how replies are drawn: {', '.join(sorted(DRAWN))}.",
+            metavar="KEY=VALUE",
+        ),
+    ] = None
+    environment: Annotated[
+        str | None, typer.Option(help="Where the environment is, if not where it was.")
+    ] = None
+
+    def settings(self) -> Settings:
+        """Return the settings that change."""
+        named = {"model": self.model, "base_url": self.base_url}
+        given = {name: value for name, value in named.items() if value is not None}
+        return merged(given, *map(parse_set, self.set or []))
+
+
+@gathered
+def critic(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    sample: SampleOptions,
+    calls: CallOptions,
+    plotted: Annotated[
+        Path | None,
+        typer.Option("--plot", help="A plot as well (extra: plot).", metavar="FILE.png|svg"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object and nothing else.")
+    ] = False,
+) -> None:
+    """Compare the critic's values of sampled states with returns rolled out from them.
+
+    A rollout replays the past of a state and goes live from there; nothing is written to the run.
+    """
+    if plotted is not None:
+        check_plot(plotted)
+    with _progress(sample.states * sample.rollouts) as progress:
+        found = critique(
+            run,
+            sample.states,
+            sample.rollouts,
+            discount=sample.discount,
+            settings=[calls.settings()],
+            seed=sample.seed,
+            environment=None if calls.environment is None else open_environment(calls.environment),
+            progress=progress,
+        )
+    if plotted is not None:
+        plot(found, plotted)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        Console(markup=False, highlight=False, soft_wrap=True).print(critique_page(found))
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Yield what is called for each rollout that is done; shows a bar on a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("rollouts", total=max(0, total))
+        yield lambda: bar.advance(task)

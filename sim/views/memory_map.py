@@ -1,0 +1,241 @@
+"""A map of memories: the keys of states and of reflections in a plane, coloured by advantage.
+
+Each kind has a plane of its own, that of its two principal components: states are likened by recent
+items and reflections by users' histories, and a common plane would show little but that.
+"""
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from io import BytesIO
+from math import isnan
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias, TypeVar, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from engine.errors import ConfigError, FileError
+from engine.messages import number
+from engine.records import UNIT
+from sim.saved import Saved, blocks
+from storage.runs import write_whole
+
+Kind: TypeAlias = Literal["state", "reflection"]
+Floats: TypeAlias = NDArray[np.float64]
+N = TypeVar("N", bound=np.generic)
+
+KINDS: dict[str, Kind] = {
+    EXPERIENCES.name: "state",
+    VALUATIONS.name: "state",
+    REFLECTIONS.name: "reflection",
+}
+FORMS = (".csv", ".png", ".svg")
+
+_DRAWN = 20_000  # points of a memory in a picture; more are a blot
+_LAID = 100_000  # records of a memory that say where the plane lies
+_TITLES: dict[Kind, str] = {
+    "state": "states",
+    "reflection": "reflections, by the mean advantage in their episode",
+}
+_COLUMNS = ("kind", "memory", "position", "episode", "x", "y", "advantage", "says")
+
+
+class Panel(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a map: so many *records*, of which so many are *drawn*.
+
+    *variance*: the shares of it that the two axes show.
+    """
+
+    kind: Kind
+    records: int
+    drawn: int
+    variance: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """The plane of two *axes*, [2, d], through *middle*, [d], and the *shares* of variance."""
+
+    middle: Floats
+    axes: Floats
+    shares: tuple[float, float]
+
+    @classmethod
+    def of(cls, tables: Sequence[NDArray[np.int8]]) -> Self:
+        """Return the plane of the first two principal components of the rows of *tables*.
+
+        An axis points to where its largest number, the first of equals, is positive.
+        """
+        width = tables[0].shape[1]
+        count, total, products = 0, np.zeros(width), np.zeros((width, width))
+        for _, rows in (block for table in tables for block in blocks(table)):
+            exact = rows.astype(np.float64)  # whole numbers, whose sums are exact
+            count += len(exact)
+            total += exact.sum(axis=0)
+            products += exact.T @ exact
+        spread = count * products - np.outer(total, total)
+        _, sizes, components = np.linalg.svd(spread, hermitian=True)
+        axes = components[:2]
+        signs = np.sign(axes[[0, 1], np.argmax(np.abs(axes), axis=1)])
+        whole = max(float(sizes.sum()), 1e-300)
+        shares = number(float(sizes[0]) / whole), number(float(sizes[1]) / whole)
+        return cls(total / count, axes * signs[:, np.newaxis], shares)
+
+    def places(self, keys: NDArray[np.int8]) -> Floats:
+        """Return where *keys* lie in the plane, [n, 2]; a key is about 1 long."""
+        rows = [rows @ self.axes.T for _, rows in blocks(keys)]
+        return np.asarray((np.concatenate(rows) - self.middle @ self.axes.T) / UNIT)
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryMap:
+    """The memories of a run that have anything to draw."""
+
+    memories: Sequence[Saved]
+
+    def write(self, path: Path, title: str) -> tuple[Panel, ...]:
+        """Write the map to *path* and return what is on it.
+
+        Raises ConfigError if there is nothing to draw or nobody who can, FileError if *path* cannot
+        be written.
+        """
+        if not self._kinds:
+            raise ConfigError("the memories hold no state and no reflection: nothing can be drawn")
+        if path.suffix == ".csv":
+            self._write_table(path)
+            return self._panels(sys.maxsize)
+        write_whole(path, self._picture(path.suffix[1:], title))
+        return self._panels(_DRAWN)
+
+    def _panels(self, most: int) -> tuple[Panel, ...]:
+        return tuple(
+            Panel(
+                kind=kind,
+                records=sum(map(len, memories)),
+                drawn=sum(min(len(memory), most) for memory in memories),
+                variance=self._planes[kind].shares,
+            )
+            for kind, memories in self._kinds.items()
+        )
+
+    @cached_property
+    def _kinds(self) -> dict[Kind, list[Saved]]:
+        found = {
+            kind: [m for m in self.memories if KINDS.get(m.name.name) == kind and len(m)]
+            for kind in get_args(Kind)
+        }
+        return {kind: memories for kind, memories in found.items() if memories}
+
+    @cached_property
+    def _planes(self) -> dict[Kind, Plane]:
+        laid = {kind: [_evenly(m.keys, _LAID) for m in own] for kind, own in self._kinds.items()}
+        return {kind: Plane.of(tables) for kind, tables in laid.items()}
+
+    @cached_property
+    def _advantages(self) -> dict[str, Floats]:
+        """The advantage of each record, by memory; a reflection's is the mean of its episode's."""
+        advantages = {m.name.name: np.full(len(m), np.nan) for m in self.memories}
+        own = next((m for m in self.memories if m.name.name == EXPERIENCES.name), None)
+        if own is None or not len(own):
+            return advantages
+        pairs = np.array([(e.episode, e.record.advantage) for e in own.entries()])
+        advantages[EXPERIENCES.name] = pairs[:, 1]
+        episodes = pairs[:, 0].astype(np.int64)
+        sums, counts = np.bincount(episodes, pairs[:, 1]), np.bincount(episodes)
+        for memory in self._kinds.get("reflection", ()):
+            writers = np.array([entry.episode for entry in memory.entries()])
+            known = writers < len(counts)
+            known[known] = counts[writers[known]] > 0
+            means = sums[writers[known]] / counts[writers[known]]
+            advantages[memory.name.name][known] = means
+        return advantages
+
+    # -- as a table
+
+    def _write_table(self, path: Path) -> None:
+        try:
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(_COLUMNS)
+                for kind, memories in self._kinds.items():
+                    for memory in memories:
+                        writer.writerows(self._rows(kind, memory))
+        except OSError as error:
+            raise FileError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _rows(self, kind: Kind, memory: Saved) -> Iterator[tuple[object, ...]]:
+        places = self._planes[kind].places(memory.keys).tolist()
+        advantages = self._advantages[memory.name.name].tolist()
+        for entry, (x, y), advantage in zip(memory.entries(), places, advantages, strict=True):
+            told = "" if isnan(advantage) else f"{advantage:.6g}"
+            what = (kind, entry.memory, entry.position, entry.episode)
+            yield *what, f"{x:.6f}", f"{y:.6f}", told, entry.says
+
+    # -- as a picture
+
+    def _picture(self, form: str, title: str) -> bytes:
+        matplotlib, figures = _matplotlib()
+        figure = figures.Figure(figsize=(1 + 5.5 * len(self._kinds), 5.6), layout="constrained")
+        figure.suptitle(title)
+        axes = figure.subplots(1, len(self._kinds), squeeze=False)[0]
+        bound = self._bound()
+        for place, (kind, memories) in zip(axes, self._kinds.items(), strict=True):
+            _label(place, kind, self._planes[kind])
+            shown = [self._scatter(place, kind, memory, bound) for memory in memories]
+            if kind == "state" and any(shown):
+                figure.colorbar(next(filter(None, shown)), ax=axes.tolist(), label="advantage")
+        data = BytesIO()
+        # No date and no random ids: the same memories make the same file.
+        with matplotlib.rc_context({"svg.hashsalt": "billp"}):
+            about = {"Date": None} if form == "svg" else {}
+            figure.savefig(data, format=form, dpi=150, metadata=about)
+        return data.getvalue()
+
+    def _scatter(self, axes: Any, kind: Kind, memory: Saved, bound: float) -> Any | None:
+        """Draw the points of a memory; return those with colours, if there are any."""
+        x, y = self._planes[kind].places(_evenly(memory.keys, _DRAWN)).T
+        advantages = _evenly(self._advantages[memory.name.name], _DRAWN)
+        known = ~np.isnan(advantages)
+        many = len(x) > 1_000
+        style = {"s": 6.0 if many else 18.0, "linewidths": 0.0, "rasterized": many}
+        axes.scatter(x[~known], y[~known], color="0.55", zorder=1, **style)
+        if not known.any():
+            return None
+        return axes.scatter(
+            *(x[known], y[known]),
+            c=advantages[known],
+            **{"cmap": "RdBu", "vmin": -bound, "vmax": bound, "zorder": 2, **style},
+        )
+
+    def _bound(self) -> float:
+        """Return the advantage of the strongest colours, which few exceed."""
+        own = self._advantages.get(EXPERIENCES.name, np.array([]))
+        return max(float(np.quantile(np.abs(own), 0.98)), 1e-6) if len(own) else 1.0
+
+
+def _evenly(rows: NDArray[N], most: int) -> NDArray[N]:
+    """Return at most *most* of *rows*, evenly over all of them."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def _label(axes: Any, kind: Kind, plane: Plane) -> None:
+    axes.set_title(_TITLES[kind])
+    axes.set_facecolor("0.86")
+    axes.set_xlabel(f"first component, {plane.shares[0]:.0%} of the variance")
+    axes.set_ylabel(f"second component, {plane.shares[1]:.0%}")
+
+
+def _matplotlib() -> tuple[Any, Any]:
+    try:
+        return import_module("matplotlib"), import_module("matplotlib.figure")
+    except ModuleNotFoundError as error:
+        what = f"a map as a picture needs the extra plot: {error}"
+        raise ConfigError(what, hint="pip install 'billp[plot]', or --map FILE.csv") from error
