@@ -23,8 +23,8 @@ from engine.messages import (
 )
 from sim.comparison import NO_LINE
 from sim.diff import RunDiff, Visit, diff
-from sim.outcomes import Outcome
 from sim.fork import fork
+from sim.outcomes import Outcome
 from storage.runs import RunDirectory
 from tests.small import only, recorded, synthetic, trace_of
 
