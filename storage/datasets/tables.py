@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 import polars as pl
 
 from engine.errors import DataError
+from engine.messages import Message
 from storage.traces import decode_line, read_lines
 
 _ROWS = 50_000  # of a type that are held as Python objects
@@ -36,7 +37,17 @@ def export_trace(trace: Path, directory: Path) -> dict[Path, int]:
 
 def _row(envelope: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     message = envelope.pop("message")
-    return str(message.pop("type")), envelope | {k: _named(k, v) for k, v in message.items()}
+    kind = str(message.pop("type"))
+    fields = _DEFAULTS[kind] | message
+    return kind, envelope | {name: _named(name, fields[name]) for name in _FIELDS[kind]}
+
+
+_KINDS = {kind.__name__: msgspec.structs.fields(kind) for kind in get_args(Message)}
+_FIELDS = {name: [field.name for field in fields] for name, fields in _KINDS.items()}
+_DEFAULTS = {  # which a trace leaves out
+    name: {field.name: field.default for field in fields if field.default is not msgspec.NODEFAULT}
+    for name, fields in _KINDS.items()
+}
 
 
 _Types: TypeAlias = dict[str, pl.DataType | type[pl.DataType]]
