@@ -3,6 +3,7 @@
 Bytes are compared, and decoded only to explain: equality of values would not tell `3` from `3.0`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -43,8 +44,8 @@ class Difference:
     """Where a recorded trace and a run part.
 
     *field* is a dotted name in the envelope, or `line` where only the bytes differ or one side has
-    no such line; *chain* are the recorded envelopes that led there, the nearest first. *line* is
-    the run's own.
+    no such line; *chain* are the recorded envelopes that led there, the nearest first. *was* is
+    the recorded line and *line* the run's own, as far as they can be read.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Difference:
     recorded: Any
     got: Any
     chain: tuple[Line, ...]
+    was: Line | None
     line: Line | None
 
     @property
@@ -67,7 +69,7 @@ class Difference:
 
 def short(value: Any) -> str:
     """Return *value* on one line of moderate length."""
-    text = value if isinstance(value, str) and value.startswith("(") else repr(value)
+    text = str(value) if value in (NO_LINE, NO_FIELD) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
@@ -118,8 +120,13 @@ class Comparison:
         place = self._file.tell()
         if self._file.read(len(lines)) == lines:
             self._pass(lines)
-            return
-        self._file.seek(place)
+        else:
+            self._file.seek(place)
+            self._compare_lines(lines, whole=whole)
+        if whole:
+            self._end_episode(lines)
+
+    def _compare_lines(self, lines: bytes, *, whole: bool) -> None:
         got = lines.splitlines(keepends=True)
         # To find the first difference lines are taken as they stand; to find all, by episode.
         recorded = self._recorded_lines(lines) if self.every else self._next_lines(len(got))
@@ -127,6 +134,20 @@ class Comparison:
             self._pass(b"".join(recorded))
             raise EndOfRecordError(sum(map(len, recorded)))
         self._compare(recorded if whole else recorded[: len(got)], got)
+
+    def _end_episode(self, lines: bytes) -> None:
+        """Note what is recorded of the episode beyond *lines*."""
+        opening = _opening(lines)
+        while not opening.startswith(_RUN) and self._upcoming(opening):
+            extra = self._file.readline()
+            self._differ(explain(self._number + 1, extra, None, lines.splitlines(keepends=True)))
+            self._number += 1
+
+    def _upcoming(self, start: bytes) -> bool:
+        """Tell whether the next recorded line has this *start*."""
+        found = self._file.read(len(start))
+        self._file.seek(-len(found), 1)
+        return found == start
 
     def _next_lines(self, count: int) -> list[bytes]:
         return list(filter(None, (self._file.readline() for _ in range(count))))
@@ -137,15 +158,29 @@ class Comparison:
         self._number += count
 
     def _recorded_lines(self, lines: bytes) -> list[bytes]:
-        """Read the recorded lines of the same episode."""
-        opening = lines[: lines.index(b",") + 1]
+        """Read the recorded lines of the same episode, also those that cannot be read as such."""
+        opening = _opening(lines)
+        if opening.startswith(_RUN):
+            return self._next_lines(1)
         found: list[bytes] = []
         while line := self._file.readline():
-            if not line.startswith(opening) or (found and opening.startswith(_RUN)):
+            if self._begins_another(line, opening):
                 self._file.seek(-len(line), 1)
                 break
             found.append(line)
         return found
+
+    def _begins_another(self, line: bytes, opening: bytes) -> bool:
+        """Tell whether *line*, or what it was before it was altered, begins another episode."""
+        if line.startswith(opening):
+            return False
+        following = self._file.readline()
+        self._file.seek(-len(following), 1)
+        if following.startswith(opening):
+            return False
+        if _FIRST.match(line) or _SECOND.match(following):
+            return True
+        return not following and line.endswith(b"\n")
 
     def _compare(self, recorded: Sequence[bytes], got: Sequence[bytes]) -> None:
         for place, (old, new) in enumerate(zip_longest(recorded, got)):
@@ -156,8 +191,9 @@ class Comparison:
 
     def end(self) -> None:
         """Note that the run is over: what is recorded beyond it differs."""
-        if line := self._file.readline():
+        while line := self._file.readline():
             self._differ(explain(self._number + 1, line, None, ()))
+            self._number += 1
 
     def _differ(self, difference: Difference) -> None:
         self.differences.append(difference)
@@ -177,6 +213,13 @@ class Comparison:
 
 
 _RUN = b'{"episode":null'
+_FIRST = re.compile(rb'\{"episode":(\d+,"n":0|null,"n":1),')
+_SECOND = re.compile(rb'\{"episode":\d+,"n":1,')
+
+
+def _opening(lines: bytes) -> bytes:
+    """Return what each line of the same episode begins with."""
+    return lines[: lines.index(b",") + 1]
 
 
 class TraceDivergenceError(DivergenceError):
@@ -188,6 +231,7 @@ class TraceDivergenceError(DivergenceError):
 
 
 NO_LINE = "(no such line)"
+NO_FIELD = "(no such field)"
 
 
 def explain(
@@ -208,7 +252,8 @@ def explain(
         recorded=values[0],
         got=values[1],
         chain=tuple(_chain(known, before)),
-        line=known,
+        was=recorded,
+        line=got,
     )
 
 
@@ -231,7 +276,7 @@ def _first_field(recorded: Line | None, got: Line | None) -> tuple[str, tuple[An
         return "", ("", "")
     old, new = (dict(_fields(msgspec.to_builtins(line))) for line in (recorded, got))
     for name in [*new, *(name for name in old if name not in new)]:
-        one, other = old.get(name, NO_LINE), new.get(name, NO_LINE)
+        one, other = old.get(name, NO_FIELD), new.get(name, NO_FIELD)
         # `3` and `3.0` are equal, but not the same bytes.
         if (type(one), one) != (type(other), other):
             return name.removeprefix("message."), (one, other)

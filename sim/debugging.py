@@ -2,6 +2,8 @@
 
 import dis
 import inspect
+from bdb import BdbQuit
+from dataclasses import dataclass, field
 from pdb import Pdb
 from types import CodeType
 from typing import Any
@@ -9,28 +11,48 @@ from typing import Any
 from agents.trajectory import Delivery, Trajectory
 from engine.attempt import name_of
 from engine.episode import Handler
-from sim.assembly import Wrap
-from sim.course import Point, point_of
+from engine.errors import ServiceError
+from sim.course import Point, place, point_of
 
 
-def stopping_at(point: Point, role: str = "") -> Wrap:
-    """Return what makes handlers stop in the debugger at *point*, those of *role* if one is named.
+class DebuggerLeftError(ServiceError):
+    """Raised when the debugger is quit: nothing that comes later is a replay."""
+
+    exit_status = 130
+
+
+@dataclass(eq=False)
+class Stopping:
+    """Makes handlers stop in the debugger at *point*, those of *role* if one is named.
 
     A role is the name of an agent's class in small letters: planner, actor, critic, users, …
+    *stops* counts how often one stopped; *roles* are all that there are.
     """
 
-    def wrap(handler: Handler[Trajectory]) -> Handler[Trajectory]:
-        if role and name_of(handler).partition(".")[0].casefold() != role:
+    point: Point
+    role: str = ""
+    stops: int = 0
+    roles: set[str] = field(default_factory=set)
+
+    def __call__(self, handler: Handler[Trajectory]) -> Handler[Trajectory]:
+        """Return *handler* with a stop before it."""
+        role = name_of(handler).partition(".")[0].casefold()
+        self.roles.add(role)
+        if self.role and self.role.casefold() != role:
             return handler
 
         async def stopped(delivery: Delivery[Any]) -> None:
-            if point_of(delivery.number, delivery.message) == point:
-                _debugger(inspect.unwrap(handler).__code__).set_trace()
-            await handler(delivery)
+            if point_of(delivery.number, delivery.message) != self.point:
+                await handler(delivery)
+                return
+            self.stops += 1
+            _debugger(inspect.unwrap(handler).__code__).set_trace()
+            try:
+                await handler(delivery)
+            except BdbQuit:
+                raise DebuggerLeftError(f"the debugger was left at {place(self.point)}") from None
 
         return stopped
-
-    return wrap
 
 
 def _debugger(code: CodeType) -> Pdb:

@@ -12,21 +12,27 @@ import msgspec
 
 from agents.embeddings import Embedder, HashingEmbedder
 from agents.models.access import Access, prompt_text
-from agents.models.model import ChatModel, ChatRequest
-from agents.models.recorded import NoModel, Replayed, SilentModel
+from agents.models.model import ChatRequest
+from agents.models.recorded import Replayed
 from agents.roster import agent_named
 from agents.service_embedder import RecordedEmbedder
 from engine.arrivals import Visit
 from engine.errors import BillpError, ConfigError, TraceError
-from engine.messages import EpisodeStarted
+from engine.messages import EpisodeStarted, PlanRequested
 from engine.records import Log, Record, View
 from sim.assembly import Excerpt, Wrap, assemble, samplings
-from sim.comparison import Comparison, Difference, EndOfRecordError, TraceDivergenceError
-from sim.course import Point
+from sim.comparison import (
+    Comparison,
+    Difference,
+    EndOfRecordError,
+    TraceDivergenceError,
+)
+from sim.course import Point, place
 from sim.excerpts import before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.loop import first_error, in_event_loop
 from sim.recorded_run import RecordedRun, check_head, open_recorded
+from sim.unrecorded import Nobody, check_journaled
 from storage.environments import Environment
 from storage.journal import CallEnded
 from storage.memory import Memory
@@ -80,8 +86,12 @@ def replay(
     No model is called and no key is needed. The first difference ends it, unless *every* one is
     wanted. *episode* replays one episode alone, *until* stops after a step, (episode, step).
     *concurrency* bounds the episodes at work. Raises FileErrors and DataError for what cannot be
-    replayed.
+    replayed, ConfigError for what cannot be asked and ServiceError if calls were lost.
     """
+    if concurrency is not None and concurrency < 1:
+        raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
+    if episode is not None and until is not None and until[0] != episode:
+        raise ConfigError(f"episode {episode} alone never comes to {place(until)}")
     recorded = open_recorded(run, environment)
     check_head(recorded.directory.trace)
     player = _Player(recorded, every=every, extensions=extensions, wrap=wrap)
@@ -131,6 +141,7 @@ class _Player:
     collect: bool = False
     requests: list[ChatRequest] = field(default_factory=list)
     comparison: Comparison = field(init=False)
+    _nobody: Nobody = field(default_factory=Nobody)
     _excerpt: Excerpt | None = None
     _stop: Callable[[bytes], bytes | None] = lambda _: None
     _changed: dict[str, PromptText] = field(default_factory=dict)
@@ -145,9 +156,11 @@ class _Player:
         if not isinstance(started, EpisodeStarted):
             raise TraceError(f"{trace}: episode {episode} does not begin with EpisodeStarted")
         if not self._has_memories():
-            self.until((episode, 1 << 40))
+            # What it saw is known only from the episodes before it.
+            self._stop = partial(_up_to, (episode, _AFTER_ALL))
             return
         self.comparison.skip_to(episode)
+        self._nobody.move(episode)
         self._excerpt = excerpt_of(self.recorded, episode, started)
 
     def _has_memories(self) -> bool:
@@ -157,14 +170,15 @@ class _Player:
         return self.recorded.finished and kept
 
     def until(self, point: Point) -> None:
-        """Stop after the step at *point*."""
-        episode, step = point
-        read_episode(self.recorded.directory.trace, episode)
-
-        def last(lines: bytes) -> bytes | None:
-            return before_step(lines, step + 1) if episode_of(lines) == episode else None
-
-        self._stop = last
+        """Stop after the step at *point*; raises ConfigError if there is none."""
+        trace = self.recorded.directory.trace
+        messages = (envelope.message for envelope in read_episode(trace, point[0]))
+        steps = [message.step for message in messages if isinstance(message, PlanRequested)]
+        if point[1] not in steps:
+            hint = f"it has the steps 0 to {len(steps) - 1}" if steps else "it has none"
+            what = f"episode {point[0]} of the run has no step {point[1]}"
+            raise ConfigError(what, hint=hint)
+        self._stop = partial(_up_to, point)
 
     def write(self, lines: bytes) -> None:
         """Compare the lines of an episode, or of the run itself."""
@@ -175,6 +189,8 @@ class _Player:
             self.comparison.compare(part, whole=part == lines)
             raise EnoughError("replayed as far as was asked for")
         self.comparison.write(lines)
+        if (episode := episode_of(lines)) is not None:
+            self._nobody.move(episode + 1)
         if not self.recorded.finished and self.comparison.at_end():
             # What comes next may wait for a reply that was never heard.
             raise EndOfRecordError(0)
@@ -183,7 +199,7 @@ class _Player:
         """Play, and tell what came of it."""
         course = self.recorded.course
         access = Access(
-            model=self._model(),
+            model=self._nobody,
             sampling=samplings(course),
             seed=course.config.seed,
             recorded=Replayed(self.recorded.recording),
@@ -203,6 +219,8 @@ class _Player:
         started = time.perf_counter()
         whole = await self._to_the_end(assembly.run)
         seconds = time.perf_counter() - started
+        for difference in self.comparison.differences:
+            check_journaled(difference)
         return self._told(whole, seconds)
 
     async def _to_the_end(self, run: Callable[[], Awaitable[object]]) -> bool:
@@ -220,9 +238,6 @@ class _Player:
                 raise TraceError(f"{path}: ends early: the run had come to its end") from error
             return not isinstance(error, EndOfRecordError)
         return True
-
-    def _model(self) -> ChatModel:
-        return NoModel() if self.recorded.finished else SilentModel()
 
     def _watch(self, request: ChatRequest, digest: str, ended: CallEnded | None) -> None:
         if self.collect:
@@ -250,6 +265,13 @@ class _Player:
 
 
 _KEPT = 1_000  # texts of changed prompts
+_AFTER_ALL = 1 << 40  # a step after all steps
+
+
+def _up_to(point: Point, lines: bytes) -> bytes | None:
+    """Return the lines of an episode up to a step; None if it is another episode."""
+    episode, step = point
+    return before_step(lines, step + 1) if episode_of(lines) == episode else None
 
 
 def _embedder(recorded: RecordedRun) -> Embedder:

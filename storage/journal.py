@@ -4,11 +4,12 @@ A reply is written and flushed before anybody uses it, so that no call is paid f
 ends with a checksum of itself. Attempts that failed stand here as well, and nowhere else.
 """
 
+import os
+import weakref
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TypeAlias
 from zlib import crc32
@@ -93,6 +94,7 @@ Entry: TypeAlias = CallEnded | AttemptFailed | RetryStarted | ForkStarted
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
+_PART = 4_096  # bytes read at a time; few calls are longer
 _CHECK = b',"check":"%08x"}\n'
 _CHECK_LENGTH = len(_CHECK % 0)
 
@@ -147,10 +149,9 @@ class Recording(Mapping[Identity, CallEnded]):
         names, places = (np.frombuffer(part, np.int64) for part in index)
         order = np.argsort(names, kind="stable")
         self._names, self._places = names[order], places[order]
-        self._bytes: mmap | bytes = b""
-        if size:
-            with path.open("rb") as file:
-                self._bytes = mmap(file.fileno(), size, access=ACCESS_READ)
+        # Not mapped into memory: what was read once would count as ours until the end.
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
 
     def __getitem__(self, known: Identity) -> CallEnded:
         for entry in reversed(self._under(_name(known))):
@@ -180,14 +181,21 @@ class Recording(Mapping[Identity, CallEnded]):
         return [self._at(place) for place in self._places[first:last].tolist()]
 
     def _at(self, place: int) -> CallEnded:
-        end = self._bytes.find(b"\n", place) + 1
-        entry = _read_line(self.path, self._number(place), self._bytes[place:end])
+        entry = _read_line(self.path, self._number(place), self._line(place))
         if not isinstance(entry, CallEnded):
             raise JournalError(f"{self.path}:{self._number(place)}: changed while it was read")
         return entry
 
+    def _line(self, place: int) -> bytes:
+        line = bytearray()
+        while part := os.pread(self._file, _PART, place + len(line)):
+            line += part
+            if (end := line.find(b"\n", len(line) - len(part))) >= 0:
+                return bytes(line[: end + 1])
+        return bytes(line)
+
     def _number(self, place: int) -> "_Number":
-        return _Number(self._bytes, place)
+        return _Number(self._file, place)
 
     def check(self) -> None:
         """Raise JournalError if a call ended twice, differently, with nobody to ask it again."""
@@ -205,11 +213,13 @@ class Recording(Mapping[Identity, CallEnded]):
 class _Number:
     """The number of a line; counted only if it is shown."""
 
-    content: mmap | bytes
+    file: int
     place: int
 
     def __str__(self) -> str:
-        return str(self.content[: self.place].count(b"\n") + 1)
+        starts = range(0, self.place, _PART)
+        parts = (os.pread(self.file, min(_PART, self.place - start), start) for start in starts)
+        return str(sum(part.count(b"\n") for part in parts) + 1)
 
 
 def _name(known: Identity) -> int:

@@ -9,9 +9,10 @@ import msgspec
 import typer
 from rich.console import Console
 
+from engine.errors import ConfigError
 from sim.commands.options import gathered
 from sim.commands.places import parse_point, parse_role_point
-from sim.debugging import stopping_at
+from sim.debugging import Stopping
 from sim.extensions import load_extensions
 from sim.live import resuming
 from sim.replay import Replay, prompt_of
@@ -86,7 +87,7 @@ def replay(
         request = prompt_of(run, at, role, environment=environment)
         sys.stdout.write("\n\n".join(message.content for message in request.messages) + "\n")
         return
-    wrap = None if look.debug_at is None else stopping_at(*_debug_point(look.debug_at))
+    stopping = None if look.debug_at is None else Stopping(*_debug_point(look.debug_at))
     done = replay_run(
         run,
         every=part.all,
@@ -95,8 +96,11 @@ def replay(
         concurrency=way.concurrency,
         environment=environment,
         extensions=load_extensions(look.listener or []),
-        wrap=wrap,
+        wrap=stopping,
     )
+    if stopping is not None and done.agrees and not stopping.stops:
+        hint = f"the roles are {', '.join(sorted(stopping.roles))}"
+        raise ConfigError(f"no handler ran at {look.debug_at}", hint=hint)
     _tell(done, as_json=way.json)
     if not done.agrees:
         raise typer.Exit(1)
@@ -112,7 +116,7 @@ def _tell(done: Replay, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(_facts(done)).decode() + "\n")
         return
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     for difference in done.differences:
         console.print(told(done, difference))
     rate = done.envelopes / max(done.seconds, 1e-9)

@@ -8,6 +8,7 @@ import msgspec
 
 from sim.comparison import Difference, Line, short
 from sim.replay import Replay
+from sim.unrecorded import is_unrecorded
 from storage.prompt_texts import PromptText
 
 _LONG = 60
@@ -52,6 +53,8 @@ def _values(replay: Replay, difference: Difference) -> Iterator[str]:
     if prompts is not None:
         yield from _prompt_diff(*prompts)
         return
+    if difference.line is not None and is_unrecorded(difference.line):
+        yield "nobody made that call when the run was recorded, so there is no reply to it"
     recorded, got = (_text(value) for value in (difference.recorded, difference.got))
     if max(len(recorded), len(got)) > _LONG:
         yield from _diff(recorded, got)
