@@ -271,6 +271,11 @@ class Episode(Generic[T]):
         """Return the episode's lines of the trace."""
         return encode_tree(self.number, self.root)
 
+    def dissolve(self) -> None:
+        """Part causes from what they led to: circles would wait for a late collection."""
+        for node in [node for node, _ in walk(self.root)]:
+            node.children.clear()
+
     @property
     def wiring(self) -> Wiring[T]:
         """What the episode shares with the others."""

@@ -252,6 +252,7 @@ class Scheduler(Generic[T]):
         self._laggards.discard(episode.number)
         self.arrivals.closed(end)
         self.bus.release.add(episode.number, episode.encoded())
+        episode.dissolve()
 
     def _expect_return(self, episode: Episode[T]) -> None:
         if episode.session % self.returns.sessions + 1 < self.returns.sessions:

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _said(error: BillpError) -> int:
     """Tell what went wrong and return the exit status."""
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(f"billp: {error}")
     if error.hint:
         console.print(f"  {error.hint}")

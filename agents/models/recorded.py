@@ -1,6 +1,5 @@
 """Calls whose end is recorded: what makes replay, resume and fork."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -142,12 +141,3 @@ class NoModel:
         call = request.call
         what = f"episode {call.episode}: the {call.role}'s call at step {call.step}"
         raise ServiceError(f"{what} is not in the journal", hint="is calls.jsonl complete?")
-
-
-class SilentModel:
-    """A model that never replies: what an unfinished run did not hear a replay does not hear."""
-
-    async def reply(self, request: ChatRequest) -> ChatReply:
-        """Wait until the replay is over."""
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError  # nobody sets the future

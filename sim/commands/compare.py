@@ -35,7 +35,9 @@ class FormOptions:
         elif self.latex:
             sys.stdout.write(as_latex(found))
         else:
-            Console(markup=False, highlight=False, soft_wrap=True).print(comparison_page(found))
+            Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(
+                comparison_page(found)
+            )
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,9 @@ def critic(
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
-        Console(markup=False, highlight=False, soft_wrap=True).print(critique_page(found))
+        Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(
+            critique_page(found)
+        )
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def diff(
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
-        Console(markup=False, highlight=False, soft_wrap=True).print(_page(found))
+        Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(_page(found))
     if found.first is not None or found.settings:
         raise typer.Exit(1)
 

@@ -199,7 +199,7 @@ def _write_json(value: object) -> None:
 
 def _console() -> Console:
     """Return a console that shows titles as they are, brackets and all."""
-    return Console(markup=False, highlight=False)
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def _show(environment: Environment, place: str, *, as_json: bool) -> None:

@@ -113,7 +113,9 @@ class _Progress:
     total: int
     quiet: bool
     done: int = 0
-    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    console: Console = field(
+        default_factory=lambda: Console(stderr=True, emoji=False, highlight=False)
+    )
 
     def __call__(self, run: Planned, state: str) -> None:
         self.done += state in {"done", "there"}
@@ -169,7 +171,7 @@ def _tell(report: Report, form: FormOptions, out: Path) -> None:
     elif form.latex:
         sys.stdout.write(as_latex(report.comparison))
     else:
-        console = Console(markup=False, highlight=False, soft_wrap=True)
+        console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
         for table in curve_tables(report.curves):
             console.print(table)
         console.print(comparison_page(report.comparison))

@@ -34,7 +34,7 @@ def import_trajectories(
     if as_json:
         sys.stdout.write(msgspec.json.encode(imported).decode() + "\n")
         return
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     console.print(_table(imported))
     console.print(f"digest  {imported.digest}\nrun     {imported.run}\n")
     console.print(f"Next:\n  billp show {quote(imported.run)} 0   what happened in episode 0")

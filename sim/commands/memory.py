@@ -74,7 +74,7 @@ def memory(
     if as_json:
         sys.stdout.write(msgspec.json.encode({"run": str(run), **facts}).decode() + "\n")
     else:
-        Console(markup=False, highlight=False).print(page, crop=False)
+        Console(markup=False, emoji=False, highlight=False).print(page, crop=False)
 
 
 def _answer(memories: RecordedMemories, look: LookOptions) -> Answer:

@@ -75,7 +75,7 @@ def tell(summary: Summary, shown: ShownOptions) -> None:
     if shown.json:
         sys.stdout.write(msgspec.json.encode(summary.flat()).decode() + "\n")
     elif not shown.quiet:
-        Console(markup=False, highlight=False).print(report(summary), crop=False)
+        Console(markup=False, emoji=False, highlight=False).print(report(summary), crop=False)
 
 
 def tell_estimate(estimate: Estimate, shown: ShownOptions) -> None:
@@ -83,4 +83,6 @@ def tell_estimate(estimate: Estimate, shown: ShownOptions) -> None:
     if shown.json:
         sys.stdout.write(msgspec.json.encode(estimate).decode() + "\n")
     else:
-        Console(markup=False, highlight=False).print(estimate_page(estimate), crop=False)
+        Console(markup=False, emoji=False, highlight=False).print(
+            estimate_page(estimate), crop=False
+        )

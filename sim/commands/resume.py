@@ -55,7 +55,7 @@ def resume(
         views=views(shown),
     )
     if summary is None:
-        console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
         console.print(f"{run} is finished: there is nothing to resume")
         return
     tell(summary, shown)

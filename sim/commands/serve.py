@@ -94,7 +94,7 @@ async def _serve(place: PlaceOptions, behaviour: Behaviour) -> None:
         host=place.host,
         port=place.port,
     )
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with server as url:
             console.print(f"Serving {NAME} and {VECTORS} at {url} until Ctrl-C.")

@@ -42,7 +42,7 @@ def show(
         return
     shown = Shown(envelopes, Remembered(directory.memory))
     page = episode_page(shown) if step is None else step_page(shown, step)
-    Console(markup=False, highlight=False).print(page)
+    Console(markup=False, emoji=False, highlight=False).print(page)
 
 
 def _show_prompt(run: Path, episode: int, step: int | None, role: str) -> None:

@@ -79,7 +79,7 @@ def stats(run: Run, as_json: AsJson = False) -> None:
         total = {"count": counts.total(), "bytes": sizes.total()}
         sys.stdout.write(msgspec.json.encode({"types": rows, "total": total}).decode() + "\n")
         return
-    Console(markup=False, highlight=False).print(_table(counts, sizes))
+    Console(markup=False, emoji=False, highlight=False).print(_table(counts, sizes))
 
 
 def _table(counts: Counter[str], sizes: Counter[str]) -> Table:
@@ -107,4 +107,6 @@ def export(
     directory = open_run(run)
     check_head(directory.trace)
     for path, rows in export_trace(directory.trace, parquet).items():
-        Console(markup=False, highlight=False, soft_wrap=True).print(f"{path}: {rows:,} rows")
+        Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(
+            f"{path}: {rows:,} rows"
+        )

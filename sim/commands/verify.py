@@ -30,7 +30,7 @@ def verify(
         facts = {"whole": not faults, "checks": checks}
         sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
     else:
-        console = Console(markup=False, highlight=False, soft_wrap=True)
+        console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
         for check in checks:
             mark = "✗" if check.fault else "✓"
             console.print(f"{mark} {check.name:<12} {check.fault or check.found}")

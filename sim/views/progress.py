@@ -27,7 +27,9 @@ _LATER = 10.0  # and elsewhere
 class ProgressView:
     """Shows episodes, steps, calls in flight, tokens, Len so far and the time left."""
 
-    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    console: Console = field(
+        default_factory=lambda: Console(stderr=True, emoji=False, highlight=False)
+    )
     _steps: int = 0
     _underway: Underway = field(init=False)
     _began: float = field(init=False)

@@ -125,7 +125,7 @@ def peak(path: Path, last: int | None = None) -> tuple[float, float]:
     return memory, rate
 
 
-@pytest.mark.parametrize("limit", [50])
+@pytest.mark.parametrize("limit", [50, 500])
 def test_bench_memory_of_a_replay(limit: int, tmp_path: Path) -> None:
     """It does not take a machine as big as the trace to look into it; users stay to the *limit*."""
     episodes = round(TRACE * 1e6 / (limit * _BYTES_A_STEP))
