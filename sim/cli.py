@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from rich.console import Console
 
 from engine.errors import BillpError, InterruptedRunError
 from sim.commands import (
@@ -27,6 +26,7 @@ from sim.commands import (
 from sim.commands.import_trajectories import import_trajectories
 from sim.logs import log_to_stderr
 from sim.loop import first_error
+from sim.views.console import plain
 
 app = typer.Typer(
     name="billp",
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _said(error: BillpError) -> int:
     """Tell what went wrong and return the exit status."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = plain(stderr=True, folding=False)
     console.print(f"billp: {error}")
     if error.hint:
         console.print(f"  {error.hint}")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ConfigError
-from engine.messages import RunStarted, Setting
+from engine.messages import RunStarted, Setting, number
 from sim.outcomes import Outcome, RunOutcomes, Who, read_outcomes
 from sim.statistics import (
     Interval,
@@ -114,7 +114,7 @@ def compare(
         mode=_mode(read),
         groups=tuple(_group(label, members, seed) for label, members in groups.items()),
         pairs=tuple(
-            msgspec.structs.replace(pair, p_holm=_rounded(p))
+            msgspec.structs.replace(pair, p_holm=number(p))
             for pair, p in zip(compared, adjusted, strict=True)
         ),
         notes=tuple(_notes(read, compared)),
@@ -204,7 +204,7 @@ class _Tables:
                 f"{one!r} and {other!r} have no seed in common",
                 hint="run both with the same --seed, so that they meet the same users",
             )
-        judged = [(a[number].judged, b[number].judged) for number in seeds]
+        judged = [(a[n].judged, b[n].judged) for n in seeds]
         who = sorted({user for pair in judged for user in pair[0].keys() & pair[1].keys()})
         if not who:
             raise ConfigError(f"{one!r} and {other!r} have no visit in common")
@@ -219,10 +219,10 @@ class _Tables:
             visits=there,
             missing=everybody - there,
             difference=_mean(table, interval),
-            p=_rounded(sign_flip_p(table, seed=seed, resamples=_RESAMPLES)),
+            p=number(sign_flip_p(table, seed=seed, resamples=_RESAMPLES)),
             p_holm=1.0,
-            effect=_rounded(effect_size(table)),
-            better=_rounded(superiority(table)),
+            effect=number(effect_size(table)),
+            better=number(superiority(table)),
         )
 
 
@@ -245,14 +245,14 @@ def _value(outcome: Outcome | None, measure: Measure) -> float:
 
 def _group(label: str, members: Mapping[int, RunOutcomes], seed: int) -> Group:
     seeds = sorted(members)
-    judged = [members[number].judged for number in seeds]
+    judged = [members[n].judged for n in seeds]
     who = sorted({user for visits in judged for user in visits})
     return Group(
         label=label,
-        runs=tuple(str(members[number].path) for number in seeds),
+        runs=tuple(str(members[n].path) for n in seeds),
         seeds=tuple(seeds),
         visits=sum(map(len, judged)),
-        failed=sum(members[number].failed for number in seeds),
+        failed=sum(members[n].failed for n in seeds),
         means={name: mean_of(judged, who, name, seed) for name in MEASURES},
     )
 
@@ -267,9 +267,9 @@ def mean_of(
 
 def _mean(table: Table, interval: Interval) -> Mean:
     return Mean(
-        mean=_rounded(float(np.nanmean(table))),
-        low=_rounded(interval.low),
-        high=_rounded(interval.high),
+        mean=number(float(np.nanmean(table))),
+        low=number(interval.low),
+        high=number(interval.high),
     )
 
 
@@ -284,7 +284,3 @@ def _notes(read: Sequence[RunOutcomes], pairs: Sequence[Pair]) -> Iterable[str]:
             yield f"{pair.one} and {pair.other}: {visits} in one of them only, and left out"
     if any(run.head.model == "embedded" for run in read):
         yield "the embedded model is a stand-in: its numbers say nothing of language models"
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}") + 0.0

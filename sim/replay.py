@@ -19,7 +19,7 @@ from agents.service_embedder import RecordedEmbedder
 from engine.arrivals import Visit
 from engine.errors import BillpError, ConfigError, TraceError
 from engine.messages import EpisodeStarted, PlanRequested
-from engine.records import Log, Record, View
+from engine.records import Log
 from sim.assembly import Excerpt, Wrap, assemble, samplings
 from sim.comparison import (
     Comparison,
@@ -28,7 +28,7 @@ from sim.comparison import (
     TraceDivergenceError,
 )
 from sim.course import Point, place
-from sim.excerpts import before_step, episode_of
+from sim.excerpts import Prefix, before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.loop import first_error, in_event_loop
 from sim.recorded_run import RecordedRun, check_head, open_recorded
@@ -281,23 +281,6 @@ def _embedder(recorded: RecordedRun) -> Embedder:
     return RecordedEmbedder(known)
 
 
-@dataclass(frozen=True)
-class _Prefix:
-    """The first records of a saved memory: what an episode saw."""
-
-    memory: Memory[Any]
-    length: int
-
-    def __len__(self) -> int:
-        return self.length
-
-    def append(self, record: Record[Any]) -> None:
-        """Drop *record*: nobody comes after the episode."""
-
-    def view(self, length: int) -> View[Any]:
-        return self.memory.view(length)
-
-
 def excerpt_of(recorded: RecordedRun, episode: int, started: EpisodeStarted) -> Excerpt:
     """Return what it takes to play one episode of a finished run."""
     lengths = {seen.memory: seen.length for seen in started.memories}
@@ -308,7 +291,7 @@ def excerpt_of(recorded: RecordedRun, episode: int, started: EpisodeStarted) -> 
         if len(memory) < lengths[name.name]:
             place = recorded.directory.memory / f"{name.name}.jsonl"
             raise TraceError(f"{place}: holds fewer records than episode {episode} saw")
-        logs[name.name] = _Prefix(memory, lengths[name.name])
+        logs[name.name] = Prefix(memory, lengths[name.name])
     return Excerpt(_visit(started), episode, logs)
 
 

@@ -39,11 +39,10 @@ from engine.messages import (
     StateValued,
     UserResponded,
 )
-from engine.records import Log, Record, View
 from sim.assembly import Excerpt, Subscription, assemble, samplings, subscriptions
 from sim.config import RunConfig
 from sim.course import place, straight
-from sim.excerpts import before_step, episode_of
+from sim.excerpts import Prefix, before_step, episode_of
 from sim.recorded_run import RecordedRun
 from sim.replay import excerpt_of
 from storage.traces import read_lines, read_trace
@@ -155,25 +154,8 @@ def _shortened(excerpt: Excerpt, episode: int, started: EpisodeStarted) -> Excer
         teaching=started.teaching,
     )
     lengths = {seen.memory: seen.length for seen in started.memories}
-    logs = {name: _Seen(log, lengths[name]) for name, log in excerpt.logs.items()}
+    logs = {name: Prefix(log, lengths[name]) for name, log in excerpt.logs.items()}
     return Excerpt(visit, episode, logs)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """The first records of a log: what an episode saw."""
-
-    log: Log
-    length: int
-
-    def __len__(self) -> int:
-        return self.length
-
-    def append(self, record: Record[Any]) -> None:
-        """Drop *record*: nobody comes after the episode."""
-
-    def view(self, length: int) -> View[Any]:
-        return self.log.view(length)
 
 
 def rollout_seed(seed: int, state: State, number: int) -> int:

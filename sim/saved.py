@@ -20,6 +20,7 @@ from agents.memories import Experience, Reflection, Valuation
 from engine.errors import FileError
 from engine.records import MemoryName, Vector
 from storage.factors import significant_all
+from storage.memory import read_keys, read_line
 
 Floats: TypeAlias = NDArray[np.float64]
 _AT_ONCE = 1 << 16
@@ -40,11 +41,6 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     distance: float
     entry: Entry
-
-
-class _Line(msgspec.Struct, frozen=True):
-    episode: int
-    payload: msgspec.Raw
 
 
 def says(record: object) -> str:
@@ -76,16 +72,7 @@ class Saved:
     @cached_property
     def keys(self) -> NDArray[np.int8]:
         """The keys, one a row."""
-        path = self.directory / f"{self.name.name}.npy"
-        try:
-            keys: NDArray[Any] = np.load(path, allow_pickle=False)
-        except FileNotFoundError as error:
-            raise FileError(f"{path}: there is no such memory") from error
-        except (OSError, ValueError, EOFError) as error:
-            raise FileError(f"{path}: not keys: {error}") from error
-        if keys.dtype != np.int8 or keys.ndim != 2:
-            raise FileError(f"{path}: expected rows of int8, got {keys.dtype} {keys.shape}")
-        return keys
+        return read_keys(self.directory / f"{self.name.name}.npy")
 
     def entries(self) -> Iterator[Entry]:
         """Yield every record, oldest first."""
@@ -119,9 +106,9 @@ class Saved:
 
     def _entry(self, path: Path, place: int, line: bytes) -> Entry:
         try:
-            read = msgspec.json.decode(line, type=_Line)
+            read = read_line(line, self.keys[place])
             record: Any = msgspec.json.decode(read.payload, type=self.name.payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise FileError(f"{path}:{place + 1}: not a record: {error}") from error
         name = self.name.name
         return Entry(

@@ -28,7 +28,9 @@ _CHECK = b',"check":"%08x"}\n'
 _CHECK_LENGTH = len(_CHECK % 0)
 
 
-class _Line(msgspec.Struct, frozen=True):
+class RecordLine(msgspec.Struct, frozen=True):
+    """A record as it stands on disk."""
+
     episode: int
     payload: msgspec.Raw
 
@@ -117,14 +119,14 @@ class Memory(Generic[P]):
         """Return the memory that was saved; raises FileError `path:line: reason` for damage."""
         memory = cls(name, capacity=capacity, block=block)
         keys, lines = _paths(directory, name)
-        memory._fill(keys, _read_keys(keys), lines)
+        memory._fill(keys, read_keys(keys), lines)
         return memory
 
     def _fill(self, path: Path, keys: NDArray[np.int8], lines: Path) -> None:
         decoder = msgspec.json.Decoder(self.name.payload)
         for count, (line, key) in enumerate(_pairs(path, keys, lines), 1):
             try:
-                entry = _read_line(line, key)
+                entry = read_line(line, key)
                 self._payloads.append(decoder.decode(entry.payload))
             except (msgspec.MsgspecError, ValueError) as error:
                 raise FileError(f"{lines}:{count}: not a record: {error}") from error
@@ -183,19 +185,21 @@ def _aside(path: Path) -> Path:
 
 
 def _encoded(record: Record[Any]) -> bytes:
-    line = _Line(record.episode, msgspec.Raw(_encode(record.payload)))
+    line = RecordLine(record.episode, msgspec.Raw(_encode(record.payload)))
     body = _encode(line)[:-1]
     return body + _CHECK % crc32(record.key.tobytes(), crc32(body))
 
 
-def _read_line(line: bytes, key: NDArray[np.int8]) -> _Line:
+def read_line(line: bytes, key: NDArray[np.int8]) -> RecordLine:
+    """Return a line; raises ValueError if it does not agree with its checksum and *key*."""
     body, check = line[:-_CHECK_LENGTH], line[-_CHECK_LENGTH:]
     if check != _CHECK % crc32(key.tobytes(), crc32(body)):
         raise ValueError("the line does not agree with its checksum and key")
-    return msgspec.json.decode(body + b"}", type=_Line)
+    return msgspec.json.decode(body + b"}", type=RecordLine)
 
 
-def _read_keys(path: Path) -> NDArray[np.int8]:
+def read_keys(path: Path) -> NDArray[np.int8]:
+    """Return the keys that a memory has on disk, one a row; raises FileError."""
     try:
         keys = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:

@@ -3,6 +3,7 @@
 import csv
 import shutil
 import sys
+from dataclasses import replace
 from math import fsum
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from agents.embeddings import hashed
-from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS, Reflection
 from agents.models.embedded import EmbeddedModel
 from agents.models.server import Server
 from engine.messages import ActionTaken, EpisodeStarted, PlanMade
@@ -123,13 +124,23 @@ def test_a_memory_is_listed(shell: Shell, finished: RunDirectory) -> None:
 
 def test_a_long_record_is_cut_for_people(shell: Shell, copy: RunDirectory) -> None:
     """Whole in JSON."""
-    lines = copy.memory / "planner.jsonl"
     text = "word " * 400 + "end"
-    lines.write_bytes(lines.read_bytes().replace(b'"text":"', b'"text":"%s ' % text.encode(), 1))
+    known, longer = Memory.load(copy.memory, REFLECTIONS), Memory(REFLECTIONS)
+    for record in known.records():
+        longer.append(replace(record, payload=Reflection(text=text)))
+    longer.save(copy.memory)
     page = shell.fine("memory", copy.path, "--list", "planner", "--limit", "1")
     assert "word …" in page
     assert len(page) < 10_000
     assert told(shell, copy.path, "--list", "planner")["shown"][0]["says"].startswith(text)
+
+
+def test_a_record_that_was_altered_is_refused(shell: Shell, copy: RunDirectory) -> None:
+    """Its line does not agree with its checksum any more."""
+    lines = copy.memory / "planner.jsonl"
+    lines.write_bytes(lines.read_bytes().replace(b'"text":"', b'"text":"Not ', 1))
+    sentence, _ = shell.refusal("memory", copy.path, "--list", "planner")
+    assert "planner.jsonl:1: not a record" in sentence
 
 
 def test_records_are_found_by_likeness(shell: Shell, finished: RunDirectory) -> None:

@@ -90,6 +90,15 @@ def test_what_was_recalled_is_shown_in_full(shell: Shell, finished: RunDirectory
         assert f"{log[found.position].payload.text} {place}" in page
 
 
+@pytest.mark.parametrize("agent", ["reflexion", "billp:no-macro"])
+def test_who_has_some_of_the_memories_shows_those(agent: str, shell: Shell, tmp_path: Path) -> None:
+    """Not every agent has all three."""
+    run(RunConfig(agent=agent, episodes=6, arrivals="batches:3"), out=tmp_path / "run")
+    page = shell.fine("show", tmp_path / "run", f"{LAST}:0")
+    assert "recalled" in page
+    assert "once the run is finished" not in page
+
+
 def test_every_step_has_a_page(shell: Shell, finished: RunDirectory) -> None:
     for episode in range(6):
         for message in messages(finished, episode):

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from engine.errors import ConfigError
+from sim.views.console import plain
 from storage.replies import open_cache
 
 app = typer.Typer(help="Look into a cache of replies, and prune it.", no_args_is_help=True)
@@ -30,7 +30,7 @@ def stats(
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
         return
-    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = plain(folding=False)
     size = f"{found.bytes / 1e6:,.1f} MB"
     console.print(f"{found.path}: {found.replies:,} replies, {found.tokens:,} tokens, {size}")
     for model, count in found.models.items():
@@ -53,6 +53,6 @@ def prune(
     with closing(open_cache(directory)) as cache:
         dropped = cache.prune(days=days, keep=keep)
         left = cache.statistics()
-    Console(markup=False, emoji=False, highlight=False).print(
+    plain().print(
         f"dropped {dropped:,} replies; {left.replies:,} are left, {left.bytes / 1e6:,.1f} MB"
     )

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from engine.errors import ConfigError
 from sim.commands.options import gathered
 from sim.compare import Comparison, Measure
 from sim.compare import compare as compare_runs
 from sim.views.comparison import as_latex, as_markdown, comparison_page
+from sim.views.console import plain
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ class FormOptions:
         elif self.latex:
             sys.stdout.write(as_latex(found))
         else:
-            Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(
-                comparison_page(found)
-            )
+            plain(folding=False).print(comparison_page(found))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from sim.commands.options import gathered
 from sim.config import Settings, merged, parse_set
 from sim.critique import DRAWN, critique
+from sim.views.console import plain
 from sim.views.critique import check_plot, critique_page, plot
 from storage.datasets import open_environment
 
@@ -93,9 +94,7 @@ def critic(
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
-        Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(
-            critique_page(found)
-        )
+        plain(folding=False).print(critique_page(found))
 
 
 @contextmanager

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from sim.comparison import short
 from sim.diff import RunDiff
 from sim.diff import diff as diff_runs
 from sim.outcomes import Outcome
+from sim.views.console import plain
 
 _SHOWN = 20
 
@@ -32,7 +33,7 @@ def diff(
     if as_json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
-        Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(_page(found))
+        plain(folding=False).print(_page(found))
     if found.first is not None or found.settings:
         raise typer.Exit(1)
 

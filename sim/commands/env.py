@@ -13,6 +13,7 @@ from rich.table import Table
 
 from engine.errors import ConfigError, DataError
 from sim.commands.options import gathered
+from sim.views.console import plain
 from storage.datasets import (
     FORMATS,
     SYNTHETIC,
@@ -199,7 +200,7 @@ def _write_json(value: object) -> None:
 
 def _console() -> Console:
     """Return a console that shows titles as they are, brackets and all."""
-    return Console(markup=False, emoji=False, highlight=False)
+    return plain()
 
 
 def _show(environment: Environment, place: str, *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from sim.experiment import Planned, Protocol, check_all, experiment_from, plan, 
 from sim.loop import in_event_loop
 from sim.outcomes import read_outcomes
 from sim.views.comparison import as_latex, as_markdown, comparison_page
+from sim.views.console import plain
 from sim.views.curve import curve_tables
 from storage.runs import write_whole
 
@@ -113,15 +114,13 @@ class _Progress:
     total: int
     quiet: bool
     done: int = 0
-    console: Console = field(
-        default_factory=lambda: Console(stderr=True, emoji=False, highlight=False)
-    )
+    console: Console = field(default_factory=lambda: plain(stderr=True))
 
     def __call__(self, run: Planned, state: str) -> None:
         self.done += state in {"done", "there"}
         if not self.quiet:
             line = f"{self.done:>3} of {self.total} done · {run.name}: {state}"
-            self.console.print(line, markup=False, soft_wrap=True)
+            self.console.print(line, soft_wrap=True)
 
 
 @gathered
@@ -171,7 +170,7 @@ def _tell(report: Report, form: FormOptions, out: Path) -> None:
     elif form.latex:
         sys.stdout.write(as_latex(report.comparison))
     else:
-        console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+        console = plain(folding=False)
         for table in curve_tables(report.curves):
             console.print(table)
         console.print(comparison_page(report.comparison))

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from sim.importing import Imported
 from sim.importing import import_trajectories as import_file
+from sim.views.console import plain
 
 
 def import_trajectories(
@@ -34,7 +34,7 @@ def import_trajectories(
     if as_json:
         sys.stdout.write(msgspec.json.encode(imported).decode() + "\n")
         return
-    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = plain(folding=False)
     console.print(_table(imported))
     console.print(f"digest  {imported.digest}\nrun     {imported.run}\n")
     console.print(f"Next:\n  billp show {quote(imported.run)} 0   what happened in episode 0")

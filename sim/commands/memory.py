@@ -7,13 +7,14 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from engine.errors import ConfigError
 from sim.commands.options import gathered
 from sim.commands.places import parse_point
 from sim.recorded_memories import RecordedMemories, open_memories
 from sim.remembering import CAUTION
+from sim.views.console import plain
 from sim.views.memory import asked_page, entries_page, facts_page, found_page, map_page
 from sim.views.memory_map import FORMS, MemoryMap
 
@@ -74,7 +75,7 @@ def memory(
     if as_json:
         sys.stdout.write(msgspec.json.encode({"run": str(run), **facts}).decode() + "\n")
     else:
-        Console(markup=False, emoji=False, highlight=False).print(page, crop=False)
+        plain().print(page, crop=False)
 
 
 def _answer(memories: RecordedMemories, look: LookOptions) -> Answer:

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from engine.errors import ConfigError
 from sim.estimate import Estimate
 from sim.live import View
 from sim.logs import LogFormat, LogLevel, log_to_stderr
 from sim.summary import Summary
+from sim.views.console import plain
 from sim.views.estimate import estimate_page
 from sim.views.logging import LogView
 from sim.views.progress import ProgressView
@@ -75,7 +75,7 @@ def tell(summary: Summary, shown: ShownOptions) -> None:
     if shown.json:
         sys.stdout.write(msgspec.json.encode(summary.flat()).decode() + "\n")
     elif not shown.quiet:
-        Console(markup=False, emoji=False, highlight=False).print(report(summary), crop=False)
+        plain().print(report(summary), crop=False)
 
 
 def tell_estimate(estimate: Estimate, shown: ShownOptions) -> None:
@@ -83,6 +83,4 @@ def tell_estimate(estimate: Estimate, shown: ShownOptions) -> None:
     if shown.json:
         sys.stdout.write(msgspec.json.encode(estimate).decode() + "\n")
     else:
-        Console(markup=False, emoji=False, highlight=False).print(
-            estimate_page(estimate), crop=False
-        )
+        plain().print(estimate_page(estimate), crop=False)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 
 from engine.errors import ConfigError
 from sim.commands.options import gathered
@@ -17,6 +16,7 @@ from sim.extensions import load_extensions
 from sim.live import resuming
 from sim.replay import Replay, prompt_of
 from sim.replay import replay as replay_run
+from sim.views.console import plain
 from sim.views.difference import told
 from storage.datasets import open_environment
 
@@ -116,7 +116,7 @@ def _tell(done: Replay, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.encode(_facts(done)).decode() + "\n")
         return
-    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = plain(folding=False)
     for difference in done.differences:
         console.print(told(done, difference))
     rate = done.envelopes / max(done.seconds, 1e-9)

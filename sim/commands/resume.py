@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, tell, views
 from sim.config import parse_set
 from sim.extensions import load_extensions
 from sim.resume import resume as resume_run
+from sim.views.console import plain
 from storage.datasets import open_environment
 
 
@@ -55,7 +55,7 @@ def resume(
         views=views(shown),
     )
     if summary is None:
-        console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        console = plain(stderr=True, folding=False)
         console.print(f"{run} is finished: there is nothing to resume")
         return
     tell(summary, shown)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import anyio
 import typer
-from rich.console import Console
 
 from agents.embeddings import hashed
 from agents.models.embedded import NAME, EmbeddedModel
@@ -15,6 +14,7 @@ from agents.models.latency import parse_latency
 from agents.models.server import Behaviour, Server
 from engine.errors import ConfigError
 from sim.commands.options import gathered
+from sim.views.console import plain
 
 VECTORS = "hashing"
 """The name of the built-in embeddings."""
@@ -94,7 +94,7 @@ async def _serve(place: PlaceOptions, behaviour: Behaviour) -> None:
         host=place.host,
         port=place.port,
     )
-    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = plain(folding=False)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with server as url:
             console.print(f"Serving {NAME} and {VECTORS} at {url} until Ctrl-C.")

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from engine.errors import ConfigError
 from engine.tree import encode
 from sim.commands.places import parse_place
 from sim.replay import prompt_of
+from sim.views.console import plain
 from sim.views.episode import Remembered, Shown, episode_page, step_page
 from storage.runs import open_run
 from storage.traces import read_episode
@@ -42,7 +42,7 @@ def show(
         return
     shown = Shown(envelopes, Remembered(directory.memory))
     page = episode_page(shown) if step is None else step_page(shown, step)
-    Console(markup=False, emoji=False, highlight=False).print(page)
+    plain().print(page)
 
 
 def _show_prompt(run: Path, episode: int, step: int | None, role: str) -> None:

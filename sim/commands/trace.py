@@ -9,12 +9,12 @@ from typing import Annotated, get_args
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from engine.errors import ConfigError
 from engine.messages import Message
 from sim.recorded_run import check_head
+from sim.views.console import plain
 from storage.datasets.tables import export_trace
 from storage.runs import open_run
 from storage.traces import decode_line, read_lines
@@ -79,7 +79,7 @@ def stats(run: Run, as_json: AsJson = False) -> None:
         total = {"count": counts.total(), "bytes": sizes.total()}
         sys.stdout.write(msgspec.json.encode({"types": rows, "total": total}).decode() + "\n")
         return
-    Console(markup=False, emoji=False, highlight=False).print(_table(counts, sizes))
+    plain().print(_table(counts, sizes))
 
 
 def _table(counts: Counter[str], sizes: Counter[str]) -> Table:
@@ -107,6 +107,4 @@ def export(
     directory = open_run(run)
     check_head(directory.trace)
     for path, rows in export_trace(directory.trace, parquet).items():
-        Console(markup=False, emoji=False, highlight=False, soft_wrap=True).print(
-            f"{path}: {rows:,} rows"
-        )
+        plain(folding=False).print(f"{path}: {rows:,} rows")

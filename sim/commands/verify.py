@@ -6,9 +6,9 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from sim.verify import verify as verify_run
+from sim.views.console import plain
 
 
 def verify(
@@ -30,7 +30,7 @@ def verify(
         facts = {"whole": not faults, "checks": checks}
         sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
     else:
-        console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+        console = plain(folding=False)
         for check in checks:
             mark = "✗" if check.fault else "✓"
             console.print(f"{mark} {check.name:<12} {check.fault or check.found}")

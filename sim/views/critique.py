@@ -1,7 +1,6 @@
 """What a critic is worth, as people read it: two tables, what they say, and a plot."""
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from math import isinf
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from engine.errors import ConfigError, FileError
 from sim.critique import Critique, table_of
+from sim.views.figures import check_plotting, drawn, new_figure
 from sim.worth import Fit
 
 _FORMATS = ("png", "svg")
@@ -148,31 +148,20 @@ def check_plot(path: Path) -> str:
         raise ConfigError(f"--plot: expected a file named .png or .svg, got {str(path)!r}")
     if not path.parent.is_dir():
         raise ConfigError(f"--plot: there is no directory {str(path.parent)!r}")
-    _matplotlib("figure")
+    check_plotting("--plot")
     return form
-
-
-def _matplotlib(name: str = "") -> Any:
-    try:
-        return import_module(f"matplotlib.{name}" if name else "matplotlib")
-    except ModuleNotFoundError as error:
-        hint = "pip install 'billp[plot]'"
-        raise ConfigError(f"--plot needs the extra plot: {error}", hint=hint) from error
 
 
 def plot(found: Critique, path: Path) -> None:
     """Draw values against returns, and the noise of each estimator, into a file."""
     form = check_plot(path)
-    figure = _matplotlib("figure").Figure(figsize=(10, 4.5), layout="constrained")
+    figure = new_figure(10, 4.5)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _draw_states(left, found)
     _draw_noise(right, found)
     figure.suptitle(f"{found.agent}, critic by {found.model}: {len(found.states)} states")
-    # Neither ids nor dates that differ from file to file.
-    same = {"svg.hashsalt": "billp"}
     try:
-        with _matplotlib().rc_context(same):
-            figure.savefig(path, format=form, metadata={"Date": None} if form == "svg" else None)
+        path.write_bytes(drawn(figure, form))
     except OSError as error:
         raise FileError(f"{path}: cannot be written: {error.strerror}") from error
 

@@ -1,15 +1,14 @@
 """An episode as people read it: thought, action, grounding, reward, value, what was recalled."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS, Experience, Reflection, Valuation
+from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
 from engine.errors import ConfigError, FileError
 from engine.messages import (
     ActionTaken,
@@ -28,6 +27,7 @@ from engine.messages import (
     UserResponded,
 )
 from engine.records import MemoryName
+from sim.saved import says
 from storage.memory import Memory
 
 M = TypeVar("M")
@@ -38,31 +38,22 @@ class Remembered:
     """The memories of a run by position; empty where the run did not come to its end."""
 
     directory: Path
+    _logs: dict[str, Memory[Any] | None] = field(default_factory=dict, compare=False)
 
     def says(self, memory: MemoryName[Any], position: int) -> str:
         """Return what the record at *position* of *memory* says."""
-        log = self._logs.get(memory.name)
+        log = self._log(memory)
         if log is None or position >= len(log):
             return "(its text is in the run's memory once the run is finished)"
-        return _said(log[position].payload)
+        return says(log[position].payload)
 
-    @cached_property
-    def _logs(self) -> dict[str, Memory[Any]]:
-        names: Sequence[MemoryName[Any]] = (REFLECTIONS, EXPERIENCES, VALUATIONS)
-        try:
-            return {name.name: Memory.load(self.directory, name) for name in names}
-        except FileError:
-            return {}
-
-
-def _said(payload: Reflection | Experience | Valuation) -> str:
-    match payload:
-        case Reflection():
-            return payload.text
-        case Experience():
-            return f"{payload.title}: advantage {payload.advantage:+g}"
-        case Valuation():
-            return f"value {payload.value:g}"
+    def _log(self, memory: MemoryName[Any]) -> Memory[Any] | None:
+        if memory.name not in self._logs:
+            try:
+                self._logs[memory.name] = Memory.load(self.directory, memory)
+            except FileError:
+                self._logs[memory.name] = None
+        return self._logs[memory.name]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
-from io import BytesIO
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar, get_args
@@ -24,6 +22,7 @@ from engine.errors import ConfigError, FileError
 from engine.messages import number
 from engine.records import UNIT
 from sim.saved import Saved, blocks
+from sim.views.figures import check_plotting, drawn, new_figure
 from storage.runs import write_whole
 
 Kind: TypeAlias = Literal["state", "reflection"]
@@ -180,8 +179,8 @@ class MemoryMap:
     # -- as a picture
 
     def _picture(self, form: str, title: str) -> bytes:
-        matplotlib, figures = _matplotlib()
-        figure = figures.Figure(figsize=(1 + 5.5 * len(self._kinds), 5.6), layout="constrained")
+        check_plotting("a map as a picture", instead="--map FILE.csv")
+        figure = new_figure(1 + 5.5 * len(self._kinds), 5.6)
         figure.suptitle(title)
         axes = figure.subplots(1, len(self._kinds), squeeze=False)[0]
         bound = self._bound()
@@ -190,12 +189,7 @@ class MemoryMap:
             shown = [self._scatter(place, kind, memory, bound) for memory in memories]
             if kind == "state" and any(shown):
                 figure.colorbar(next(filter(None, shown)), ax=axes.tolist(), label="advantage")
-        data = BytesIO()
-        # No date and no random ids: the same memories make the same file.
-        with matplotlib.rc_context({"svg.hashsalt": "billp"}):
-            about = {"Date": None} if form == "svg" else {}
-            figure.savefig(data, format=form, dpi=150, metadata=about)
-        return data.getvalue()
+        return drawn(figure, form)
 
     def _scatter(self, axes: Any, kind: Kind, memory: Saved, bound: float) -> Any | None:
         """Draw the points of a memory; return those with colours, if there are any."""
@@ -231,11 +225,3 @@ def _label(axes: Any, kind: Kind, plane: Plane) -> None:
     axes.set_facecolor("0.86")
     axes.set_xlabel(f"first component, {plane.shares[0]:.0%} of the variance")
     axes.set_ylabel(f"second component, {plane.shares[1]:.0%}")
-
-
-def _matplotlib() -> tuple[Any, Any]:
-    try:
-        return import_module("matplotlib"), import_module("matplotlib.figure")
-    except ModuleNotFoundError as error:
-        what = f"a map as a picture needs the extra plot: {error}"
-        raise ConfigError(what, hint="pip install 'billp[plot]', or --map FILE.csv") from error

@@ -18,6 +18,7 @@ from rich.progress import (
 from engine.listeners import Live
 from engine.messages import UserResponded
 from sim.live import Underway
+from sim.views.console import plain
 
 _SOON = 0.1  # seconds between looks on a terminal
 _LATER = 10.0  # and elsewhere
@@ -27,9 +28,7 @@ _LATER = 10.0  # and elsewhere
 class ProgressView:
     """Shows episodes, steps, calls in flight, tokens, Len so far and the time left."""
 
-    console: Console = field(
-        default_factory=lambda: Console(stderr=True, emoji=False, highlight=False)
-    )
+    console: Console = field(default_factory=lambda: plain(stderr=True))
     _steps: int = 0
     _underway: Underway = field(init=False)
     _began: float = field(init=False)
