@@ -12,7 +12,6 @@ import msgspec
 from agents.models.model import ChatModel
 from agents.models.recorded import Forked, Spoken
 from engine.errors import ConfigError
-from engine.messages import PlanRequested
 from sim.assembly import check_runnable
 from sim.comparison import Comparison
 from sim.config import RunConfig, configured
@@ -21,13 +20,13 @@ from sim.excerpts import before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.live import Begun, Live, View, doors_of, stopping, written_in
 from sim.loop import in_event_loop
-from sim.recorded_run import RecordedRun, open_recorded
+from sim.recorded_run import RecordedRun, check_step, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
 from storage.files import Durability
 from storage.journal import ForkStarted, Journal, Recording
 from storage.runs import RunDirectory, check_free, new_run
-from storage.traces import digest_of, read_episode
+from storage.traces import digest_of
 
 FORKABLE = (
     *("model", "planner", "actor", "critic", "reflector"),
@@ -113,11 +112,7 @@ def forked_course(
     check_runnable(config, parent.environment)
     check_said(say, config)
     trace = parent.directory.trace
-    messages = (envelope.message for envelope in read_episode(trace, at[0]))
-    steps = [message.step for message in messages if isinstance(message, PlanRequested)]
-    if at[1] not in steps:
-        hint = f"it has the steps 0 to {len(steps) - 1}"
-        raise ConfigError(f"episode {at[0]} of the run has no step {at[1]}", hint=hint)
+    check_step(trace, at)
     if at < parent.course.fork_point:
         since = place(parent.course.fork_point)
         raise ConfigError(

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import DataError, RunDirectoryError, TraceError
-from engine.messages import RunStarted
-from sim.course import Course, read_course
+from engine.errors import ConfigError, DataError, RunDirectoryError, TraceError
+from engine.messages import PlanRequested, RunStarted
+from sim.course import Course, Point, read_course
 from storage.datasets import open_environment
 from storage.environments import Environment
 from storage.journal import Recording, read_journal
 from storage.runs import RunDirectory, open_run
-from storage.traces import read_head, whole_size
+from storage.traces import read_episode, read_head, whole_size
 
 IMPORTED = "imported"
 """What run.toml, and the head of the trace, have in place of a configuration after an import."""
@@ -74,6 +74,15 @@ def check_environment(head: RunStarted, environment: Environment, name: str) -> 
             f"the run itself, n 0, RunStarted.environment: {what}",
             hint="build the environment again as it was, or say where it is with --environment",
         )
+
+
+def check_step(trace: Path, point: Point) -> None:
+    """Raise ConfigError if the run has no step at *point*, (episode, step)."""
+    messages = (envelope.message for envelope in read_episode(trace, point[0]))
+    steps = [message.step for message in messages if isinstance(message, PlanRequested)]
+    if point[1] not in steps:
+        hint = f"it has the steps 0 to {len(steps) - 1}" if steps else "it has none"
+        raise ConfigError(f"episode {point[0]} of the run has no step {point[1]}", hint=hint)
 
 
 def check_head(path: Path) -> RunStarted:

@@ -18,7 +18,7 @@ from agents.roster import agent_named
 from agents.service_embedder import RecordedEmbedder
 from engine.arrivals import Visit
 from engine.errors import BillpError, ConfigError, TraceError
-from engine.messages import EpisodeStarted, PlanRequested
+from engine.messages import EpisodeStarted
 from engine.records import Log
 from sim.assembly import Excerpt, Wrap, assemble, samplings
 from sim.comparison import (
@@ -31,7 +31,7 @@ from sim.course import Point, place
 from sim.excerpts import Prefix, before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.loop import first_error, in_event_loop
-from sim.recorded_run import RecordedRun, check_head, open_recorded
+from sim.recorded_run import RecordedRun, check_head, check_step, open_recorded
 from sim.unrecorded import Nobody, check_journaled
 from storage.environments import Environment
 from storage.journal import CallEnded
@@ -171,13 +171,7 @@ class _Player:
 
     def until(self, point: Point) -> None:
         """Stop after the step at *point*; raises ConfigError if there is none."""
-        trace = self.recorded.directory.trace
-        messages = (envelope.message for envelope in read_episode(trace, point[0]))
-        steps = [message.step for message in messages if isinstance(message, PlanRequested)]
-        if point[1] not in steps:
-            hint = f"it has the steps 0 to {len(steps) - 1}" if steps else "it has none"
-            what = f"episode {point[0]} of the run has no step {point[1]}"
-            raise ConfigError(what, hint=hint)
+        check_step(self.recorded.directory.trace, point)
         self._stop = partial(_up_to, point)
 
     def write(self, lines: bytes) -> None:

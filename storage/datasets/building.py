@@ -12,7 +12,7 @@ from storage.datasets.draws import order
 from storage.datasets.fitting import Ratings, RewardModel, fit, judge, split
 from storage.datasets.geometry import beta_squared, places_of
 from storage.datasets.interactions import Interactions, core
-from storage.datasets.rating import bounds, negatives, ratings_of
+from storage.datasets.rating import bounds, negatives, ratings_of, with_ratings
 from storage.environments import Environment, Fit, Origin, Provenance, Users, assemble
 from storage.factors import Factors
 
@@ -103,15 +103,7 @@ def _with_negatives(
     data: Interactions, known: NDArray[np.bool_], passed_by: Ratings | None
 ) -> Ratings:
     shape = (len(data.user_names), len(data.titles))
-    rated = Ratings(data.users, data.items, ratings_of(data, known), shape)
-    if passed_by is None:
-        return rated
-    return Ratings(
-        np.concatenate([rated.users, passed_by.users]),
-        np.concatenate([rated.items, passed_by.items]),
-        np.concatenate([rated.values, passed_by.values]),
-        shape,
-    )
+    return with_ratings(Ratings(data.users, data.items, ratings_of(data, known), shape), passed_by)
 
 
 def _users(data: Interactions, recipe: Recipe) -> Users:

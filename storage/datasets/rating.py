@@ -64,6 +64,18 @@ def negatives(data: Interactions, seed: int) -> Ratings | None:
     return Ratings(every // items, every % items, values, (len(data.user_names), items))
 
 
+def with_ratings(rated: Ratings, passed_by: Ratings | None) -> Ratings:
+    """Return *rated* followed by what was *passed_by*, if anything was."""
+    if passed_by is None:
+        return rated
+    return Ratings(
+        np.concatenate([rated.users, passed_by.users]),
+        np.concatenate([rated.items, passed_by.items]),
+        np.concatenate([rated.values, passed_by.values]),
+        rated.shape,
+    )
+
+
 def _by_thirds(data: Interactions, known: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return 3, 4 or 5: the third of its item's hours that each value is in.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from storage.datasets.fitting import Ratings
 from storage.datasets.interactions import Interactions
-from storage.datasets.rating import negatives
+from storage.datasets.rating import negatives, with_ratings
 from storage.environments import Environment
 
 
@@ -30,11 +30,4 @@ def training_ratings(environment: Environment) -> Ratings:
         values=rated.values,
         scale="positive",
     )
-    passed_by = negatives(met, environment.head.seed)
-    assert passed_by is not None
-    return Ratings(
-        np.concatenate([rated.users, passed_by.users]),
-        np.concatenate([rated.items, passed_by.items]),
-        np.concatenate([rated.values, passed_by.values]),
-        shape,
-    )
+    return with_ratings(rated, negatives(met, environment.head.seed))
