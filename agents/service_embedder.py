@@ -41,9 +41,15 @@ class ServiceEmbedder:
             # A service takes no empty text.
             reply = await self.model.reply(embedding_request(self.name, text or " "))
         except CallFailedError as error:
-            entry = VectorEntry(text=digest, vector=None, error=error.kind)
+            entry = VectorEntry(text=digest, vector=None, error=error.kind, attempts=1)
         else:
-            entry = VectorEntry(text=digest, vector=reply.text, error=None)
+            entry = VectorEntry(
+                text=digest,
+                vector=reply.text,
+                error=None,
+                tokens=reply.prompt_tokens,
+                attempts=reply.attempts,
+            )
         self.file.add(entry)
         return entry
 

@@ -6,8 +6,11 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from agents.embeddings import hashed
 from agents.models.chain import check_settings, plain_name
 from agents.models.embedded import NAME, EmbeddedModel
+from agents.models.embedding_model import ROLE as EMBEDDING
+from agents.models.embedding_model import encoded
 from agents.models.model import ChatReply, ChatRequest
 from engine.errors import InterruptedRunError
 from sim.assembly import model_settings
@@ -59,13 +62,21 @@ class _Counted:
     episodes: dict[int, int] = field(default_factory=dict)
 
     async def reply(self, request: ChatRequest) -> ChatReply:
-        reply = await self.model.reply(request)
+        if request.call.role == EMBEDDING:
+            reply = _vector(request.messages[0].content)
+        else:
+            reply = await self.model.reply(request)
+            episode = request.call.episode
+            self.episodes[episode] = self.episodes.get(episode, 0) + 1
         counts = self.roles.setdefault(request.call.role, [0, 0, 0])
         for place, value in enumerate((1, reply.prompt_tokens, reply.completion_tokens)):
             counts[place] += value
-        episode = request.call.episode
-        self.episodes[episode] = self.episodes.get(episode, 0) + 1
         return reply
+
+
+def _vector(text: str) -> ChatReply:
+    tokens = len(text) // 4
+    return ChatReply(text=encoded(hashed((text,))), prompt_tokens=tokens, completion_tokens=0)
 
 
 def estimate(config: RunConfig) -> Estimate:
@@ -101,7 +112,6 @@ def _small(config: RunConfig, sample: int) -> RunConfig:
         sessions=1,
         test_episodes=0,
         test_every=0,
-        embeddings="hashing",
         prompts=False,
         requests_per_minute=0.0,
         tokens_per_minute=0.0,
@@ -138,8 +148,10 @@ def _scaled(config: RunConfig, counted: _Counted, sample: int) -> Estimate:
 
 
 def _role(config: RunConfig, role: str, counts: list[int], factor: float) -> RoleEstimate:
-    settings = config.roles[role]
-    model = plain_name(settings.model or config.model)
+    if role == EMBEDDING:
+        model = config.embedding_model
+    else:
+        model = plain_name(config.roles[role].model or config.model)
     calls, prompt, completion = (round(count * factor) for count in counts)
     price = config.prices.get(model)
     cost = 0.0 if model == NAME else None

@@ -27,6 +27,7 @@ from storage.files import Durability
 from storage.journal import ForkStarted, Journal, Recording
 from storage.runs import RunDirectory, check_free, new_run
 from storage.traces import digest_of
+from storage.vectors import VectorFile, read_vectors
 
 FORKABLE = (
     *("model", "planner", "actor", "critic", "reflector"),
@@ -91,6 +92,7 @@ async def _fork(
         with directory.locked():
             calls, digest = parent.recording, course.stages[-1].parent
             journaled = hand_down(calls, digest, directory, config.fsync)
+            hand_down_vectors(parent.directory.vectors, directory.vectors, config.fsync)
             directory.write_config(course.settings())
             live = Live(course, environment, directory, extensions, views)
             with (
@@ -163,6 +165,16 @@ def hand_down(
             # The parent paid for them: to the fork they cost no attempt.
             journal.append(msgspec.structs.replace(ended, attempts=0))
     return directory.journal.stat().st_size
+
+
+def hand_down_vectors(parent: Path, fork: Path, durability: Durability) -> None:
+    """Write what a service said to a *parent* into its fork's file: it may not say it again."""
+    known, _ = read_vectors(parent)
+    if not known:
+        return
+    with closing(VectorFile(fork, durability)) as file:
+        for entry in known.values():
+            file.add(msgspec.structs.replace(entry, attempts=0))
 
 
 def forked_calls(calls: Recording, course: Course, journal: Journal) -> Spoken:

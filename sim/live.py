@@ -13,6 +13,7 @@ import anyio
 
 from agents.embeddings import Embedder, HashingEmbedder
 from agents.models.access import Access, note_attempt
+from agents.models.budget import Budget
 from agents.models.chain import Chain, Door, linked, one_door, open_models, plain_name
 from agents.models.embedding_model import ROLE as EMBEDDING
 from agents.models.model import ChatModel
@@ -31,7 +32,7 @@ from storage.journal import CallEnded, Journal
 from storage.prompt_texts import PromptTexts
 from storage.runs import RunDirectory
 from storage.traces import TraceWriter, whole_size
-from storage.vectors import VectorFile
+from storage.vectors import VectorFile, read_vectors
 
 Begun = Callable[[RunDirectory], None]
 """Is told the directory of a run as soon as there is one."""
@@ -133,10 +134,7 @@ class Live:
             prompts=files.prompts,
         )
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
-        for ended in self.paid:
-            if ended.attempts:  # what a cache or a fork said cost nothing
-                model = plain_name(config.roles[ended.role].model or config.model)
-                chain.budget.note(model, ended.prompt_tokens, ended.completion_tokens)
+        self._note_paid(chain.budget)
         with embedder_for(config, chain, self.directory) as embedder:
             assembly = assemble(
                 self.course,
@@ -155,6 +153,18 @@ class Live:
             cost=chain.budget.spent.cost,
         )
         return self._finish(assembly, access, files.trace.digest, effort)
+
+    def _note_paid(self, budget: Budget) -> None:
+        """Count what the run has paid for before; what a cache or a fork's parent said is free."""
+        config = self.course.config
+        for ended in self.paid:
+            if ended.attempts:
+                model = plain_name(config.roles[ended.role].model or config.model)
+                budget.note(model, ended.prompt_tokens, ended.completion_tokens)
+        vectors, _ = read_vectors(self.directory.vectors)
+        for entry in vectors.values():
+            if entry.attempts:
+                budget.note(config.embedding_model, entry.tokens, 0)
 
     async def _run(
         self, assembly: Assembly, access: Access, chain: Chain, writers: Sequence[LineFollower]

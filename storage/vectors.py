@@ -14,11 +14,16 @@ from storage.files import AppendOnly, Durability
 
 
 class VectorEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """The *vector* of a text, as text, or the *error* that came instead."""
+    """The *vector* of a text, as text, or the *error* that came instead.
+
+    *attempts* were paid for: none where a cache knew the vector, or the parent of a fork.
+    """
 
     text: str
     vector: str | None
     error: str | None
+    tokens: int = 0
+    attempts: int = 0
 
 
 _encode = msgspec.json.Encoder().encode

@@ -265,6 +265,25 @@ def test_a_call_is_tried_as_often_as_it_is_allowed_to() -> None:
         asyncio.run(main())
 
 
+def test_limits_that_a_service_states_are_known_before_the_first_call() -> None:
+    """The word before the run tells them: those of a role's model and of the embeddings."""
+    server = Server(
+        EmbeddedModel(),
+        Behaviour(requests_per_minute=90, tokens_per_minute=5_000),
+        names=("one", "small"),
+        embed=lambda text: [1.0, 0.0],
+    )
+
+    async def main() -> list[tuple[float | None, float | None]]:
+        async with server as url:
+            chosen = settings(url, embeddings="small", critic="openai/one")
+            async with chained(chosen) as chain:
+                said = [limiter.statistics() for limiter in chain.limiters.values()]
+                return [(one.requests_per_minute, one.tokens_per_minute) for one in said]
+
+    assert sorted(asyncio.run(main()), key=str) == [(90, 5_000), (None, None)]
+
+
 def test_no_more_calls_are_in_flight_than_allowed() -> None:
     """Over all roles: there is one account."""
     now = most = 0

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from agents.models.embeddings_service import OpenAIEmbeddings
+from agents.models.embeddings_service import Embedded, OpenAIEmbeddings
 from agents.models.exchange import Timeouts
 from agents.models.faults import Faults
 from agents.models.headers import rates, retry_after, seconds
@@ -418,6 +418,33 @@ def test_probe_tries_again_what_may_pass() -> None:
     asyncio.run(main())
 
 
+def test_probe_tells_the_limits_that_the_service_states() -> None:
+    """Those of each model; a refusal states them as well."""
+
+    async def main() -> tuple[dict[str, Rates], dict[str, Rates]]:
+        limits = Behaviour(requests_per_minute=1, tokens_per_minute=900)
+        async with serving(None, limits) as model:
+            return await model.probe(["embedded"]), await model.probe(["embedded"])
+
+    first, second = asyncio.run(main())
+    left = first["embedded"].tokens_left
+    assert left is not None
+    assert left < 900
+    assert (
+        first
+        == second
+        == {"embedded": Rates(requests=1, requests_left=0, tokens=900, tokens_left=left)}
+    )
+
+
+def test_probe_of_a_silent_service_tells_no_limits() -> None:
+    async def main() -> dict[str, Rates]:
+        async with serving() as model:
+            return await model.probe(["embedded"])
+
+    assert asyncio.run(main()) == {}
+
+
 # -- dialects
 
 
@@ -520,15 +547,21 @@ def test_azure_is_known_by_its_url(url: str, azure: str) -> None:
 
 
 def test_embeddings_come_in_order() -> None:
-    async def main() -> list[list[float]]:
-        async with Server(Echo(), embed=lambda text: [len(text), 0.5]) as url:
+    """With the tokens they cost and what the service says of its limits."""
+
+    async def main() -> Embedded:
+        behaviour = Behaviour(tokens_per_minute=1_000)
+        async with Server(Echo(), behaviour, embed=lambda text: [len(text), 0.5]) as url:
             embeddings = OpenAIEmbeddings(Account(key=KEY, url=url), "embedded")
             try:
-                return await embeddings.vectors(["a", "bbb", ""])
+                return await embeddings.embed(["a", "b" * 39, ""])
             finally:
                 await embeddings.aclose()
 
-    assert asyncio.run(main()) == [[1, 0.5], [3, 0.5], [0, 0.5]]
+    said = asyncio.run(main())
+    assert said.vectors == [[1, 0.5], [39, 0.5], [0, 0.5]]
+    assert said.tokens == 10
+    assert said.rates == Rates(tokens=1_000, tokens_left=990)
 
 
 def test_embeddings_fail_as_replies_do() -> None:
@@ -536,7 +569,7 @@ def test_embeddings_fail_as_replies_do() -> None:
         async with Server(Echo(), Behaviour(key="another")) as url:
             embeddings = OpenAIEmbeddings(Account(key=KEY, url=url), "embedded")
             try:
-                await embeddings.vectors(["a"])
+                await embeddings.embed(["a"])
             finally:
                 await embeddings.aclose()
 

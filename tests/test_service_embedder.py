@@ -133,7 +133,9 @@ def test_a_vector_is_written_before_it_is_used(file: VectorFile) -> None:
     vector = run(lambda: embedder(Embeddings(), file).embed(["Emma"]))
     with closing(VectorFile(file.path)) as again:
         assert again.known == {
-            key("Emma"): VectorEntry(text=key("Emma"), vector=encoded(vector), error=None)
+            key("Emma"): VectorEntry(
+                text=key("Emma"), vector=encoded(vector), error=None, attempts=1
+            )
         }
 
 

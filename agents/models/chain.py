@@ -19,7 +19,7 @@ from agents.models.embedded import NAME, EmbeddedModel
 from agents.models.embedding_model import ROLE, EmbeddingModel
 from agents.models.keys import read_key
 from agents.models.limiter import Limiter, Limits
-from agents.models.model import ChatModel, ChatReply, ChatRequest
+from agents.models.model import ChatModel, ChatReply, ChatRequest, Rates
 from agents.models.openai_model import OpenAIModel
 from agents.models.retrying import Attempt, Patience, Retrying
 from agents.models.service import OPENAI_URL, Account
@@ -85,16 +85,21 @@ def check_settings(settings: ModelSettings) -> None:
     models = [role.model for role in settings.roles.values()]
     for model in models:
         check_model(model)
-    settings.allowances.check(set(map(plain_name, models)))
+    embeddings = {settings.embeddings} if settings.embeddings else set()
+    settings.allowances.check(set(map(plain_name, models)) | embeddings)
 
 
 @dataclass(frozen=True)
 class Door:
-    """A model, the account that its calls are counted for, and the place of its service."""
+    """A model, the account that its calls are counted for, and the place of its service.
+
+    *rates* are what the service said of its limits, by model.
+    """
 
     model: ChatModel
     account: str = NAME
     place: str = NAME
+    rates: Mapping[str, Rates] = field(default_factory=dict)
 
 
 def one_door(model: ChatModel, roles: Iterable[str]) -> dict[str, Door]:
@@ -117,14 +122,13 @@ async def open_models(settings: ModelSettings) -> AsyncIterator[dict[str, Door]]
             names = {role: plain_name(m.model) for role, m in remote.items() if m.way == way}
             account = _account(way, settings)
             service = await stack.enter_async_context(OpenAIModel(account))
-            await service.probe(names.values())
-            doors |= dict.fromkeys(names, _door(service, account))
+            rates = await service.probe(names.values())
+            doors |= dict.fromkeys(names, _door(service, account, rates))
         if settings.embeddings:
             account = _account(settings.way, settings)
             vectors = EmbeddingModel(account, settings.embeddings)
             stack.push_async_callback(vectors.aclose)
-            await vectors.probe()
-            doors[ROLE] = _door(vectors, account)
+            doors[ROLE] = _door(vectors, account, await vectors.probe())
         if settings.cache is not None:
             ReplyCache(settings.cache).close()  # what is wrong with it is said before a run begins
         yield doors
@@ -142,10 +146,10 @@ def _account(way: Way, settings: ModelSettings) -> Account:
     )
 
 
-def _door(model: ChatModel, account: Account) -> Door:
+def _door(model: ChatModel, account: Account, rates: Mapping[str, Rates]) -> Door:
     # What stands for an account shows nothing of its key.
     fingerprint = blake2b(account.key.encode(), digest_size=8).hexdigest()
-    return Door(model, f"{account.url} {fingerprint}", account.url)
+    return Door(model, f"{account.url} {fingerprint}", account.url, rates)
 
 
 @dataclass(frozen=True)
@@ -203,8 +207,7 @@ def linked(
 ) -> Iterator[Chain]:
     """Return the chain in front of *doors*; *observe* is told every attempt as it ends."""
     limiters = {
-        account: Limiter(Routed(models), settings.limits)
-        for account, models in _by_account(doors).items()
+        account: _limiter(same, settings.limits) for account, same in _by_account(doors).items()
     }
     limited: dict[str, ChatModel] = {}
     for role, door in doors.items():
@@ -227,8 +230,14 @@ def linked(
         cache.close()
 
 
-def _by_account(doors: Mapping[str, Door]) -> dict[str, dict[str, ChatModel]]:
-    found: dict[str, dict[str, ChatModel]] = {}
+def _by_account(doors: Mapping[str, Door]) -> dict[str, dict[str, Door]]:
+    found: dict[str, dict[str, Door]] = {}
     for role, door in doors.items():
-        found.setdefault(door.account, {})[role] = door.model
+        found.setdefault(door.account, {})[role] = door
     return found
+
+
+def _limiter(doors: Mapping[str, Door], limits: Limits) -> Limiter:
+    """Return the limiter of the account that *doors* share."""
+    rates = {model: said for door in doors.values() for model, said in door.rates.items()}
+    return Limiter(Routed({role: door.model for role, door in doors.items()}), limits, rates=rates)

@@ -14,6 +14,7 @@ from agents.models.model import (
     ChatMessage,
     ChatReply,
     ChatRequest,
+    Rates,
     Sampling,
     TransientError,
 )
@@ -36,17 +37,26 @@ class EmbeddingModel:
         """Close all connections."""
         await self._service.aclose()
 
-    async def probe(self) -> None:
-        """Ask for a vector; raises ServiceError if a run would come to nothing."""
-        await probe(partial(self.reply, embedding_request(self._model, "OK")))
+    async def probe(self) -> dict[str, Rates]:
+        """Ask for a vector, and return what is said of the model's limits.
+
+        Raises ServiceError if a run would come to nothing.
+        """
+        rates = await probe(partial(self.reply, embedding_request(self._model, "OK")))
+        return {} if rates is None else {self._model: rates}
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the vector of the request's text; raises ModelErrors as models do."""
-        vectors = await self._service.vectors([request.messages[0].content])
-        numbers = np.array(vectors[0], np.float64)
+        said = await self._service.embed([request.messages[0].content])
+        numbers = np.array(said.vectors[0], np.float64)
         if not (numbers.size and np.isfinite(numbers).all()):
             raise TransientError("the service answered no numbers", kind="malformed")
-        return ChatReply(text=encoded(to_unit(numbers)), prompt_tokens=0, completion_tokens=0)
+        return ChatReply(
+            text=encoded(to_unit(numbers)),
+            prompt_tokens=said.tokens,
+            completion_tokens=0,
+            rates=said.rates,
+        )
 
 
 def embedding_request(model: str, text: str) -> ChatRequest:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from agents.models.failures import read_complaint
-from agents.models.model import TransientError
+from agents.models.headers import rates
+from agents.models.model import Rates, TransientError
 from agents.models.service import Account, Service
 
 _PATH = "/embeddings"
@@ -22,8 +23,21 @@ class _Embedding(msgspec.Struct, frozen=True):
     embedding: list[float]
 
 
+class _Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int = 0
+
+
 class _Embeddings(msgspec.Struct, frozen=True):
     data: list[_Embedding]
+    usage: _Usage | None = None
+
+
+class Embedded(msgspec.Struct, frozen=True):
+    """What a service answered: a vector for each text, the tokens it counted, and its limits."""
+
+    vectors: list[list[float]]
+    tokens: int = 0
+    rates: Rates | None = None
 
 
 class OpenAIEmbeddings:
@@ -37,8 +51,8 @@ class OpenAIEmbeddings:
         """Close all connections."""
         await self._service.aclose()
 
-    async def vectors(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector for each text, all of one length; raises ModelErrors as models do."""
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        """Return vectors of *texts*, all of one length; raises ModelErrors as models do."""
         body = _encode(_Body(self._model, texts))
         answer = await self._service.post(_PATH, self._model, body)
         if answer.status != 200:
@@ -46,18 +60,19 @@ class OpenAIEmbeddings:
             if answer.status == 404 and complaint.about("model", "deployment"):
                 raise await self._service.no_such_model(self._model)
             raise self._service.failure(answer, complaint)
-        vectors = _read(answer.body)
+        said = _read(answer.body)
+        vectors = [one.embedding for one in sorted(said.data, key=lambda one: one.index)]
         if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
             raise TransientError("the service answered other embeddings", kind="malformed")
-        return vectors
+        tokens = said.usage.prompt_tokens if said.usage else 0
+        return Embedded(vectors, tokens, rates(answer.headers))
 
 
-def _read(body: bytes) -> list[list[float]]:
+def _read(body: bytes) -> _Embeddings:
     try:
-        data = _decode(body).data
+        return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TransientError("the service answered no embeddings", kind="malformed") from error
-    return [one.embedding for one in sorted(data, key=lambda one: one.index)]
 
 
 _encode = msgspec.json.Encoder().encode

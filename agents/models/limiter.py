@@ -7,7 +7,7 @@ is the pace that holds the line back. None of it can be seen in a trace.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TypeAlias
@@ -16,7 +16,7 @@ import msgspec
 
 from agents.models.adaptive import Adaptive, Cooldown
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Rates, TransientError
-from agents.models.pace import Expectations, Pace
+from agents.models.pacing import Pacing, Visit
 from engine.errors import ConfigError
 
 
@@ -72,26 +72,24 @@ class LimiterStatistics:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(slots=True, eq=False)
-class _Visit:
-    """One call on its way: what it is expected to cost, and what was spent when it was sent."""
+NO_RATES: Mapping[str, Rates] = {}
 
-    request: ChatRequest
-    cost: float = 0.0
-    guessed: bool = False
-    started: float = 0.0
-    requests_spent: float = 0.0
-    tokens_spent: float = 0.0
-
-
-_Place: TypeAlias = tuple[tuple[bool, int, int], int, _Visit, "asyncio.Future[None]"]
+_Place: TypeAlias = tuple[tuple[bool, int, int], int, Visit, "asyncio.Future[None]"]
 
 
 class Limiter:
-    """A model that keeps the limits of an account. *clock* tells seconds."""
+    """A model that keeps the limits of an account. *clock* tells seconds.
+
+    *rates* are what the service said of its limits before, by model.
+    """
 
     def __init__(
-        self, model: ChatModel, limits: Limits, *, clock: Callable[[], float] = time.monotonic
+        self,
+        model: ChatModel,
+        limits: Limits,
+        *,
+        rates: Mapping[str, Rates] = NO_RATES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
         self._model = model
@@ -99,9 +97,7 @@ class Limiter:
         self._slots = Adaptive(limits.in_flight, adaptive=limits.adaptive)
         self._cooldown = Cooldown()
         now = clock()
-        self._requests = _pace(limits.requests_per_minute, now)
-        self._tokens = _pace(limits.tokens_per_minute, now)
-        self._expectations = Expectations()
+        self._pacing = Pacing(limits.requests_per_minute, limits.tokens_per_minute, rates, now)
         self._line: list[_Place] = []
         self._places = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -115,7 +111,7 @@ class Limiter:
         """Return how things are now."""
         now = self._clock()
         self._count_busy(now)
-        requests, tokens = self._requests, self._tokens
+        requests, tokens = self._pacing.requests, self._pacing.tokens
         return LimiterStatistics(
             in_flight=self._in_flight,
             waiting=self._waiting,
@@ -138,7 +134,7 @@ class Limiter:
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the model's reply, after waiting for a slot; its *wait* says how long."""
         now = self._clock()
-        visit = _Visit(request)
+        visit = Visit(request)
         waited = 0.0
         if self._waiting or self._delay(visit, now):
             await self._stand_in_line(visit)
@@ -155,12 +151,12 @@ class Limiter:
         else:
             self._note_reply(reply, visit)
         finally:
-            self._leave()
+            self._leave(visit)
         return msgspec.structs.replace(reply, wait=reply.wait + waited) if waited else reply
 
     # -- the line
 
-    async def _stand_in_line(self, visit: _Visit) -> None:
+    async def _stand_in_line(self, visit: Visit) -> None:
         woken = asyncio.get_running_loop().create_future()
         self._places += 1
         heappush(self._line, (visit.request.priority, self._places, visit, woken))
@@ -173,8 +169,8 @@ class Limiter:
                 self._waiting -= 1
                 self._move_line()  # it may have been the one that the pace held back
             else:
-                self._spend(visit, -1.0)
-                self._leave()
+                self._pacing.give_back(visit)
+                self._leave(visit)
             raise
 
     def _move_line(self) -> None:
@@ -193,19 +189,11 @@ class Limiter:
                 woken.set_result(None)
             heappop(line)
 
-    def _delay(self, visit: _Visit, now: float) -> float:
+    def _delay(self, visit: Visit, now: float) -> float:
         """Return the seconds until a call may be sent: 0 is now, infinity when a slot is free."""
         if self._in_flight >= int(self._slots.limit):
             return float("inf")
-        delay = max(0.0, self._cooldown.until - now)
-        if self._requests is not None:
-            delay = max(delay, self._requests.delay(1.0, now))
-        if self._tokens is not None:
-            # Only now: more has been learned since the call came.
-            visit.cost = self._expectations.cost(visit.request)
-            visit.guessed = not self._expectations.known(visit.request)
-            delay = max(delay, self._tokens.delay(visit.cost, now))
-        return delay
+        return max(0.0, self._cooldown.until - now, self._pacing.delay(visit, now))
 
     def _set_timer(self, delay: float) -> None:
         if self._timer is not None:
@@ -217,21 +205,13 @@ class Limiter:
 
     # -- going in and out
 
-    def _enter(self, visit: _Visit, now: float) -> None:
+    def _enter(self, visit: Visit, now: float) -> None:
         self._count_busy(now)
         self._in_flight += 1
-        visit.started = now
-        self._spend(visit, 1.0)
+        self._pacing.send(visit, now)
 
-    def _spend(self, visit: _Visit, count: float) -> None:
-        if self._requests is not None:
-            self._requests.spend(count)
-            visit.requests_spent = self._requests.spent
-        if self._tokens is not None:
-            self._tokens.spend(count * visit.cost)
-            visit.tokens_spent = self._tokens.spent
-
-    def _leave(self) -> None:
+    def _leave(self, visit: Visit) -> None:
+        self._pacing.end(visit)
         self._count_busy(self._clock())
         self._in_flight -= 1
         self._calls += 1
@@ -244,50 +224,25 @@ class Limiter:
 
     # -- learning
 
-    def _note_reply(self, reply: ChatReply, visit: _Visit) -> None:
-        self._slots.replied(self._in_flight, self._clock() - visit.started)
+    def _note_reply(self, reply: ChatReply, visit: Visit) -> None:
+        now = self._clock()
+        self._slots.replied(self._in_flight, now - visit.started)
         self._cooldown.replied()
         self._prompt_tokens += reply.prompt_tokens
         self._completion_tokens += reply.completion_tokens
-        used = reply.prompt_tokens + reply.completion_tokens
-        if self._tokens is not None and used:
-            self._expectations.learn(visit.request, reply)
-            # What a first guess held back is not made up for: the rush would break the limit.
-            if visit.cost and not (visit.guessed and used < visit.cost):
-                self._tokens.spend(used - visit.cost)
-        if reply.rates is not None:
-            self._heed(reply.rates, visit)
+        self._pacing.note_reply(reply, visit, now)
 
-    def _note_failure(self, error: TransientError, visit: _Visit) -> None:
+    def _note_failure(self, error: TransientError, visit: Visit) -> None:
+        now = self._clock()
         if error.kind == "rate_limit":
             # What it was to cost stays spent: there was less left than we thought.
             self._refused += 1
-            now = self._clock()
             self._slots.refused(visit.started, now)
             self._cooldown.refused(error.retry_after, now)
         else:
             self._failed += 1
-            if self._tokens is not None:
-                self._tokens.spend(-visit.cost)
-        if error.rates is not None:
-            self._heed(error.rates, visit)
-
-    def _heed(self, rates: Rates, visit: _Visit) -> None:
-        now = self._clock()
-        if rates.requests:
-            if self._requests is None:
-                self._requests = Pace(rates.requests, now, measured=True)
-            left, spent = rates.requests_left, visit.requests_spent
-            self._requests.heed(rates.requests, left, visit.started, spent, now)
-        if rates.tokens:
-            if self._tokens is None:
-                self._tokens = Pace(rates.tokens, now, measured=True)
-            left, spent = rates.tokens_left, visit.tokens_spent
-            self._tokens.heed(rates.tokens, left, visit.started, spent, now)
+            self._pacing.note_failure(visit)
+        self._pacing.heed(error.rates, visit, now)
 
 
 _TICK = 1e-4  # a timer may be early by a rounding error
-
-
-def _pace(limit: float | None, now: float) -> Pace | None:
-    return None if limit is None else Pace(limit, now)

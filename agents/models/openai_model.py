@@ -10,7 +10,7 @@ import msgspec
 
 from agents.models.exchange import Answer
 from agents.models.failures import CONTENT_FILTER, Complaint, read_complaint, shown
-from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
+from agents.models.model import ChatMessage, ChatReply, ChatRequest, Rates, Sampling
 from agents.models.probing import probe
 from agents.models.service import Account, Service
 from agents.models.wire import PLAIN, REASONING, Dialect, decode_reply, dialect_of, encode_request
@@ -75,10 +75,17 @@ class OpenAIModel:
 
     async def probe(
         self, models: Iterable[str], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
-        """Ask each of *models* for a word; raises ServiceError if a run would come to nothing."""
+    ) -> dict[str, Rates]:
+        """Ask each of *models* for a word, and return what is said of the limits of each.
+
+        Raises ServiceError if a run would come to nothing.
+        """
+        said: dict[str, Rates] = {}
         for model in sorted(set(models)):
-            await probe(partial(self.reply, _greeting(model)), sleep=sleep)
+            rates = await probe(partial(self.reply, _greeting(model)), sleep=sleep)
+            if rates is not None:
+                said[model] = rates
+        return said
 
     # -- what a model can be told
 

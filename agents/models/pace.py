@@ -1,8 +1,8 @@
 """A pace: so much a minute, handed out evenly, as a bucket that refills.
 
 Handing out evenly is what makes a limit hold in *any* minute, however the service counts: a window
-that slides, one that starts afresh, or a bucket of its own. A bucket that starts full and holds a
-whole minute would spend twice the limit in the first minute.
+that slides, one that starts afresh, a bucket of its own, or the same limit by the second. A bucket
+that starts full and holds a whole minute would spend twice the limit in the first minute.
 """
 
 from agents.models.model import ChatReply, ChatRequest
@@ -14,20 +14,20 @@ _BURST = 0.75  # seconds' worth that may be handed out at once
 class Pace:
     """So much a minute. Time is given to every method, in seconds.
 
-    With *measured* the service told its limit and what is left: then all that is left may be spent
-    at once. Otherwise the limit is a wish of the user's, of which the service may know nothing.
+    A limit that was *learned* of the service follows what the service says; otherwise it is a wish
+    of the user's, of which the service may know nothing, and is only tightened.
     """
 
-    def __init__(self, limit: float, now: float, *, measured: bool = False) -> None:
+    def __init__(self, limit: float, now: float, *, learned: bool = False) -> None:
         self.limit = limit
         self.spent = 0.0
-        self._measured = measured
+        self._learned = learned
         self._level = self._capacity
         self._now = now
 
     @property
     def _capacity(self) -> float:
-        return self.limit if self._measured else max(1.0, self.limit * _BURST / 60)
+        return max(1.0, self.limit * _BURST / 60)
 
     @property
     def _rate(self) -> float:
@@ -55,13 +55,13 @@ class Pace:
         """Correct the pace by what the service said of a call sent at *since*.
 
         *spent* is what had been spent when the call was sent: the service may not know of what was
-        spent later. A wish of the user's is only tightened.
+        spent later.
         """
         level = self.left(now)
-        self.limit = limit if self._measured else min(limit, self.limit)
+        self.limit = limit if self._learned else min(limit, self.limit)
         if left is not None:
             known = left - (self.spent - spent) + (now - since) * self._rate
-            self._level = min(self._capacity if self._measured else level, known)
+            self._level = min(level, known)
 
 
 class Expectations:

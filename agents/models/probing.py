@@ -4,31 +4,34 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from agents.models.failures import CONTENT_FILTER
-from agents.models.model import TransientError
+from agents.models.model import ChatReply, Rates, TransientError
 from engine.errors import CallFailedError, ModelError, ServiceError
 
 _ATTEMPTS = 5
 
 
 async def probe(
-    ask: Callable[[], Awaitable[object]],
+    ask: Callable[[], Awaitable[ChatReply]],
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> None:
-    """Let *ask* ask a service for a word; raises ServiceError if a run would come to nothing."""
+) -> Rates | None:
+    """Let *ask* ask a service for a word, and return what it says of its limits.
+
+    Raises ServiceError if a run would come to nothing.
+    """
     for attempt in range(_ATTEMPTS):
         try:
-            await ask()
+            reply = await ask()
         except TransientError as error:
             if error.kind == "rate_limit":
-                return  # it is there, and it knows us
+                return error.rates  # it is there, and it knows us
             failure: ModelError = error
         except CallFailedError as error:
             if error.kind == CONTENT_FILTER:
-                return
+                return None
             raise ServiceError(str(error), hint="see whether model and URL match") from error
         else:
-            return
+            return reply.rates
         await sleep(0.2 * attempt)
     hint = "is the service running, and is --base-url right?"
     raise ServiceError(str(failure), hint=hint) from failure

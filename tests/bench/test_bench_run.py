@@ -82,11 +82,13 @@ class Timed:
         return sum(rounds.values())
 
 
-@pytest.mark.parametrize(("in_flight", "episodes", "busy"), [(10, 100, 0.95), (64, 1_000, 0.97)])
+@pytest.mark.parametrize(
+    ("in_flight", "episodes", "median", "busy"), [(10, 100, 0.05, 0.95), (64, 1_000, 0.2, 0.97)]
+)
 def test_bench_slots_are_kept_busy(
-    in_flight: int, episodes: int, busy: float, tmp_path: Path
+    in_flight: int, episodes: int, median: float, busy: float, tmp_path: Path
 ) -> None:
-    model = Timed(Latency(median=0.05, sigma=0.6))
+    model = Timed(Latency(median=median, sigma=0.6))
     config = RunConfig(episodes=episodes, arrivals="all", concurrency=in_flight, prompts=False)
     start = time.perf_counter()
     summary = run(config, model=model, out=tmp_path / "run")
