@@ -7,7 +7,7 @@ import pytest
 from engine.errors import FileError
 from storage.vectors import VectorEntry, VectorFile
 
-ONE = VectorEntry(text="aa", vector="AQI=", error=None)
+ONE = VectorEntry(text="aa", vector="AQI=", error=None, tokens=3, attempts=1)
 NONE = VectorEntry(text="bb", vector=None, error="too_long")
 
 
@@ -40,7 +40,7 @@ def test_an_entry_is_known_and_written_at_once(path: Path) -> None:
     file = VectorFile(path)
     file.add(ONE)
     assert file.known == {"aa": ONE}
-    assert path.read_bytes() == b'{"text":"aa","vector":"AQI=","error":null}\n'
+    assert path.read_bytes() == b'{"text":"aa","vector":"AQI=","error":null,"tokens":3,"attempts":1}\n'
     file.close()
 
 
