@@ -220,6 +220,14 @@ class Ill:
         return await self.model.reply(request)
 
 
+def wait_for_calls(directory: RunDirectory, count: int) -> None:
+    """Return when so many calls are in the journal: replies may still be on their way."""
+    end = time.monotonic() + PATIENCE
+    while len(read_journal(directory.journal)) < count:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def interrupted(model: Ill, service: Served, out: Path) -> tuple[int, str]:
     """Press Ctrl-C while all calls wait to be tried again; return the exit status and the words."""
     process = subprocess.Popen(
@@ -227,6 +235,7 @@ def interrupted(model: Ill, service: Served, out: Path) -> tuple[int, str]:
     )
     try:
         assert model.seen.wait(PATIENCE)
+        wait_for_calls(RunDirectory(out), 29)  # all that were answered, but the word before the run
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)
     finally:

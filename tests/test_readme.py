@@ -141,5 +141,8 @@ def test_the_agent_of_readme_runs(place: Path) -> None:
 def test_the_two_commands_stand_in_the_first_screen() -> None:
     """What sets everything up comes before anything else."""
     commands = [line for line in COMMANDS if line.startswith(PIP)]
-    assert commands == ["pip install -e . && billp run", "pip install -e '.[test]' && pytest"]
+    assert commands == [
+        "pip install -e . && billp run",
+        "pip install -e '.[test]' && pytest -n auto",
+    ]
     assert all(command in README[:1_900] for command in commands)

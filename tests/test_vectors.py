@@ -40,7 +40,9 @@ def test_an_entry_is_known_and_written_at_once(path: Path) -> None:
     file = VectorFile(path)
     file.add(ONE)
     assert file.known == {"aa": ONE}
-    assert path.read_bytes() == b'{"text":"aa","vector":"AQI=","error":null,"tokens":3,"attempts":1}\n'
+    assert (
+        path.read_bytes() == b'{"text":"aa","vector":"AQI=","error":null,"tokens":3,"attempts":1}\n'
+    )
     file.close()
 
 
