@@ -1,17 +1,18 @@
 """Likeness of keys: the nearest vectors among a stretch of a growing log.
 
-The only file that knows usearch. A search of `[start, stop)` is answered by parts that depend on
-these two numbers alone, whatever was built, asked or appended before: see `cover`. Short parts are
-searched exactly; long ones are *blocks*, aligned stretches with an immutable HNSW graph (Malkov
-and Yashunin, arXiv 1603.09320), whose answers are approximate but always the same.
+The only file that knows usearch; products.py has the exact products. A search of `[start, stop)` is
+answered by parts that depend on these two numbers alone, whatever was built, asked or appended
+before: see `cover`. Short parts are searched exactly; long ones are *blocks*, aligned stretches
+with an immutable HNSW graph (Malkov and Yashunin, arXiv 1603.09320), whose answers are approximate
+but always the same.
 
 Why the numbers are the same on every processor: a key is small integers of Euclidean length at most
-254, so every partial sum of a dot product is an integer below 2**16 (Cauchy and Schwarz), which
-float32 holds exactly, in whatever order BLAS sums it up. The same holds for usearch's inner product
-of int8, which is why graphs use that metric: its cosine is approximated differently by every
-instruction set. Distances are made of these integers by three correctly rounded operations. (What
-a graph finds may still differ between C++ standard libraries, so between operating systems: its
-layers are drawn with `std::default_random_engine`. Exact parts are the same everywhere.)
+254, so a dot product is an integer below 2**16 (Cauchy and Schwarz), which float32 holds exactly.
+The same holds for usearch's inner product of int8, which is why graphs use that metric: its cosine
+is approximated differently by every instruction set. Distances are made of these integers by three
+correctly rounded operations. (What a graph finds may still differ between C++ standard libraries,
+so between operating systems: its layers are drawn with `std::default_random_engine`. Exact parts
+are the same everywhere.)
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from usearch.index import Index
 
 from engine.messages import number
 from engine.records import UNIT, Vector
+from storage.products import PackedChunks
 
 BLOCK = 4_096
 """How many vectors make the smallest block; fewer than twice as many are searched exactly."""
@@ -41,8 +43,6 @@ _CONNECTIVITY, _EXPANSION_ADD, _EXPANSION_SEARCH = 16, 64, 96
 _MARGIN = 16  # graphs order by dot product, not by cosine: ask for so many more
 _NEAR = np.float32(LONGEST * 3e-5)  # more than float32, and rounding to 6 digits, can change
 _COLUMN = 64
-_AT_ONCE = 8_192  # OpenBLAS spreads products of more than 9,216 numbers over threads
-_CONVERTED = 6  # chunks of a capacity's two ends, and of views a little older
 
 Positions: TypeAlias = NDArray[np.int64]
 Candidates: TypeAlias = tuple[Positions, NDArray[np.float64]]
@@ -160,7 +160,7 @@ class VectorLog:
     _scales: NDArray[np.float32] = field(
         default_factory=lambda: np.empty(64, np.float32), init=False
     )
-    _converted: dict[int, NDArray[np.float32]] = field(default_factory=dict, init=False)
+    _packed: PackedChunks = field(default_factory=PackedChunks, init=False)
     _blocks: dict[tuple[int, int], Future[_Block]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -188,15 +188,14 @@ class VectorLog:
 
     def append(self, vector: Vector) -> None:
         """Add *vector* at the end; raises ValueError for one that is no key."""
-        exact, square = self._check(vector)
-        self._put(vector, exact, square)
+        self._put(vector, self._check(vector))
         if self._length % self.block == 0:
             self._build_full()
 
     def extend(self, vectors: NDArray[np.int8]) -> None:
         """Add *vectors*, one a row; builds only the blocks that searching all needs."""
         for vector in vectors:
-            self._put(vector, *self._check(vector))
+            self._put(vector, self._check(vector))
         for start, stop, whole in self._cover(0, self._length):
             if whole:
                 self._request(start, stop)
@@ -211,13 +210,13 @@ class VectorLog:
             raise ValueError(f"expected a stretch within {self._length}, got {start} to {stop}")
         if start == stop or k < 1:
             return []
-        exact, square = self._check(vector)
+        square = self._check(vector)
         found: list[Candidates] = []
         for first, last, whole in self._cover(start, stop):
             if whole:
                 found.append(self._request(first, last).result().nearest(vector, k))
             else:
-                found.extend(self._scan(first, last, exact, k))
+                found.extend(self._scan(first, last, vector, k))
         positions, dots = map(np.concatenate, zip(*found, strict=True))
         return self._rank(positions, dots, square, k)
 
@@ -230,8 +229,8 @@ class VectorLog:
 
     # -- growing
 
-    def _check(self, vector: Vector) -> tuple[NDArray[np.float32], float]:
-        """Return *vector* in float32, and the square of its length."""
+    def _check(self, vector: Vector) -> float:
+        """Return the square of the length of *vector*."""
         if vector.dtype != np.int8 or vector.ndim != 1:
             raise ValueError(f"a key must be a row of int8, got {vector.dtype} {vector.shape}")
         if self.dimensions is not None and len(vector) != self.dimensions:
@@ -240,9 +239,9 @@ class VectorLog:
         square = float(exact @ exact)
         if not 0 < square <= LONGEST**2:
             raise ValueError(f"a key must be longer than 0, up to {LONGEST}, got {square**0.5:g}")
-        return exact, square
+        return square
 
-    def _put(self, vector: Vector, exact: NDArray[np.float32], square: float) -> None:
+    def _put(self, vector: Vector, square: float) -> None:
         chunk, row = divmod(self._length, self.block)
         if row == 0:
             self.dimensions = len(vector)
@@ -251,8 +250,6 @@ class VectorLog:
             self._squares = np.concatenate((self._squares, np.empty_like(self._squares)))
             self._scales = np.concatenate((self._scales, np.empty_like(self._scales)))
         self._chunks[chunk][row] = vector
-        if chunk in self._converted:
-            self._converted[chunk].reshape(self.block, -1)[row] = exact
         self._squares[self._length] = square
         self._scales[self._length] = square**-0.5
         self._length += 1
@@ -271,38 +268,17 @@ class VectorLog:
 
     # -- searching
 
-    def _scan(
-        self, start: int, stop: int, exact: NDArray[np.float32], k: int
-    ) -> Iterator[Candidates]:
+    def _scan(self, start: int, stop: int, vector: Vector, k: int) -> Iterator[Candidates]:
         """Yield for each chunk what may be among the *k* nearest in `[start, stop)`."""
+        query = vector[np.newaxis]
         while start < stop:
             chunk, row = divmod(start, self.block)
             end = min(stop, (chunk + 1) * self.block)
-            stacks = self._stacks(chunk)
-            size = stacks.shape[1]
-            # One product of all would be threaded, and take 8 ms in place of 0.1 whenever another
-            # process, or a block being built, has a processor that one of its threads needs.
-            first, last = row // size, -(-(row + end - start) // size)
-            dots = (stacks[first:last] @ exact).ravel()[row - first * size :][: end - start]
+            last = row + end - start
+            dots = self._packed.dots(chunk, self._chunks[chunk], row, last, query)
             found = _highest(dots * self._scales[start:end], k)
             yield found + start, dots[found].astype(np.float64)
             start = end
-
-    def _stacks(self, chunk: int) -> NDArray[np.float32]:
-        """Return a chunk in float32, in stacks of few rows; the chunks used last are kept."""
-        stacks = self._converted.pop(chunk, None)
-        if stacks is None:
-            keys = self._chunks[chunk]
-            length = min(self.block, self._length - chunk * self.block)
-            rows = np.zeros(keys.shape, np.float32)
-            rows[:length] = keys[:length]
-            dimensions = keys.shape[1]
-            size = 1 << max(1, _AT_ONCE // dimensions).bit_length() - 1
-            stacks = rows.reshape(-1, min(size, self.block), dimensions)
-        self._converted[chunk] = stacks
-        if len(self._converted) > _CONVERTED:
-            del self._converted[next(iter(self._converted))]
-        return stacks
 
     def _rank(
         self, positions: Positions, dots: NDArray[np.float64], square: float, k: int
