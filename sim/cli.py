@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -58,6 +60,22 @@ app.add_typer(env.app, name="env")
 app.add_typer(cache.app, name="cache")
 
 _DEBUG = "--debug"
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        plain().print(f"billp {version('billp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    tell: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version."),
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,16 +8,19 @@ call costs several times what it takes to send it (tests/bench/test_bench_models
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
-import openai
 
 from agents.models.exchange import Answer, Exchange, Timeouts, headers_to_send
 from agents.models.failures import Complaint, read_complaint, shown, status_failure
 from agents.models.model import TransientError
 from engine.errors import ConfigError, ModelError, ServiceError
+
+if TYPE_CHECKING:  # where it is used it is imported: it takes longer than all the rest of billp
+    import openai
 
 OPENAI_URL = "https://api.openai.com/v1"
 _AZURE_VERSION = "2024-10-21"
@@ -80,6 +83,8 @@ class Service:
 
     async def models(self) -> list[str]:
         """Return the names of the models on offer, sorted; raises ModelErrors."""
+        import openai
+
         try:
             response = await self._client.get("/models", cast_to=httpx2.Response)
         except openai.APIStatusError as error:
@@ -153,7 +158,9 @@ def _usable(url: str) -> bool:
         return False
 
 
-def _client(account: Account, exchange: Exchange) -> openai.AsyncOpenAI:
+def _client(account: Account, exchange: Exchange) -> "openai.AsyncOpenAI":
+    import openai
+
     http = openai.DefaultAioHttpClient(transport=exchange, trust_env=False)
     if account.azure:
         return openai.AsyncAzureOpenAI(
