@@ -29,7 +29,7 @@ from engine.messages import number
 from engine.records import UNIT, Vector
 from storage.products import PackedChunks
 
-BLOCK = 4_096
+BLOCK = 8_192
 """How many vectors make the smallest block; fewer than twice as many are searched exactly."""
 
 LARGEST = 32
