@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from agents.baselines import Oracle
 from agents.settings import AgentSettings
 from agents.trajectory import Trajectory
-from engine.episode import Handler
+from engine.delivery import Handler
 from engine.records import MemoryName
 from storage.catalog import Catalog
 from storage.datasets.fitting import Ratings

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from engine.episode import Delivery as KernelDelivery
+from engine.delivery import Delivery as KernelDelivery
 from engine.episode import Fold
 from engine.messages import (
     ActionTaken,

@@ -12,7 +12,8 @@ from typing import Generic, TypeVar, get_args
 
 import anyio
 
-from engine.episode import OUTSIDE, Handler, Handling, handling
+from engine.delivery import Handler, handling
+from engine.episode import OUTSIDE, Handling
 from engine.errors import LawError
 from engine.listeners import Ear, Listener, Live
 from engine.messages import Envelope, Message, RunEnded, RunStarted
@@ -36,7 +37,7 @@ class BusStatistics:
 class Bus(Generic[T]):
     """Subscriptions of a run; *T* is the type of its trajectories. Fixed once the run starts."""
 
-    handlings: dict[type, list[Handling[T]]] = field(default_factory=dict)
+    handlings: dict[type, list[Handling]] = field(default_factory=dict)
     ears: dict[type, list[Ear]] = field(default_factory=dict)
     release: Release = field(default_factory=Release)
     farewell: float = 1.0

@@ -19,8 +19,10 @@ import structlog
 
 from engine.arrivals import ONCE, Arrivals, Returns, Visit
 from engine.bus import Bus
+from engine.calls import Answer, Embed
 from engine.chance import chance
-from engine.episode import Answer, Embed, Episode, Fold, Wiring
+from engine.delivery import Delivery
+from engine.episode import Episode, Fold, Wiring
 from engine.errors import LawError
 from engine.messages import EpisodeStarted, MemoryLength, RunEnded, RunStarted
 from engine.records import Log, Record
@@ -80,6 +82,7 @@ class Scheduler(Generic[T]):
 
     def __post_init__(self) -> None:
         self._wiring: Wiring[T] = Wiring(
+            deliver=Delivery,
             seed_at=self.seeds or (lambda _: self.seed),
             answer=self.answer,
             embed=self.embed,

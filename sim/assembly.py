@@ -19,7 +19,8 @@ from agents.trajectory import Delivery, Trajectory, folding
 from engine.arrivals import ONCE, Listed, Visit
 from engine.attempt import name_of
 from engine.bus import Bus
-from engine.episode import Answer, Call, Embed, Handler
+from engine.calls import Answer, Call, Embed
+from engine.delivery import Handler
 from engine.errors import ConfigError
 from engine.messages import SCHEMA, ActionTaken, EpisodeStarted, RunEnded, RunStarted, UserResponded
 from engine.records import Log

@@ -1,18 +1,11 @@
-"""The configuration of a run: defaults, then a file, then the command line.
+"""The configuration of a run.
 
 Everything decides what the trace says, except the settings named in `OPERATIONAL`: those may only
 change how long a run takes, where it goes and what it costs.
 """
 
-import json
-import math
-import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -29,7 +22,6 @@ from agents.settings import (
     ReflectorSettings,
     RoleSettings,
 )
-from engine.errors import ConfigError
 from engine.messages import Setting
 from sim.quitting import QuitSettings
 from sim.rewards import RewardSettings
@@ -159,9 +151,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         settings = msgspec.to_builtins(self)
         for role in self.roles:
             settings[role]["model"] = plain_name(settings[role]["model"])
-        flat = _flat(settings)
         return tuple(
-            (name, value) for name, value in flat if not leaves_no_mark(name) and name not in _NAMED
+            (name, value)
+            for name, value in flat(settings)
+            if not leaves_no_mark(name) and name not in _NAMED
         )
 
 
@@ -174,180 +167,12 @@ def leaves_no_mark(name: str) -> bool:
 _ROLES = frozenset({"planner", "actor", "critic", "reflector"})
 
 
-def _flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Setting]]:
+def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Setting]]:
+    """Yield *settings* by their dotted names; several values of one setting become one text."""
     for name, value in settings.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple):
             yield f"{prefix}{name}", ",".join(str(part) for part in value)
         else:
             yield f"{prefix}{name}", value
-
-
-def read_config(path: Path) -> Settings:
-    """Return the settings of a TOML file; raises ConfigError if it cannot be read."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: there is no such configuration") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: not a configuration: {error}") from error
-
-
-def parse_set(text: str) -> Settings:
-    """Return the settings that `key=value` stands for, nested by the dots of the key."""
-    key, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not key or "\n" in text:
-        raise ConfigError(f"expected key=value, got {text!r}", hint="such as --set history=5")
-    for written in (value, json.dumps(value)):
-        try:
-            return tomllib.loads(f"{key} = {written}")
-        except ValueError:  # no TOML, or a number beyond all bounds: then it is a word
-            continue
-    raise ConfigError(f"{key!r} is no name of a setting", hint="such as quit.window")
-
-
-def merged(*layers: Mapping[str, Any]) -> Settings:
-    """Return the settings of all *layers*; later ones win."""
-    result: Settings = {}
-    for layer in layers:
-        for name, value in layer.items():
-            known = result.get(name)
-            nested = isinstance(value, Mapping) and isinstance(known, Mapping)
-            result[name] = merged(known or {}, value) if nested else value
-    return result
-
-
-def configured(*layers: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration that *layers* of settings make; later ones win.
-
-    Raises ConfigError for a key that does not exist, naming the nearest, and for a value that
-    cannot be used.
-    """
-    settings = merged(*layers)
-    _check_keys(settings, msgspec.to_builtins(RunConfig()), "")
-    try:
-        config = msgspec.convert(settings, RunConfig, strict=False)
-    except msgspec.ValidationError as error:
-        raise _unusable(str(error), settings) from error
-    _check_values(config)
-    return config
-
-
-def _check_keys(settings: Settings, known: Settings, prefix: str) -> None:
-    for name, value in settings.items():
-        if name == _FREE:
-            continue
-        if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(known)}"
-            raise ConfigError(f"there is no setting {prefix + name!r}", hint=hint)
-        if isinstance(known[name], dict):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{prefix + name!r} is a table of settings, got {value!r}")
-            _check_keys(value, known[name], f"{prefix}{name}.")
-
-
-_FREE = "prices"  # its keys are the names of models
-
-
-def _unusable(text: str, settings: Settings) -> ConfigError:
-    """Return the error of a value of the wrong kind: what was expected, what came."""
-    what, _, path = text.partition(" - at `$.")
-    name, inside, _ = path.rstrip("`").partition("[...]")  # msgspec hides the keys of prices
-    value: Any = settings
-    for part in re.findall(r"[^.\[\]]+", name):
-        value = value[int(part)] if isinstance(value, list | tuple) else value[part]
-    expected = what.partition(", got")[0].replace("`", "")
-    if what.startswith("Invalid enum value"):
-        expected = f"expected one of {', '.join(_CHOICES.get(name, ()))}"
-    unnamed = inside or "[" in name
-    hint = "" if unnamed else f"--set {name}={msgspec.to_builtins(_default(name))}"
-    return ConfigError(f"{name}: {expected[:1].lower()}{expected[1:]}, got {value!r}", hint=hint)
-
-
-def _default(name: str) -> Any:
-    value: Any = RunConfig()
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "repeats": get_args(Repeats),
-    "users": get_args(Audience),
-    "test_memory": get_args(TestMemory),
-    "fsync": get_args(Durability),
-}
-
-
-_LEAST: Sequence[tuple[str, float]] = (
-    ("episodes", 1),
-    ("sessions", 1),
-    ("limit", 1),
-    ("history", 1),
-    ("concurrency", 1),
-    ("attempts", 1),
-    ("unreleased", 1),
-    ("running", 0),
-    ("publication_delay", 0),
-    ("patience", 0.001),
-)
-
-
-def _check_values(config: RunConfig) -> None:
-    for name, least in _LEAST:
-        if not getattr(config, name) >= least:
-            raise ConfigError(f"{name} must be at least {least:g}, got {getattr(config, name)!r}")
-    _check_durations(config)
-    _check_addresses(config)
-    if config.sessions > 1 and config.arrivals.startswith("batches"):
-        hint = "use --arrivals poisson:RATE, or all"
-        raise ConfigError("returning users do not go with arrivals in batches", hint=hint)
-    _check_tests(config)
-    if config.embeddings != "hashing" and not config.embeddings.startswith("openai/"):
-        hint = "use hashing or openai/NAME"
-        raise ConfigError(f"there are no embeddings {config.embeddings!r}", hint=hint)
-
-
-def _check_addresses(config: RunConfig) -> None:
-    for url in (config.base_url, *(role.base_url for role in config.roles.values())):
-        if "@" in _host(url):
-            raise ConfigError(
-                "a base_url must hold no user and no password: it is written to run.toml",
-                hint="put the key into the environment or into a key_file",
-            )
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).netloc
-    except ValueError as error:
-        raise ConfigError(f"base_url: not an address: {url!r}") from error
-
-
-def _check_tests(config: RunConfig) -> None:
-    if not config.test_episodes:
-        if config.test_every:
-            raise ConfigError("test_every needs test_episodes", hint="--set test_episodes=100")
-        return
-    if config.users != "train":
-        hint = "leave users at train"
-        raise ConfigError("users that are tested must not be trained on as well", hint=hint)
-    if config.sessions > 1:
-        raise ConfigError("a test does not go with returning users", hint="--set sessions=1")
-    if config.test_every and config.test_memory == "learning":
-        hint = "--set test_memory=frozen"
-        raise ConfigError("a learning curve is not one if its tests teach", hint=hint)
-
-
-def _check_durations(config: RunConfig) -> None:
-    for name, value in _flat(msgspec.to_builtins(config)):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{name} must be a finite number, got {value!r}")
-    if not 0 <= config.dwell[0] <= config.dwell[1] < math.inf:
-        raise ConfigError(f"dwell must be two durations, the least first, got {config.dwell!r}")
-    if not all(0 <= gap < math.inf for gap in config.return_gap):
-        raise ConfigError(f"return_gap must be two durations, got {config.return_gap!r}")

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import ConfigError, RunDirectoryError
 from engine.messages import (
     EpisodeEnded,
@@ -21,7 +21,8 @@ from engine.messages import (
     ForkedFrom,
     Message,
 )
-from sim.config import RunConfig, Settings, configured
+from sim.config import RunConfig, Settings
+from sim.layers import configured
 
 Point: TypeAlias = tuple[int, int]
 """(episode, step); points are in canonical order."""

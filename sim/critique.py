@@ -23,7 +23,8 @@ from agents.models.model import ChatModel
 from engine.chance import chance
 from engine.errors import BudgetError, ConfigError, InterruptedRunError, RunDirectoryError
 from sim.assembly import model_settings
-from sim.config import RunConfig, configured
+from sim.config import RunConfig
+from sim.layers import configured
 from sim.live import doors_of, embedder_for
 from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, open_recorded

@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.trajectory import Delivery, Trajectory
 from engine.attempt import name_of
-from engine.episode import Handler
+from engine.delivery import Handler
 from engine.errors import ServiceError
 from sim.course import Point, place, point_of
 

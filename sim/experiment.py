@@ -20,8 +20,9 @@ from anyio.abc import Process
 from agents.roster import agent_named
 from engine.errors import BillpError, ConfigError, InterruptedRunError, RunDirectoryError
 from sim.assembly import check_runnable
-from sim.config import RunConfig, Settings, configured, merged, parse_set
+from sim.config import RunConfig, Settings
 from sim.course import read_course
+from sim.layers import configured, merged, parse_set
 from sim.leaks import check_leaks
 from storage.datasets import open_environment
 from storage.environments import Environment

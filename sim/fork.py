@@ -14,10 +14,11 @@ from agents.models.recorded import Forked, Spoken
 from engine.errors import ConfigError
 from sim.assembly import check_runnable
 from sim.comparison import Comparison
-from sim.config import RunConfig, configured
+from sim.config import RunConfig
 from sim.course import Course, Point, Stage, place, point_of_call
 from sim.excerpts import before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
+from sim.layers import configured
 from sim.live import Begun, Live, View, doors_of, stopping, written_in
 from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, check_step, open_recorded

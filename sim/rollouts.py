@@ -24,8 +24,9 @@ from agents.models.access import Access, Usage
 from agents.models.model import ChatModel, Prompt
 from agents.models.recorded import Forked, NoModel
 from agents.trajectory import Delivery, Trajectory
+from engine.calls import Call
 from engine.chance import chance
-from engine.episode import Call, Handler
+from engine.delivery import Handler
 from engine.errors import DivergenceError, TraceError
 from engine.messages import (
     Envelope,

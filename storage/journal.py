@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import JournalError
 from storage.files import AppendOnly, Durability
 

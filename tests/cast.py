@@ -18,7 +18,8 @@ from agents.trajectory import Delivery, Trajectory, folding
 from engine.arrivals import Listed
 from engine.arrivals import Visit as Arrival
 from engine.bus import Bus
-from engine.episode import Call, Handler
+from engine.calls import Call
+from engine.delivery import Handler
 from engine.messages import (
     ActionTaken,
     Envelope,

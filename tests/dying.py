@@ -20,7 +20,7 @@ from agents.models.model import ChatModel, ChatReply, ChatRequest
 from agents.models.recorded import Resumed
 from engine.errors import CallFailedError
 from sim.cli import main
-from sim.config import configured
+from sim.layers import configured
 from sim.resume import resume
 from sim.run import run
 from sim.verify import verify

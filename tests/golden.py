@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sim.config import configured, read_config
 from sim.fork import fork
+from sim.layers import configured, read_config
 from sim.run import run
 
 TRACES = Path(__file__).parents[1] / "traces"

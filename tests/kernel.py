@@ -12,8 +12,9 @@ import numpy as np
 
 from engine.arrivals import ONCE, Arrivals, Listed, Returns, Visit
 from engine.bus import Bus
-from engine.episode import Answer, Call, Handler
-from engine.episode import Delivery as KernelDelivery
+from engine.calls import Answer, Call
+from engine.delivery import Delivery as KernelDelivery
+from engine.delivery import Handler
 from engine.messages import (
     Envelope,
     EpisodeEnded,

@@ -9,10 +9,10 @@ import msgspec
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatModel, ChatReply, ChatRequest
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import CallFailedError, ServiceError
 from engine.messages import Envelope, Message
-from sim.config import configured
+from sim.layers import configured
 from sim.run import run
 from storage.datasets import open_environment
 from storage.environments import Environment

@@ -12,7 +12,7 @@ from agents.models.access import Access, Usage, note_attempt
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
 from agents.models.recorded import NoModel, Replayed
 from agents.models.retrying import Attempt
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import CallFailedError, FileError, ServiceError
 from engine.messages import ModelFailed, ModelReplied
 from storage.journal import CallEnded, Entry, Journal, identity, read_journal

@@ -11,9 +11,9 @@ import pytest
 
 from agents.models.budget import Allowances, Budget, Price
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import BudgetError, CallFailedError, ConfigError
-from sim.config import configured
+from sim.layers import configured
 from sim.resume import resume
 from sim.run import run
 from sim.summary import Summary

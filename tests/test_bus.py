@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.bus import Bus, kinds
-from engine.episode import Handler
+from engine.delivery import Handler
 from engine.errors import LawError
 from engine.messages import (
     EpisodeEnded,

@@ -15,9 +15,9 @@ import pytest
 
 from agents.models.cached import Cached
 from agents.models.model import ChatMessage, ChatModel, ChatReply, ChatRequest, Sampling
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import BudgetError, CallFailedError
-from sim.config import configured
+from sim.layers import configured
 from sim.resume import resume
 from sim.run import run
 from sim.summary import Summary

@@ -31,7 +31,7 @@ from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
 from agents.models.retrying import Attempt
 from agents.models.server import Behaviour, Server
 from agents.service_embedder import ServiceEmbedder
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import CallFailedError, ConfigError, ServiceError
 from engine.records import Vector
 from storage.vectors import VectorFile

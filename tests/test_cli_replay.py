@@ -15,7 +15,7 @@ import pytest
 import sim.users
 from agents.models import access
 from agents.models.model import ChatRequest, Prompt, Sampling, request_for
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import ServiceError
 from engine.messages import SCHEMA, Message, ModelFailed, ModelReplied, ReflectionWritten
 from sim.views.difference import PUBLISHERS

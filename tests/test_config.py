@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from agents.settings import ActorSettings, CriticSettings, PlannerSettings, ReflectorSettings
 from engine.errors import ConfigError
-from sim.config import _LEAST, RunConfig, configured, merged, parse_set, read_config
+from sim.checks import LEAST
+from sim.config import RunConfig
+from sim.layers import configured, merged, parse_set, read_config
 from sim.quitting import QuitSettings
 from storage.runs import RunDirectory
 
@@ -139,7 +141,7 @@ def test_a_value_of_another_type_is_named(settings: dict[str, Any], sentence: st
     assert str(failing(settings)) == sentence
 
 
-@pytest.mark.parametrize(("name", "least"), _LEAST)
+@pytest.mark.parametrize(("name", "least"), LEAST)
 def test_numbers_have_a_least_value(name: str, least: float) -> None:
     """The least one is taken, the next below it is refused."""
     assert getattr(configured({name: least}), name) == least

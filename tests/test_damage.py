@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
 from engine.errors import BillpError, ServiceError, TraceError
-from sim.config import configured
+from sim.layers import configured
 from sim.replay import replay
 from sim.resume import resume
 from sim.run import run

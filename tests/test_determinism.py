@@ -14,7 +14,7 @@ import pytest
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
-from sim.config import configured
+from sim.layers import configured
 from sim.run import run
 
 WORLDS: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
 from engine.errors import BillpError, CallFailedError, DataError, TraceError
 from engine.messages import Message
-from sim.config import configured
+from sim.layers import configured
 from sim.replay import replay
 from sim.run import run
 

@@ -19,7 +19,7 @@ from agents.planner import Planner, read_thought
 from agents.reflector import Reflector, read_reflection
 from agents.tools import CandidateSearch
 from agents.trajectory import Trajectory
-from engine.episode import Call
+from engine.calls import Call
 from engine.messages import EpisodeEnded
 from engine.records import P, Recall, Record
 from storage.catalog import Catalog

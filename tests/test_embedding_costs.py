@@ -13,9 +13,10 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.embedding_model import ROLE, encoded
 from agents.models.model import ChatReply, ChatRequest
 from engine.errors import BudgetError, ConfigError
-from sim.config import RunConfig, configured
+from sim.config import RunConfig
 from sim.estimate import estimate
 from sim.fork import fork
+from sim.layers import configured
 from sim.resume import resume
 from sim.run import run
 from storage.runs import RunDirectory

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from engine.calls import Call
 from engine.chance import chance
-from engine.episode import Call
 from engine.errors import CallFailedError
 from engine.messages import (
     ActionTaken,

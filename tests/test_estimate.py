@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from engine.errors import ConfigError
-from sim.config import configured
 from sim.estimate import Estimate, estimate
+from sim.layers import configured
 from sim.run import run
 from storage.runs import RunDirectory
 from tests.dying import Death, billp

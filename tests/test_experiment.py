@@ -13,8 +13,8 @@ from agents.memories import REFLECTIONS
 from agents.prompts import EXAMPLE_TITLES
 from engine.errors import ConfigError, LeakError
 from engine.records import Record
-from sim.config import configured
 from sim.experiment import PROTOCOLS, experiment_from, plan
+from sim.layers import configured
 from sim.leaks import check_examples, check_leaks
 from sim.run import run
 from storage.catalog import Catalog

@@ -17,11 +17,11 @@ from agents.models.latency import Latency
 from agents.models.model import ChatModel, ChatReply, ChatRequest, call_seed
 from agents.models.refusals import RefusedRequestError
 from agents.models.server import Behaviour, Server
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import BudgetError
 from engine.messages import ActionTaken
-from sim.config import configured
 from sim.extensions import Extensions
+from sim.layers import configured
 from sim.resume import resume
 from sim.run import run
 from sim.summary import Summary

@@ -27,8 +27,9 @@ from engine.messages import (
     RunEnded,
     UserResponded,
 )
-from sim.config import RunConfig, configured
+from sim.config import RunConfig
 from sim.extensions import Extension, Extensions
+from sim.layers import configured
 from sim.replay import replay
 from sim.resume import resume
 from sim.run import run

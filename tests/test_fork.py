@@ -28,9 +28,10 @@ from engine.messages import (
     UserResponded,
     number,
 )
-from sim.config import RunConfig, Settings, configured
+from sim.config import RunConfig, Settings
 from sim.course import Point, read_course
 from sim.fork import FORKABLE, fork
+from sim.layers import configured
 from sim.quitting import why_leave
 from sim.replay import replay
 from sim.resume import resume

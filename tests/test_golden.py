@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.config import configured
+from sim.layers import configured
 from sim.replay import replay
 from sim.run import run
 from storage.runs import open_run

@@ -10,7 +10,7 @@ from agents import actor, critic, planner, reflector
 from agents.grammar import Grammar, field_of, structured
 from engine.errors import UnreadableReplyError
 from engine.messages import ActionTaken, PlanMade, ReflectionWritten, StateValued
-from sim.config import configured
+from sim.layers import configured
 from sim.run import run
 from storage.traces import read_trace
 from tests.shell import serving

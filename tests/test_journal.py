@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import JournalError
 from storage.journal import (
     AttemptFailed,

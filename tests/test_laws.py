@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.episode import Handler
+from engine.delivery import Handler
 from engine.errors import LawError
 from engine.messages import (
     EpisodeEnded,

@@ -13,8 +13,8 @@ from agents.models.headers import rates
 from agents.models.limiter import NO_RATES, Limiter, LimiterStatistics, Limits
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Rates, Sampling, TransientError
 from agents.models.retrying import Patience, Retrying
+from engine.calls import Call
 from engine.chance import chance
-from engine.episode import Call
 from engine.errors import ConfigError
 from tests.virtual import now, virtually
 

@@ -32,7 +32,7 @@ from agents.models.openai_model import OpenAIModel
 from agents.models.retrying import Attempt, Patience, Retrying
 from agents.models.server import Behaviour, Server
 from agents.models.service import OPENAI_URL, Account
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import CallFailedError, ConfigError, ServiceError
 
 KEY = "sk-very-secret-0123456789"

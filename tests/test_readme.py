@@ -17,7 +17,7 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.server import Behaviour, Server
 from agents.roster import AGENTS
 from agents.setting import Agent
-from sim.config import configured
+from sim.layers import configured
 from sim.replay import replay
 from sim.run import run
 

@@ -19,7 +19,7 @@ from agents.models import access
 from agents.models.embedded import EmbeddedModel
 from agents.models.embedding_model import ROLE, encoded
 from agents.models.model import ChatReply, ChatRequest, Prompt, Sampling, request_for
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import (
     BillpError,
     ConfigError,
@@ -31,8 +31,8 @@ from engine.errors import (
 )
 from engine.messages import SCHEMA, EpisodeStarted, PlanRequested
 from sim.comparison import NO_LINE
-from sim.config import configured
 from sim.course import Point
+from sim.layers import configured
 from sim.replay import prompt_of, replay
 from sim.run import run as run_config
 from storage.datasets import generate_environment

@@ -20,8 +20,8 @@ from engine.errors import (
     ServiceError,
 )
 from engine.messages import Envelope, Message
-from sim.config import configured
 from sim.extensions import Extensions
+from sim.layers import configured
 from sim.replay import replay
 from sim.resume import resume
 from sim.run import run

@@ -9,8 +9,8 @@ import pytest
 
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling, TransientError
 from agents.models.retrying import Attempt, Patience, Retrying
+from engine.calls import Call
 from engine.chance import chance
-from engine.episode import Call
 from engine.errors import CallFailedError, ConfigError, ServiceError
 
 REPLY = ChatReply(text="yes", prompt_tokens=50, completion_tokens=10)

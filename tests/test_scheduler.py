@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from engine.arrivals import ONCE, Listed, Part, Returns, Visit, arrivals
+from engine.calls import Call
 from engine.chance import chance
-from engine.episode import Call
 from engine.errors import CallFailedError, ServiceError
 from engine.messages import (
     ActionTaken,

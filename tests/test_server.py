@@ -26,8 +26,8 @@ from agents.models.openai_model import OpenAIModel
 from agents.models.server import Behaviour, Server
 from agents.models.service import Account
 from agents.models.wire import dialect_of, encode_request
+from engine.calls import Call
 from engine.chance import chance
-from engine.episode import Call
 from engine.errors import CallFailedError, ConfigError
 
 T = TypeVar("T")

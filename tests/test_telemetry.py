@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from engine.errors import ServiceError
-from sim.config import configured
+from sim.layers import configured
 from sim.run import run
 from sim.summary import Summary
 from sim.views.telemetry import TelemetryView

@@ -11,8 +11,8 @@ import pytest
 from agents.trajectory import Delivery, Trajectory, folding
 from engine.arrivals import Listed, Visit
 from engine.bus import Bus
+from engine.calls import Call
 from engine.chance import chance
-from engine.episode import Call
 from engine.messages import (
     ActionTaken,
     Envelope,

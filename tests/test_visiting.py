@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.arrivals import Arrivals, Part, Visit, arrivals
+from engine.calls import Call
 from engine.chance import Stream, chance
-from engine.episode import Call
 from engine.errors import ConfigError, ServiceError
 from engine.messages import (
     ActionTaken,
@@ -21,7 +21,8 @@ from engine.messages import (
     ReflectionWritten,
     RunEnded,
 )
-from sim.config import RunConfig, configured
+from sim.config import RunConfig
+from sim.layers import configured
 from sim.replay import replay
 from sim.resume import resume
 from sim.run import run

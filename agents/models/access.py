@@ -11,7 +11,7 @@ from typing import TypeAlias
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
 from agents.models.recorded import NothingRecorded, Recorded
 from agents.models.retrying import Attempt
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import CallFailedError
 from engine.messages import ModelFailed, ModelReplied
 from storage.journal import AttemptFailed, CallEnded, Journal

@@ -7,7 +7,7 @@ import msgspec
 
 from agents.models.model import ChatMessage, ChatRequest, Sampling
 from agents.models.wire import ResponseFormat
-from engine.episode import Call
+from engine.calls import Call
 
 _Role: TypeAlias = Literal["system", "user", "assistant", "developer"]
 

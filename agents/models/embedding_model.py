@@ -20,7 +20,7 @@ from agents.models.model import (
 )
 from agents.models.probing import probe
 from agents.models.service import Account
-from engine.episode import Call
+from engine.calls import Call
 from engine.records import Vector
 
 ROLE = "embedding"

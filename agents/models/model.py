@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import ModelError
 
 MAIN_LINE = frozenset({"planner", "actor", "embedding"})

@@ -14,7 +14,7 @@ from agents.models.model import ChatMessage, ChatReply, ChatRequest, Rates, Samp
 from agents.models.probing import probe
 from agents.models.service import Account, Service
 from agents.models.wire import PLAIN, REASONING, Dialect, decode_reply, dialect_of, encode_request
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import CallFailedError, ModelError, ServiceError
 
 _PATH = "/chat/completions"

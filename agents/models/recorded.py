@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.models.model import ChatReply, ChatRequest
-from engine.episode import Call
+from engine.calls import Call
 from engine.errors import DivergenceError, ServiceError
 from storage.journal import CallEnded, Identity, identity
 

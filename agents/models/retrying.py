@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from agents.models.model import ChatModel, ChatReply, ChatRequest, TransientError
+from engine.calls import Call
 from engine.chance import Stream, chance
-from engine.episode import Call
 from engine.errors import CallFailedError, ConfigError
 
 

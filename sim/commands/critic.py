@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sim.commands.options import gathered
-from sim.config import Settings, merged, parse_set
+from sim.config import Settings
 from sim.critique import DRAWN, critique
+from sim.layers import merged, parse_set
 from sim.views.console import plain
 from sim.views.critique import check_plot, critique_page, plot
 from storage.datasets import open_environment

@@ -15,9 +15,9 @@ from engine.errors import ConfigError
 from sim.commands.compare import FormOptions
 from sim.commands.options import gathered
 from sim.compare import Comparison, Measure, compare
-from sim.config import merged, parse_set, read_config
 from sim.curves import Curve, curves
 from sim.experiment import Planned, Protocol, check_all, experiment_from, plan, prepare, run_all
+from sim.layers import merged, parse_set, read_config
 from sim.loop import in_event_loop
 from sim.outcomes import read_outcomes
 from sim.views.comparison import as_latex, as_markdown, comparison_page

@@ -10,10 +10,11 @@ from engine.errors import ConfigError
 from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, tell, views
 from sim.commands.places import parse_point
-from sim.config import Settings, merged, parse_set
+from sim.config import Settings
 from sim.extensions import load_extensions
 from sim.fork import FORKABLE
 from sim.fork import fork as fork_run
+from sim.layers import merged, parse_set
 from storage.datasets import open_environment
 
 

@@ -8,8 +8,8 @@ import typer
 
 from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, tell, views
-from sim.config import parse_set
 from sim.extensions import load_extensions
+from sim.layers import parse_set
 from sim.resume import resume as resume_run
 from sim.views.console import plain
 from storage.datasets import open_environment

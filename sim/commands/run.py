@@ -9,9 +9,10 @@ import typer
 from agents.roster import AGENTS
 from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, tell, tell_estimate, views
-from sim.config import RunConfig, configured, merged, parse_set, read_config
+from sim.config import RunConfig
 from sim.estimate import estimate
 from sim.extensions import load_extensions
+from sim.layers import configured, merged, parse_set, read_config
 from sim.run import run as run_episodes
 
 _DEFAULT = RunConfig()

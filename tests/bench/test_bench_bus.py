@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 from engine.arrivals import Listed, Visit
 from engine.bus import Bus
-from engine.episode import Delivery
+from engine.delivery import Delivery
 from engine.messages import (
     EpisodeEnded,
     EpisodeStarted,

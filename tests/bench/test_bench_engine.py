@@ -13,7 +13,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from sim.config import configured
+from sim.layers import configured
 from sim.run import run
 from tests.bench.test_bench_models import (
     CALLS,

@@ -24,7 +24,7 @@ from agents.models.openai_model import OpenAIModel
 from agents.models.retrying import Patience, Retrying
 from agents.models.service import Account
 from agents.models.wire import decode_reply, encode_request
-from engine.episode import Call
+from engine.calls import Call
 
 IN_FLIGHT = 1_000
 CALLS = 4_000

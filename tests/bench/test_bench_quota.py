@@ -16,7 +16,7 @@ from agents.models.openai_model import OpenAIModel
 from agents.models.retrying import Patience, Retrying
 from agents.models.server import Behaviour, Server
 from agents.models.service import Account
-from engine.episode import Call
+from engine.calls import Call
 
 REQUESTS, TOKENS, SECONDS = 600.0, 40_000.0, 90.0
 

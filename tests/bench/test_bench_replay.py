@@ -18,7 +18,7 @@ import pytest
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
-from sim.config import configured
+from sim.layers import configured
 from sim.replay import replay
 from sim.run import run
 

@@ -1,0 +1,81 @@
+"""Which configurations cannot be: what no type can say."""
+
+import math
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from engine.errors import ConfigError
+from sim.config import RunConfig, flat
+
+LEAST: Sequence[tuple[str, float]] = (
+    ("episodes", 1),
+    ("sessions", 1),
+    ("limit", 1),
+    ("history", 1),
+    ("concurrency", 1),
+    ("attempts", 1),
+    ("unreleased", 1),
+    ("running", 0),
+    ("publication_delay", 0),
+    ("patience", 0.001),
+)
+"""The least that a setting may be."""
+
+
+def check_values(config: RunConfig) -> None:
+    """Raise ConfigError for values that cannot be used, alone or together."""
+    for name, least in LEAST:
+        if not getattr(config, name) >= least:
+            raise ConfigError(f"{name} must be at least {least:g}, got {getattr(config, name)!r}")
+    _check_durations(config)
+    _check_addresses(config)
+    if config.sessions > 1 and config.arrivals.startswith("batches"):
+        hint = "use --arrivals poisson:RATE, or all"
+        raise ConfigError("returning users do not go with arrivals in batches", hint=hint)
+    _check_tests(config)
+    if config.embeddings != "hashing" and not config.embeddings.startswith("openai/"):
+        hint = "use hashing or openai/NAME"
+        raise ConfigError(f"there are no embeddings {config.embeddings!r}", hint=hint)
+
+
+def _check_addresses(config: RunConfig) -> None:
+    for url in (config.base_url, *(role.base_url for role in config.roles.values())):
+        if "@" in _host(url):
+            raise ConfigError(
+                "a base_url must hold no user and no password: it is written to run.toml",
+                hint="put the key into the environment or into a key_file",
+            )
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError as error:
+        raise ConfigError(f"base_url: not an address: {url!r}") from error
+
+
+def _check_tests(config: RunConfig) -> None:
+    if not config.test_episodes:
+        if config.test_every:
+            raise ConfigError("test_every needs test_episodes", hint="--set test_episodes=100")
+        return
+    if config.users != "train":
+        hint = "leave users at train"
+        raise ConfigError("users that are tested must not be trained on as well", hint=hint)
+    if config.sessions > 1:
+        raise ConfigError("a test does not go with returning users", hint="--set sessions=1")
+    if config.test_every and config.test_memory == "learning":
+        hint = "--set test_memory=frozen"
+        raise ConfigError("a learning curve is not one if its tests teach", hint=hint)
+
+
+def _check_durations(config: RunConfig) -> None:
+    for name, value in flat(msgspec.to_builtins(config)):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{name} must be a finite number, got {value!r}")
+    if not 0 <= config.dwell[0] <= config.dwell[1] < math.inf:
+        raise ConfigError(f"dwell must be two durations, the least first, got {config.dwell!r}")
+    if not all(0 <= gap < math.inf for gap in config.return_gap):
+        raise ConfigError(f"return_gap must be two durations, got {config.return_gap!r}")
