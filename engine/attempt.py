@@ -1,10 +1,18 @@
 """The one place where any exception is caught: around listeners and followers of the user's own."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 A = TypeVar("A")
+
+
+class CancelledByItselfError(Exception):
+    """Stands for a CancelledError that nobody asked for: it would end whoever waits beside it."""
+
+    def __init__(self, error: asyncio.CancelledError) -> None:
+        super().__init__(f"cancelled, but by nobody here: {error!r}")
 
 
 async def attempt(function: Callable[[A], Awaitable[None] | None], argument: A) -> Exception | None:
@@ -15,7 +23,17 @@ async def attempt(function: Callable[[A], Awaitable[None] | None], argument: A) 
             await answer
     except Exception as error:
         return error
+    except asyncio.CancelledError as error:
+        if _cancelled():
+            raise
+        return CancelledByItselfError(error)
     return None
+
+
+def _cancelled() -> bool:
+    """Tell whether somebody cancels the running task; else it let another one's error pass."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def attempted(function: Callable[[], A]) -> tuple[A | None, Exception | None]:

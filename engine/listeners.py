@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from engine.attempt import attempt, name_of
@@ -64,6 +65,7 @@ class Ear:
                 self.deaf = True
                 name = name_of(self.listener)
                 structlog.get_logger().error("listener dropped", listener=name, exc_info=error)
+            await anyio.lowlevel.checkpoint()  # a plain function would not let anybody else on
 
     async def finish(self, seconds: float) -> None:
         """Hand over what is queued, for so many *seconds*; what is left then is missed."""

@@ -123,6 +123,7 @@ class Scheduler(Generic[T]):
         """Run all episodes and return the end of the trace; raise what stopped the run."""
         await self.bus.open(started)
         asyncio.get_running_loop().set_exception_handler(self._unforeseen)
+        whole = False
         async with anyio.create_task_group() as beside:
             beside.start_soon(self.bus.release.run, self._wake_up)
             beside.start_soon(self._watch)
@@ -130,9 +131,12 @@ class Scheduler(Generic[T]):
                 beside.start_soon(ear.run)
             try:
                 await self._run_episodes()
+                whole = True
             finally:
                 await self._stop_tasks()
                 beside.cancel_scope.cancel()
+        if not whole:  # a task group takes a CancelledError of its tasks for its own
+            raise LawError("a task beside the run was cancelled, but not by the run")
         self._move_records(None)
         ended = RunEnded(episodes=self._started, failed=self._failed)
         self.bus.messages += self._wiring.messages

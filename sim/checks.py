@@ -23,12 +23,20 @@ LEAST: Sequence[tuple[str, float]] = (
 )
 """The least that a setting may be."""
 
+MOST_EPISODES = 10_000_000
+"""Who visits when is drawn beforehand: more would not fit into memory."""
+
 
 def check_values(config: RunConfig) -> None:
     """Raise ConfigError for values that cannot be used, alone or together."""
     for name, least in LEAST:
         if not getattr(config, name) >= least:
             raise ConfigError(f"{name} must be at least {least:g}, got {getattr(config, name)!r}")
+    if config.episodes > MOST_EPISODES:
+        raise ConfigError(
+            f"a run has at most {MOST_EPISODES:,} episodes, got {config.episodes:,}",
+            hint="split it into runs with seeds of their own",
+        )
     _check_durations(config)
     _check_addresses(config)
     if config.sessions > 1 and config.arrivals.startswith("batches"):

@@ -55,7 +55,7 @@ class Extensions:
 
 def _result(name: str, extension: Any) -> Any:
     """Return what *extension* found, as JSON can hold it; what it raises must not cost the run."""
-    result, error = attempted(lambda: msgspec.to_builtins(extension.result()))
+    result, error = attempted(lambda: msgspec.json.decode(msgspec.json.encode(extension.result())))
     if error is not None:
         structlog.get_logger().error("listener without result", listener=name, exc_info=error)
         return {"error": f"{type(error).__name__}: {error}"}

@@ -19,7 +19,7 @@ from agents.models.embedding_model import ROLE as EMBEDDING
 from agents.models.model import ChatModel
 from agents.models.recorded import Recorded
 from agents.service_embedder import ServiceEmbedder
-from engine.errors import BudgetError, FileError, InterruptedRunError, ServiceError
+from engine.errors import BudgetError, FileError, InterruptedRunError, LawError, ServiceError
 from engine.order import LineFollower
 from sim.assembly import Assembly, assemble, model_settings, samplings
 from sim.config import RunConfig
@@ -228,11 +228,15 @@ async def doors_of(config: RunConfig, model: ChatModel | None) -> AsyncIterator[
 async def _shown(views: Sequence[View], underway: Underway) -> AsyncIterator[None]:
     for view in views:
         view.attach(underway)
+    whole = False
     async with anyio.create_task_group() as beside:
         for view in views:
             beside.start_soon(view.show)
         yield
+        whole = True
         beside.cancel_scope.cancel()
+    if not whole:  # a task group takes a CancelledError of its tasks for its own
+        raise LawError("a view was cancelled, but not by the run")
 
 
 @contextmanager

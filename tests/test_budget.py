@@ -76,11 +76,17 @@ def spend(model: Steady, count: int = 100, **allowed: Any) -> tuple[Budget, Budg
     ("allowed", "replies", "sentence"),
     [
         ({"calls": 7}, 7, "max_calls is reached: the run has made 7 calls"),
-        ({"tokens": 1_000}, 8, "max_tokens_total is reached: the run has used 960 tokens"),
+        (
+            {"tokens": 1_000},
+            8,
+            "max_tokens_total is reached: the run has used 960 tokens of 1,000, "
+            "and a call may take more than is left",
+        ),
         (
             {"cost": 0.0025, "prices": {"m": PRICE}},
             8,  # of 0.0003 each
-            "max_cost is reached: the run has cost 0.0024",
+            "max_cost is reached: the run has cost 0.0024 of 0.0025, "
+            "and a call may take more than is left",
         ),
     ],
 )

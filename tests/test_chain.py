@@ -115,7 +115,7 @@ def test_models_that_are_known(name: str) -> None:
         ("embeded", "embedded"),
         ("Embedded", "embedded"),
         ("gpt-4o", "openai/gpt-4o"),
-        ("openai/", "openai/openai/"),
+        ("openai/", "openai/NAME"),
         ("", "openai/NAME"),
     ],
 )

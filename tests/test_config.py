@@ -49,7 +49,7 @@ configs = st.builds(
     environment=texts,
     model=texts,
     seed=st.integers(-(2**63), 2**63 - 1),
-    episodes=counts,
+    episodes=st.integers(1, 10_000_000),
     users=st.sampled_from(["train", "test", "all"]),
     arrivals=st.sampled_from(["all", "poisson:2.5"]),
     publication_delay=durations,
@@ -304,3 +304,8 @@ def test_an_address_must_not_hold_a_password() -> None:
 def test_a_price_of_the_wrong_kind_is_said() -> None:
     with pytest.raises(ConfigError, match="prices"):
         configured({"prices": {"x": {"prompt": "dear", "completion": 1.0}}})
+
+
+def test_a_run_has_no_more_episodes_than_memory_holds() -> None:
+    """Who visits when is drawn beforehand."""
+    assert str(failing({"episodes": 10**23})).startswith("a run has at most 10,000,000 episodes")

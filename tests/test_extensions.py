@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine.bus import Bus
 from engine.errors import ConfigError
@@ -32,6 +33,14 @@ class Ends(Everything):
 
 class Live(Everything):
     live = True
+
+class Keyed(Everything):
+    def result(self):
+        return {(1, 2): 3}
+
+class Torn(Everything):
+    def result(self):
+        return chr(0xD800)
 
 class Silent:
     def __call__(self, envelope):
@@ -95,6 +104,14 @@ def test_only_results_are_reported(writing: Writing) -> None:
     """An extension without `result` says nothing in the summary."""
     writing("silent", TALKATIVE)
     assert heard(load_extensions(["silent:Silent"])) == {}
+
+
+@pytest.mark.parametrize("name", ["Keyed", "Torn"])
+def test_a_result_that_is_no_json_costs_nobody_the_run(writing: Writing, name: str) -> None:
+    writing("unfit", TALKATIVE)
+    with capture_logs():
+        results = heard(load_extensions([f"unfit:{name}"]))
+    assert "Error: " in results[f"unfit:{name}"]["error"]
 
 
 def test_no_extensions_are_none() -> None:

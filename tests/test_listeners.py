@@ -1,6 +1,7 @@
 """Listeners: they hear messages as they happen, and can never hold or hurt a run."""
 
 import asyncio
+import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -107,6 +108,40 @@ def test_a_listener_that_raises_hurts_no_run() -> None:
     with capture_logs():
         assert kernel.run() == undisturbed
     assert kernel.bus.statistics().dropped_listeners == 1
+
+
+async def cancelled(live: Live[Message]) -> None:
+    """Wait for a task of its own that was cancelled."""
+    task = asyncio.create_task(asyncio.sleep(9))
+    task.cancel()
+    await task
+
+
+def test_a_listener_that_lets_a_cancellation_pass_hurts_no_run() -> None:
+    """The task group of the run would take it for its own, and end the run as if it were whole."""
+    undisturbed = Kernel(visits(0, 0)).on(EpisodeStarted, end).run()
+    kernel = Kernel(visits(0, 0)).on(EpisodeStarted, end)
+    kernel.bus.listen(Message, cancelled)
+    with capture_logs() as logs:
+        assert kernel.run() == undisturbed
+    assert [(log["event"], log["log_level"]) for log in logs] == [("listener dropped", "error")]
+
+
+def test_a_listener_that_is_slow_at_the_end_is_taken_leave_of() -> None:
+    """Even if it is a plain function: between two messages others get their turn."""
+    heard: list[Message] = []
+
+    def slow(live: Live[Message]) -> None:
+        heard.append(live.message)
+        time.sleep(0.02)
+
+    async def main() -> Ear:
+        slow_ear = ear(slow, capacity=100)
+        spoken(slow_ear, 100)
+        await slow_ear.finish(0.05)
+        return slow_ear
+
+    assert asyncio.run(main()).missed == 100 - len(heard) > 0
 
 
 def test_a_listener_that_never_returns_holds_no_run() -> None:

@@ -78,6 +78,18 @@ def test_failures_are_errors(tmp_path: Path) -> None:
     assert [(span.attributes or {}).get("error.type") for span in bad] == ["server", None]
 
 
+def test_episodes_without_a_call_are_told(tmp_path: Path) -> None:
+    """Baselines ask no model."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    config = configured(SMALL, {"agent": "random"})
+    run(config, out=tmp_path / "run", views=[TelemetryView(provider)])
+    names = Counter(span.name for span in exporter.get_finished_spans())
+    assert names["episode"] == config.episodes
+    assert names["step"] >= config.episodes
+
+
 def test_a_run_that_stops_still_tells(tmp_path: Path) -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()

@@ -129,10 +129,13 @@ class Budget:
         allowed, spent = self.allowances, self.spent
         if allowed.calls and spent.calls + 1 > allowed.calls:
             return "max_calls", f"the run has made {spent.calls:,} calls"
+        more = "and a call may take more than is left"
         if allowed.tokens and spent.tokens + tokens > allowed.tokens:
-            return "max_tokens_total", f"the run has used {spent.tokens:,.0f} tokens"
+            used = f"the run has used {spent.tokens:,.0f} tokens of {allowed.tokens:,}"
+            return "max_tokens_total", f"{used}, {more}"
         if allowed.cost and spent.cost + cost > allowed.cost:
-            return "max_cost", f"the run has cost {spent.cost:,.4f}"
+            used = f"the run has cost {spent.cost:.4g} of {allowed.cost:g}"
+            return "max_cost", f"{used}, {more}"
         return None
 
     def _take(self, calls: int, tokens: float, cost: float) -> None:

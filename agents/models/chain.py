@@ -73,7 +73,8 @@ def check_model(model: str) -> None:
     """Raise ConfigError if *model* is neither `embedded` nor `openai/NAME`."""
     if model == NAME or (model.startswith(PREFIX) and plain_name(model)):
         return
-    meant = NAME if get_close_matches(model, [NAME], cutoff=0.6) else f"{PREFIX}{model or 'NAME'}"
+    name = plain_name(model) or "NAME"
+    meant = NAME if get_close_matches(model, [NAME], cutoff=0.6) else f"{PREFIX}{name}"
     raise ConfigError(
         f"there is no model {model!r}",
         hint=f"did you mean {meant}? Models are {NAME}, or {PREFIX}NAME with --base-url URL",

@@ -29,7 +29,9 @@ class PlaceOptions:
     """Where the service is."""
 
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1"
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")] = (
+        8000
+    )
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class PaceOptions:
     latency: Annotated[
         str, typer.Option(help="fixed:MS or lognormal:MEDIAN_MS,SIGMA.", metavar="DISTRIBUTION")
     ] = "fixed:0"
-    rpm: Annotated[float | None, typer.Option(help="Calls allowed a minute.")] = None
-    tpm: Annotated[float | None, typer.Option(help="Tokens allowed a minute.")] = None
+    rpm: Annotated[float | None, typer.Option(min=0, help="Calls allowed a minute.")] = None
+    tpm: Annotated[float | None, typer.Option(min=0, help="Tokens allowed a minute.")] = None
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,10 @@ class FaultOptions:
     outage: Annotated[
         list[str] | None, typer.Option(help="Down from a second on, for seconds.", metavar="AT,FOR")
     ] = None
-    slow: Annotated[float, typer.Option(help="Seconds that slow replies take.")] = 30.0
-    retry_after: Annotated[float, typer.Option(help="Seconds that 429 asks to wait.")] = 1.0
+    slow: Annotated[float, typer.Option(min=0, help="Seconds that slow replies take.")] = 30.0
+    retry_after: Annotated[float, typer.Option(min=0, help="Seconds that 429 asks to wait.")] = 1.0
     refuse_after: Annotated[
-        int | None, typer.Option(help="Refuse the key after so many calls.")
+        int | None, typer.Option(min=0, help="Refuse the key after so many calls.")
     ] = None
     seed: Annotated[int, typer.Option(help="Seed of latencies and faults.")] = 0
 

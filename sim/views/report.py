@@ -117,7 +117,8 @@ def _below(summary: Summary) -> list[str]:
 
 def _effort(summary: Summary) -> list[str]:
     steps = summary.all_steps
-    calls = f"{summary.calls:,} model calls, {summary.tokens:,} tokens"
+    cached = f" ({summary.cached_calls:,} from the cache)" if summary.cached_calls else ""
+    calls = f"{summary.calls:,} model calls{cached}, {summary.tokens:,} tokens"
     pace = f"{steps / max(summary.seconds, 1e-9):,.0f} steps/s"
     lines = [
         f"{steps:,} steps, {summary.messages:,} messages, {calls}",

@@ -77,7 +77,7 @@ class Visit:
 
     def make(self, tracer: Tracer) -> None:
         """Make all spans."""
-        self.whole.begins = min(self.whole.begins, *(call.begins for _, call in self.calls))
+        self.whole.begins = min([self.whole.begins, *(call.begins for _, call in self.calls)])
         self.whole.ends = time.time_ns()
         above = self.whole.make(tracer, "episode", None, SpanKind.INTERNAL)
         for number, call in self.calls:
