@@ -1,17 +1,18 @@
 """Forking: a recorded run up to a point, then its own way, with something changed."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import msgspec
 
 from agents.models.model import ChatModel
 from agents.models.recorded import Forked, Spoken
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DivergenceError
 from sim.assembly import check_runnable
 from sim.comparison import Comparison
 from sim.config import RunConfig
@@ -20,7 +21,7 @@ from sim.excerpts import before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.layers import configured
 from sim.live import Begun, Live, View, doors_of, stopping, written_in
-from sim.loop import in_event_loop
+from sim.loop import first_error, in_event_loop
 from sim.recorded_run import RecordedRun, check_step, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
@@ -90,7 +91,7 @@ async def _fork(
         name = f"{environment.head.name}-{config.agent}-fork"
         directory = new_run(None if out is None else Path(out), name)
         begun(directory)
-        with directory.locked():
+        with _gone_if_astray(directory), directory.locked():
             calls, digest = parent.recording, course.stages[-1].parent
             journaled = hand_down(calls, digest, directory, config.fsync)
             hand_down_vectors(parent.directory.vectors, directory.vectors, config.fsync)
@@ -103,6 +104,17 @@ async def _fork(
                 known = forked_calls(calls, course, files.journal)
                 past = Past(comparison, course.fork_point)
                 return await live.run(doors, files, known, [past, files.trace])
+
+
+@contextmanager
+def _gone_if_astray(directory: RunDirectory) -> Iterator[None]:
+    """Remove a fork whose past is not its parent's: resumed, it would pass for one."""
+    try:
+        yield
+    except (DivergenceError, BaseExceptionGroup) as error:
+        if isinstance(first_error(error), DivergenceError):
+            rmtree(directory.path)
+        raise
 
 
 def forked_course(

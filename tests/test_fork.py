@@ -561,11 +561,15 @@ def test_a_place_that_is_taken(parent: RunDirectory) -> None:
 
 @pytest.mark.parametrize("episode", [0, 2])
 def test_a_past_that_cannot_be_lived_again(episode: int, new: Directory) -> None:
-    """A trace that is not what its journal makes is found, up to the very step of the fork."""
-    damaged = recorded(new(), Telling("parent"))
+    """A trace that is not what its journal makes is found, up to the very step of the fork.
+
+    Nothing is left that could be resumed, and pass for a fork.
+    """
+    damaged, out = recorded(new(), Telling("parent")), new()
     lines = lines_of(damaged)
     start = next(n for n, line in enumerate(lines) if line.startswith(b'{"episode":%d,' % episode))
     lines[start + 2] = lines[start + 2].replace(b"parent", b"nobody")
     damaged.trace.write_bytes(b"".join(lines))
     with pytest.raises(DivergenceError, match=f"episode {episode}, n 2, ModelReplied.text: "):
-        forked(damaged, (2, 1), out=new())
+        forked(damaged, (2, 1), out=out)
+    assert not out.exists()
