@@ -166,9 +166,12 @@ class Actor:
     ) -> Prompt:
         """Return the question for the item of a step."""
         said = {result.tool: result.text for result in tools}
-        worths = [r.record.payload for r in found]
-        good = dict.fromkeys(worth.item for worth in worths if worth.advantage >= 0)
-        bad = dict.fromkeys(worth.item for worth in worths if worth.advantage < 0)
+        better: dict[int, bool] = {}
+        for worth in (recall.record.payload for recall in found):
+            # What it was worth in the nearest state counts: nothing is encouraged and discouraged.
+            better.setdefault(worth.item, worth.advantage >= 0)
+        good = [item for item, is_better in better.items() if is_better]
+        bad = [item for item, is_better in better.items() if not is_better]
         text = section("Thought", [trajectory.thought])
         text += section("History of the user", history_lines(self.catalog, trajectory))
         text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))

@@ -1,4 +1,8 @@
-"""The settings of agents, with the defaults of BiLLP (arXiv 2403.00843) where it gives any."""
+"""The settings of agents, with the defaults of BiLLP (arXiv 2403.00843) but for the actor's recall.
+
+BiLLP's actor recalls 1 experience within 0.01; of states that a catalog of hundreds makes, such a
+one is known for few.
+"""
 
 from typing import Annotated, TypeAlias
 

@@ -278,6 +278,19 @@ def test_an_item_is_encouraged_once() -> None:
     assert encouraged == ["- Night Racer | Racing"]
 
 
+@pytest.mark.parametrize("nearest", [1.0, -1.0])
+def test_what_an_item_was_worth_in_the_nearest_state_counts(nearest: float) -> None:
+    """It is never encouraged and discouraged at once, in whatever order it was remembered."""
+    further = (*START, "Night Racer")
+    records = [(further, worth(RACER, -nearest)), (START, worth(RACER, nearest))]
+    visit = replace(saying("recommend[Star Pilot]"), memories=known(EXPERIENCES, *records))
+    told = acted(visit, replace(ACTOR, within=2.0))
+    word, other = ("Encouraged", "Discouraged") if nearest > 0 else ("Discouraged", "Encouraged")
+    assert len(told.only(ActionTaken)[0].recalled) == 2
+    assert lines(told.prompts[0], f"{word} in like states") == ["- Night Racer | Racing"]
+    assert f"{other} in like states" not in headings(told.prompts[0])
+
+
 def test_unlike_states_say_nothing() -> None:
     records = [(("Quantum Tennis",), worth(RACER, 1.0))]
     visit = replace(saying("recommend[Star Pilot]"), memories=known(EXPERIENCES, *records))
