@@ -5,34 +5,39 @@ groups are compared user by user, under the same seeds, so that what users and s
 cancels out.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.errors import ConfigError
 from engine.messages import RunStarted, Setting, number
-from sim.outcomes import Outcome, RunOutcomes, Who, read_outcomes
+from sim.outcomes import (
+    MEASURES,
+    Measure,
+    RunOutcomes,
+    Visits,
+    averages,
+    read_outcomes,
+    totals,
+)
 from sim.statistics import (
     Interval,
     effect_size,
     holm,
     mean_interval,
     paired_interval,
+    ratio_interval,
     sign_flip_p,
     superiority,
 )
 
-Measure: TypeAlias = Literal["r_traj", "len", "r_each"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
-Table: TypeAlias = NDArray[np.float64]
-
 _RESAMPLES = 10_000
+_PLACES = 9  # averages that are equal on paper may differ in their last bits
 
 
 class Mean(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +49,11 @@ class Mean(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs that differ by their seeds only: how many visits they are judged by, and their means."""
+    """Runs that differ by their seeds only: how many visits they are judged by, and their means.
+
+    Means are over users and seeds, a user's visits under one seed averaged; r_each is all rewards
+    ÷ all steps whose reward is known.
+    """
 
     label: str
     runs: tuple[str, ...]
@@ -55,7 +64,10 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """How much more *one* gets than *other*, over the visits in both.
+    """How much more *one* gets than *other*, over the visits in both, a user's visits averaged.
+
+    For r_each a visit counts with its own rewards ÷ steps whose reward is known, 0 if there is
+    none. The groups' means put all visits together, and may be apart by something else.
 
     *p* is two-sided, of a permutation of signs; *p_holm* is adjusted for all pairs (Holm 1979).
     *effect* is Cohen's d of the differences, *better* the share of users who got more, ties half.
@@ -103,10 +115,10 @@ def compare(
     read = [read_outcomes(run) for run in runs]
     check_comparable(read)
     groups = grouped(read)
-    tables = _Tables(groups, measure)
+    pairing = _Pairing(groups, measure)
     named = list(groups)
     pairs = _pairs(named, reference, every_pair=every_pair)
-    compared = [tables.pair(one, other, seed) for one, other in pairs]
+    compared = [pairing.pair(one, other, seed) for one, other in pairs]
     adjusted = holm([pair.p for pair in compared]).tolist() if compared else []
     return Comparison(
         measure=measure,
@@ -189,14 +201,36 @@ def _pairs(
 
 
 @dataclass(frozen=True)
-class _Tables:
-    """Values of visits as tables of shape (seeds, users)."""
+class _Pairing:
+    """The groups that are paired, and by which measure."""
 
     groups: Mapping[str, Mapping[int, RunOutcomes]]
     measure: Measure
 
     def pair(self, one: str, other: str, seed: int) -> Pair:
         """Return how two groups compare."""
+        judged = self._judged(one, other)
+        mine, others = ([_only(pair[side], *pair) for pair in judged] for side in (0, 1))
+        there = sum(map(len, mine))
+        if not there:
+            raise ConfigError(f"{one!r} and {other!r} have no visit in common")
+        gaps = averages(mine, self.measure) - averages(others, self.measure)
+        table = np.round(gaps, _PLACES)
+        interval = paired_interval(table, seed=seed, resamples=_RESAMPLES)
+        return Pair(
+            one=one,
+            other=other,
+            visits=there,
+            missing=sum(len(a.keys() | b.keys()) for a, b in judged) - there,
+            difference=_mean(float(np.nanmean(table)), interval),
+            p=number(sign_flip_p(table, seed=seed, resamples=_RESAMPLES)),
+            p_holm=1.0,
+            effect=number(effect_size(table)),
+            better=number(superiority(table)),
+        )
+
+    def _judged(self, one: str, other: str) -> list[tuple[Visits, Visits]]:
+        """Return the visits of both under each of the seeds in common."""
         a, b = self.groups[one], self.groups[other]
         seeds = sorted(a.keys() & b.keys())
         if not seeds:
@@ -204,73 +238,50 @@ class _Tables:
                 f"{one!r} and {other!r} have no seed in common",
                 hint="run both with the same --seed, so that they meet the same users",
             )
-        judged = [(a[n].judged, b[n].judged) for n in seeds]
-        who = sorted({user for pair in judged for user in pair[0].keys() & pair[1].keys()})
-        if not who:
-            raise ConfigError(f"{one!r} and {other!r} have no visit in common")
-        mine, others = ([values(p[side], who, self.measure) for p in judged] for side in (0, 1))
-        table = np.array(mine) - np.array(others)
-        there = int(np.isfinite(table).sum())
-        everybody = sum(len(pair[0].keys() | pair[1].keys()) for pair in judged)
-        interval = paired_interval(table, seed=seed, resamples=_RESAMPLES)
-        return Pair(
-            one=one,
-            other=other,
-            visits=there,
-            missing=everybody - there,
-            difference=_mean(table, interval),
-            p=number(sign_flip_p(table, seed=seed, resamples=_RESAMPLES)),
-            p_holm=1.0,
-            effect=number(effect_size(table)),
-            better=number(superiority(table)),
-        )
+        return [(a[n].judged, b[n].judged) for n in seeds]
 
 
-def values(visits: Mapping[Who, Outcome], who: Sequence[Who], measure: Measure) -> list[float]:
-    """Return the *measure* of each visit in the order of *who*; NaN where there is none."""
-    return [_value(visits.get(user), measure) for user in who]
-
-
-def _value(outcome: Outcome | None, measure: Measure) -> float:
-    if outcome is None:
-        return float("nan")
-    match measure:
-        case "len":
-            return float(outcome.length)
-        case "r_traj":
-            return outcome.reward
-        case "r_each":
-            return outcome.reward / outcome.length if outcome.length else 0.0
+def _only(visits: Visits, *others: Visits) -> Visits:
+    """Return those of *visits* that are in *others*, too."""
+    return {who: visit for who, visit in visits.items() if all(who in other for other in others)}
 
 
 def _group(label: str, members: Mapping[int, RunOutcomes], seed: int) -> Group:
     seeds = sorted(members)
     judged = [members[n].judged for n in seeds]
-    who = sorted({user for visits in judged for user in visits})
     return Group(
         label=label,
         runs=tuple(str(members[n].path) for n in seeds),
         seeds=tuple(seeds),
         visits=sum(map(len, judged)),
         failed=sum(members[n].failed for n in seeds),
-        means={name: mean_of(judged, who, name, seed) for name in MEASURES},
+        means={name: mean_of(judged, name, seed) for name in MEASURES},
     )
 
 
-def mean_of(
-    judged: Sequence[Mapping[Who, Outcome]], who: Sequence[Who], measure: Measure, seed: int
-) -> Mean:
-    """Return the mean of a *measure* over the users *who* under each seed, with its interval."""
-    table = np.array([values(visits, who, measure) for visits in judged])
-    return _mean(table, mean_interval(table, seed=seed, resamples=_RESAMPLES))
+def mean_of(judged: Sequence[Visits], measure: Measure, seed: int) -> Mean:
+    """Return the mean of a *measure* over the users under each seed, with its interval.
+
+    A user's visits are averaged; r_each is all rewards ÷ all steps whose reward is known.
+    """
+    if measure == "r_each":
+        return _pooled(judged, seed)
+    table = averages(judged, measure)
+    interval = mean_interval(table, seed=seed, resamples=_RESAMPLES)
+    return _mean(float(np.nanmean(table)), interval)
 
 
-def _mean(table: Table, interval: Interval) -> Mean:
-    return Mean(
-        mean=number(float(np.nanmean(table))),
-        low=number(interval.low),
-        high=number(interval.high),
-    )
+def _pooled(judged: Sequence[Visits], seed: int) -> Mean:
+    rewards, steps = totals(judged)
+    known = float(np.nansum(steps))
+    if not known:
+        return Mean(mean=0.0, low=0.0, high=0.0)
+    interval = ratio_interval(rewards, steps, seed=seed, resamples=_RESAMPLES)
+    return _mean(float(np.nansum(rewards)) / known, interval)
+
+
+def _mean(mean: float, interval: Interval) -> Mean:
+    return Mean(mean=number(mean), low=number(interval.low), high=number(interval.high))
 
 
 def _notes(read: Sequence[RunOutcomes], pairs: Sequence[Pair]) -> Iterable[str]:
@@ -282,5 +293,21 @@ def _notes(read: Sequence[RunOutcomes], pairs: Sequence[Pair]) -> Iterable[str]:
         if pair.missing:
             visits = "1 visit is" if pair.missing == 1 else f"{pair.missing:,} visits are"
             yield f"{pair.one} and {pair.other}: {visits} in one of them only, and left out"
+    yield from _returns(read)
     if any(run.head.model == "embedded" for run in read):
         yield "the embedded model is a stand-in: its numbers say nothing of language models"
+
+
+def _returns(read: Sequence[RunOutcomes]) -> Iterable[str]:
+    """Say how many users of a run came several times, if there are any."""
+    counts = {_came_again(run.judged) for run in read}
+    again, users = max(counts)
+    if again:
+        most = "up to " if len(counts) > 1 else ""
+        yield f"{most}{again:,} of {users:,} users came more than once: their visits are averaged"
+
+
+def _came_again(visits: Visits) -> tuple[int, int]:
+    """Return how many users came more than once, and how many came."""
+    times = Counter(user for user, _ in visits)
+    return sum(count > 1 for count in times.values()), len(times)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sim.compare import Mean, Measure, grouped, mean_of
-from sim.outcomes import RunOutcomes, Tests
+from sim.compare import Mean, grouped, mean_of
+from sim.outcomes import Measure, RunOutcomes, Tests
 
 
 class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,9 +38,8 @@ def curves(read: Sequence[RunOutcomes], measure: Measure, seed: int = 0) -> tupl
 
 def _point(tests: Sequence[Tests], after: int, measure: Measure, seed: int) -> CurvePoint:
     judged = [test[after] for test in tests]
-    who = sorted({user for visits in judged for user in visits})
     return CurvePoint(
         trained=after,
         visits=sum(map(len, judged)),
-        value=mean_of(judged, who, measure, seed),
+        value=mean_of(judged, measure, seed),
     )

@@ -57,7 +57,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What is run: every agent with every seed, and with every combination of swept values.
 
     *settings* are those of runs, over those of the *protocol*; *sweep* holds lists of values by
-    dotted name.
+    dotted name. Neither can hold an agent or a seed.
     """
 
     agents: tuple[str, ...] = ("billp", "reflexion", "random")
@@ -91,6 +91,7 @@ def experiment_from(*layers: Settings) -> Experiment:
         what = str(error).replace("`", "")
         raise ConfigError(f"not an experiment: {what}") from error
     _check_lists(made)
+    _check_own(made)
     return made
 
 
@@ -103,6 +104,17 @@ def _check_lists(experiment: Experiment) -> None:
     for name, values in experiment.sweep.items():
         if not values:
             raise ConfigError(f"nothing to sweep: {name!r} has no values")
+
+
+def _check_own(experiment: Experiment) -> None:
+    """Raise ConfigError for settings that are each run's own, and would not count."""
+    for part, names in (("settings", experiment.settings), ("sweep", experiment.sweep)):
+        for name in ("agent", "seed"):
+            if name in names:
+                raise ConfigError(
+                    f"an experiment has {name}s of its own, got {name!r} in its {part}",
+                    hint=f"--{name}s, or {name}s at the head of the file",
+                )
 
 
 def plan(experiment: Experiment) -> tuple[Planned, ...]:
@@ -204,7 +216,8 @@ _START = "from sim.cli import main; main()"
 
 async def _process(words: Sequence[str]) -> None:
     """Let billp work in a process of its own; raises what it says if it fails."""
-    command = [sys.executable, "-c", _START, *words, "--quiet"]
+    # -P: what lies in the current directory is not to be taken for our packages.
+    command = [sys.executable, "-P", "-c", _START, *words, "--quiet"]
     async with await anyio.open_process(command, stdout=PIPE, stderr=PIPE) as process:
         try:
             said = await _last_words(process)

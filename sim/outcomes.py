@@ -1,11 +1,15 @@
-"""What came of each visit of a run, read from its trace."""
+"""What came of each visit of a run, read from its trace, and of each user, as tables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import fsum
 from pathlib import Path
-from typing import TypeAlias
+from statistics import fmean
+from typing import Literal, TypeAlias, get_args
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.messages import (
     EpisodeEnded,
@@ -20,15 +24,29 @@ from storage.traces import decode_line, read_lines
 Who: TypeAlias = tuple[int, int]
 """(user, session)"""
 
+Measure: TypeAlias = Literal["r_traj", "len", "r_each"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+Table: TypeAlias = NDArray[np.float64]
+"""A number for each user under each seed, of shape (seeds, users); NaN where there is none."""
+
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a visit: its length and the sum of its rewards."""
+    """What came of a visit: its length, the sum of its rewards, steps whose reward is not known."""
 
     length: int
     reward: float
+    unrewarded: int = 0
+
+    @property
+    def rewarded(self) -> int:
+        """The number of steps whose reward is known."""
+        return self.length - self.unrewarded
 
 
-Tests: TypeAlias = dict[int, dict[Who, Outcome]]
+Visits: TypeAlias = Mapping[Who, Outcome]
+
+Tests: TypeAlias = Mapping[int, Visits]
 """The visits of each test, by the number of training episodes before it."""
 
 
@@ -41,12 +59,12 @@ class RunOutcomes:
 
     path: Path
     head: RunStarted
-    training: dict[Who, Outcome]
+    training: Visits
     tests: Tests
     failed: int
 
     @property
-    def judged(self) -> dict[Who, Outcome]:
+    def judged(self) -> Visits:
         """The visits by which the run is judged: the last test, or all if there is none."""
         return self.tests[max(self.tests)] if self.tests else self.training
 
@@ -56,7 +74,7 @@ def read_outcomes(run: Path | str) -> RunOutcomes:
     directory = open_run(Path(run))
     head = check_head(directory.trace)
     ended = list(_visits(directory.trace))
-    tests: Tests = {}
+    tests: dict[int, dict[Who, Outcome]] = {}
     for visit in ended:
         if visit.started.phase == "test" and visit.outcome is not None:
             tests.setdefault(visit.trained, {})[visit.who] = visit.outcome
@@ -80,7 +98,7 @@ class _Visit:
 
     started: EpisodeStarted
     trained: int
-    outcome: Outcome | None
+    outcome: Outcome | None = None
 
     @property
     def who(self) -> Who:
@@ -89,8 +107,9 @@ class _Visit:
 
 def _visits(trace: Path) -> Iterator[_Visit]:
     visit: _Visit | None = None
-    trained = 0
+    trained = rewarded = 0
     for number, line in read_lines(trace):
+        rewarded += b'"message":{"type":"UserResponded"' in line[:120]
         if b'"message":{"type":"Episode' not in line[:120]:
             continue
         match decode_line(trace, number, line).message:
@@ -98,10 +117,55 @@ def _visits(trace: Path) -> Iterator[_Visit]:
                 if visit is not None:
                     yield visit
                 trained += started.phase == "train"
-                visit = _Visit(started, trained, None)
+                visit, rewarded = _Visit(started, trained), 0
             case EpisodeEnded() as ended if visit is not None:
-                visit = replace(visit, outcome=Outcome(length=ended.length, reward=ended.reward))
+                visit = replace(visit, outcome=_outcome(ended, rewarded))
             case EpisodeFailed() if visit is not None:
                 visit = replace(visit, outcome=None)
     if visit is not None:
         yield visit
+
+
+def _outcome(ended: EpisodeEnded, rewarded: int) -> Outcome:
+    unrewarded = ended.length - rewarded
+    return Outcome(length=ended.length, reward=ended.reward, unrewarded=unrewarded)
+
+
+# -- tables, from the visits under each seed
+
+
+def averages(judged: Sequence[Visits], measure: Measure) -> Table:
+    """Return the mean of a *measure* over each user's visits."""
+    return _table(judged, lambda visits: fmean(_value(visit, measure) for visit in visits))
+
+
+def totals(judged: Sequence[Visits]) -> tuple[Table, Table]:
+    """Return the sums of each user's rewards, and of the steps whose reward is known."""
+    rewards = _table(judged, lambda visits: fsum(visit.reward for visit in visits))
+    return rewards, _table(judged, lambda visits: sum(visit.rewarded for visit in visits))
+
+
+def _table(judged: Sequence[Visits], number_of: Callable[[Sequence[Outcome]], float]) -> Table:
+    seeds = [_by_user(visits) for visits in judged]
+    users = sorted({user for seed in seeds for user in seed})
+    missing = float("nan")
+    return np.array(
+        [[number_of(seed[user]) if user in seed else missing for user in users] for seed in seeds]
+    )
+
+
+def _by_user(visits: Visits) -> dict[int, list[Outcome]]:
+    found: dict[int, list[Outcome]] = {}
+    for (user, _), outcome in visits.items():
+        found.setdefault(user, []).append(outcome)
+    return found
+
+
+def _value(visit: Outcome, measure: Measure) -> float:
+    match measure:
+        case "len":
+            return float(visit.length)
+        case "r_traj":
+            return visit.reward
+        case "r_each":
+            return visit.reward / visit.rewarded if visit.rewarded else 0.0

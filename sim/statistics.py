@@ -1,9 +1,10 @@
 """Statistics of paired comparisons: intervals, tests and sizes of what sets two agents apart.
 
-A table has shape (seeds, users) and holds one number for each user's visit under each seed: the
-difference between two agents, or a value of one agent. NaN stands for a visit that is missing.
-Users are the units of which we have many and want to say something about; seeds are repetitions
-of the same users. What the formulas call a user's mean is over the seeds in which the user is.
+A table has shape (seeds, users) and holds one number for each user under each seed: the difference
+between two agents, or a value of one agent. Who comes several times has one number all the same.
+NaN stands for who is missing. Users are the units of which we have many and want to say something
+about; seeds are repetitions of the same users. What the formulas call a user's mean is over the
+seeds in which the user is.
 
 Numbers that agree up to rounding are not told apart where they are counted: a user whose
 differences cancel is a tie. Everything random comes from the bits of a PCG64, which numpy promises
@@ -60,7 +61,7 @@ def paired_interval(
     agreed form for two that are crossed, and means over many users have little skew to mend.
     Percentiles also keep a promise of their own: with agents swapped, the interval is mirrored.
     """
-    return _interval(_table(differences), seed=seed, level=level, resamples=resamples)
+    return _interval(_layers(_table(differences)), seed=seed, level=level, resamples=resamples)
 
 
 def mean_interval(
@@ -71,21 +72,43 @@ def mean_interval(
     For tables of the same shape the same *seed* draws the same users. Do not compare two agents by
     their own intervals: how users differ from each other widens both, and cancels in a pair.
     """
-    return _interval(_table(values), seed=seed, level=level, resamples=resamples)
+    return _interval(_layers(_table(values)), seed=seed, level=level, resamples=resamples)
 
 
-def _interval(table: Table, *, seed: int, level: float, resamples: int) -> Interval:
+def ratio_interval(
+    parts: ArrayLike, wholes: ArrayLike, *, seed: int, level: float = 0.95, resamples: int = 10_000
+) -> Interval:
+    """Return an interval for the sum of *parts* ÷ that of *wholes*, by the same resampling.
+
+    Both are tables of one shape, of which a user's numbers are drawn together. NaN stands for a
+    visit that is missing, in both; wholes are not negative. A resample of no whole is left out.
+    """
+    above, below = np.asarray(parts, dtype=np.float64), np.asarray(wholes, dtype=np.float64)
+    if above.shape != below.shape or (np.isnan(above) != np.isnan(below)).any():
+        raise ValueError(f"expected tables alike, got shapes {above.shape} and {below.shape}")
+    layers = np.nan_to_num(np.stack([_table(above), _table(below)]))
+    if (layers[1] < 0).any() or not layers[1].any():
+        raise ValueError("expected wholes of at least 0, and one above")
+    return _interval(layers, seed=seed, level=level, resamples=resamples)
+
+
+def _layers(table: Table) -> Table:
+    """Return what is divided for a mean: numbers, and whether they are known."""
+    known = ~np.isnan(table)
+    return np.stack([np.where(known, table, 0.0), known])
+
+
+def _interval(layers: Table, *, seed: int, level: float, resamples: int) -> Interval:
     if not 0 < level < 1:
         raise ValueError(f"expected a level between 0 and 1, got {level!r}")
-    means = _resampled_means(table, np.random.PCG64(seed), _enough(resamples))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    ratios = _resampled_ratios(layers, np.random.PCG64(seed), _enough(resamples))
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
-def _resampled_means(table: Table, bits: np.random.PCG64, resamples: int) -> Table:
-    seeds, users = table.shape
-    known = ~np.isnan(table)
-    layers = np.stack([np.where(known, table, 0.0), known])
+def _resampled_ratios(layers: Table, bits: np.random.PCG64, resamples: int) -> Table:
+    """Return the sum of the first layer ÷ that of the second in each resample."""
+    _, seeds, users = layers.shape
     # Seeds first, then users row by row: the numbers do not depend on the size of a block.
     drawn_seeds = _draws(bits, seeds, (seeds, resamples))
     sums = np.concatenate(
@@ -95,9 +118,9 @@ def _resampled_means(table: Table, bits: np.random.PCG64, resamples: int) -> Tab
         ],
         axis=2,
     )
-    total, count = np.take_along_axis(sums, drawn_seeds[None], axis=1).sum(axis=1)
-    means: Table = total[count > 0] / count[count > 0]
-    return means
+    part, whole = np.take_along_axis(sums, drawn_seeds[None], axis=1).sum(axis=1)
+    ratios: Table = part[whole > 0] / whole[whole > 0]
+    return ratios
 
 
 def _draws(bits: np.random.PCG64, below: int, shape: tuple[int, int]) -> NDArray[np.intp]:

@@ -22,9 +22,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     None if there is nothing to divide by.
 
     *seconds*, *utilization* (of the slots for calls in flight) and *live_calls* (those that were
-    not recorded before, *cached_calls* among them) are of this process alone. *tokens* are as the service counted them, in
-    both directions. *cost* is by the prices that are set. *listeners* are the results of the user's
-    own.
+    not recorded before, *cached_calls* among them) are of this process alone. *tokens* are as the
+    service counted them, in both directions. *cost* is by the prices that are set. *listeners* are
+    the results of the user's own.
     """
 
     run: str

@@ -1,7 +1,7 @@
 """Comparisons: the same users under the same seeds, counted by hand."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine.messages import (
     Message,
     Phase,
     RunStarted,
+    UserResponded,
 )
 from engine.tree import encode
 from sim.compare import Comparison, compare
@@ -25,8 +26,8 @@ from sim.outcomes import Outcome, read_outcomes
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from tests.shell import Shell
 
-Visit = tuple[int, int, float]
-"""(user, length, reward); a length of 0 stands for a failed episode."""
+Visit = tuple[int, int, float] | tuple[int, int, float, int]
+"""(user, length, reward, steps without a reward); a length of 0 stands for a failed episode."""
 
 
 class Runs:
@@ -40,7 +41,7 @@ class Runs:
         self,
         agent: str,
         seed: int,
-        *parts: tuple[Phase, list[Visit]],
+        *parts: tuple[Phase, Sequence[Visit]],
         environment: str = "world",
         **settings: Any,
     ) -> Path:
@@ -62,24 +63,30 @@ class Runs:
         ]
         sessions: dict[int, int] = {}
         for phase, visits in parts:
-            for user, length, reward in visits:
-                session = sessions[user] = sessions.get(user, -1) + 1
+            for visit in visits:
+                session = sessions[visit[0]] = sessions.get(visit[0], -1) + 1
                 envelopes += [
                     Envelope(episode=0, n=0, cause=None, time=0, message=message)
-                    for message in _episode(user, session, phase, length, reward)
+                    for message in _episode(session, phase, *visit)
                 ]
         (path / "trace.jsonl").write_bytes(b"".join(encode(e) + b"\n" for e in envelopes))
         return path
 
 
-def _episode(user: int, session: int, phase: Phase, length: int, reward: float) -> list[Message]:
+def _episode(
+    session: int, phase: Phase, user: int, length: int, reward: float, unrewarded: int = 0
+) -> list[Message]:
     started = EpisodeStarted(
         user=user, session=session, arrival=0, history=(), memories=(), phase=phase
     )
     if not length:
         return [started, EpisodeFailed(why="it failed")]
+    steps = [
+        UserResponded(step=step, reward=reward / (length - unrewarded), left=False)
+        for step in range(length - unrewarded)
+    ]
     ended = EpisodeEnded(length=length, reward=reward, reason="quit")
-    return [started, ended, EpisodeSettled()]
+    return [started, *steps, ended, EpisodeSettled()]
 
 
 @pytest.fixture
@@ -102,7 +109,56 @@ def test_means_are_over_users_and_seeds(runs: Runs) -> None:
     assert (one.label, one.seeds, one.visits) == ("one", (1, 2), 4)
     assert (one.means["r_traj"].mean, other.means["r_traj"].mean) == (11.0, 8.0)
     assert (one.means["len"].mean, other.means["len"].mean) == (3.5, 2.0)
-    assert one.means["r_each"].mean == pytest.approx((4 + 3 + 3 + 3) / 4)
+    assert one.means["r_each"].mean == pytest.approx(44 / 14, rel=1e-5)
+    assert one.means["len"].mean * one.means["r_each"].mean == pytest.approx(11, rel=1e-5)
+
+
+def test_steps_without_a_reward_are_not_divided_by(runs: Runs) -> None:
+    """6 + 4 over two steps and one; of visits alone, as in pairs, 3 and 4."""
+    one = runs.add("one", 1, ("train", [(0, 3, 6.0, 1), (1, 2, 4.0, 1)]))
+    other = runs.add("two", 1, ("train", [(0, 1, 0.0, 1), (1, 1, 0.0, 1)]))
+    found = compare([one, other], measure="r_each")
+    mean, nothing = (group.means["r_each"] for group in found.groups)
+    assert mean.mean == pytest.approx(10 / 3, rel=1e-5)
+    assert (mean.low, mean.high) == (3.0, 4.0)
+    assert (nothing.mean, nothing.low, nothing.high) == (0.0, 0.0, 0.0)
+    assert found.pairs[0].difference.mean == 3.5
+
+
+def test_who_comes_again_is_one_user(runs: Runs) -> None:
+    """Visits are averaged before anything is said of users: they make nothing surer."""
+    once: list[Visit] = [(0, 1, 4.0), (1, 2, 8.0)]
+    again: list[Visit] = [(0, 3, 2.0), (0, 1, 6.0), (1, 1, 9.0), (1, 3, 7.0)]
+    paths = [
+        runs.add("one", 1, ("train", again)),
+        runs.add("two", 1, ("train", [(user, 1, 1.0) for user, *_ in again])),
+    ]
+    found = compare(paths)
+    (group, _), (pair,) = found.groups, found.pairs
+    (whole,) = compare([runs.add("one", 1, ("train", once))]).groups
+    assert group.means["r_traj"] == whole.means["r_traj"]
+    assert group.means["r_each"].mean == 3.0
+    assert (group.visits, pair.visits, pair.difference.mean, pair.p) == (4, 4, 5.0, 0.5)
+    assert found.notes[0] == "2 of 2 users came more than once: their visits are averaged"
+
+
+def test_averages_that_are_equal_on_paper_are_a_tie(runs: Runs) -> None:
+    """(0.1 + 0.2) ÷ 2 is (0.3 + 0) ÷ 2."""
+    one = runs.add("one", 1, ("train", [(0, 1, 0.1), (0, 1, 0.2), (1, 1, 5.0)]))
+    other = runs.add("two", 1, ("train", [(0, 1, 0.3), (0, 1, 0.0), (1, 1, 4.0)]))
+    assert compare([one, other]).pairs[0].better == 0.75
+
+
+def test_visits_in_one_run_only_are_left_out_of_a_users_mean(runs: Runs) -> None:
+    """The second visit of user 0 failed in one run: it does not count in the other."""
+    paths = [
+        runs.add("one", 1, ("train", [(0, 1, 4.0), (0, 0, 0.0), (1, 1, 6.0)])),
+        runs.add("two", 1, ("train", [(0, 1, 3.0), (0, 1, 99.0), (1, 1, 3.0)])),
+    ]
+    found = compare(paths)
+    (pair,) = found.pairs
+    assert (pair.visits, pair.missing, pair.difference.mean) == (2, 1, 2.0)
+    assert "up to 1 of 2 users came more than once: their visits are averaged" in found.notes
 
 
 def test_differences_are_of_the_same_user_under_the_same_seed(runs: Runs) -> None:
@@ -242,6 +298,39 @@ def test_latex_escapes_what_it_must(found: Comparison) -> None:
     assert "100\\%" in text
     assert "R\\_traj" in text
     assert "−" not in text.split("\\end{tabular}")[0]
+
+
+LONG = "billp:no-macro actor.recall_count=5 critic.discount=0.5 memory_size=1000"
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_long_labels_fold_and_no_digit_is_lost(
+    runs: Runs, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    """Whatever the width: numbers stand whole in a line, and labels can be put together again."""
+    visits = [(user, 1234, 98765.4321 * (1 + user)) for user in range(3)]
+    paths = [runs.add(name, 1, ("train", visits)) for name in (LONG, f"{LONG},other")]
+    rows = [line.strip("| ").split(" | ") for line in as_markdown(compare(paths)).splitlines()]
+    groups, pair = rows[2:4], rows[7]
+    lines = Shell(capsys, width).fine("compare", *paths).splitlines()
+    for numbers in (groups[0][1:-1], pair[1:]):
+        assert any(line.split() == " ".join(numbers).split() for line in map(unlabelled, lines))
+    labels = "".join("".join(line[: -len(unlabelled(line)) or None].split()) for line in lines)
+    assert all(row[0].replace(" ", "") in labels for row in (*groups, pair))
+
+
+def unlabelled(line: str) -> str:
+    """Return what stands right of the first column of a table: after two spaces."""
+    return line.strip().partition("  ")[2]
+
+
+@pytest.mark.parametrize("seed", ["-1", "x"])
+def test_a_seed_of_resampling_is_a_whole_number(
+    runs: Runs, capsys: pytest.CaptureFixture[str], seed: str
+) -> None:
+    said = Shell(capsys).billp("compare", *two(runs), f"--seed={seed}")
+    assert said.status == 2
+    assert "'--seed'" in said.err
 
 
 def test_the_command_says_the_same_in_every_form(

@@ -13,6 +13,7 @@ from agents.memories import REFLECTIONS
 from agents.prompts import EXAMPLE_TITLES
 from engine.errors import ConfigError, LeakError
 from engine.records import Record
+from sim.compare import compare
 from sim.experiment import PROTOCOLS, experiment_from, plan
 from sim.layers import configured
 from sim.leaks import check_examples, check_leaks
@@ -83,6 +84,10 @@ def test_a_protocol_yields_to_settings(protocol: Any) -> None:
         ({"settings": {"test_episodes": 0}}, "without test users"),
         ({"settings": {"users": "all"}}, "must not be trained on"),
         ({"sweep": {"memory_size": []}}, "'memory_size' has no values"),
+        ({"settings": {"seed": 9}}, "seeds of its own, got 'seed' in its settings"),
+        ({"settings": {"agent": "react"}}, "agents of its own, got 'agent' in its settings"),
+        ({"sweep": {"seed": [9]}}, "seeds of its own, got 'seed' in its sweep"),
+        ({"sweep": {"agent": ["react"]}}, "agents of its own, got 'agent' in its sweep"),
     ],
 )
 def test_what_cannot_be_run_is_refused(settings: dict[str, Any], sentence: str) -> None:
@@ -91,6 +96,12 @@ def test_what_cannot_be_run_is_refused(settings: dict[str, Any], sentence: str) 
 
 
 # -- running
+
+
+def test_what_lies_in_the_current_directory_is_not_taken_for_ours(shell: Shell) -> None:
+    """Runs are processes of their own, which Python would let begin by looking there."""
+    Path("sim.py").write_text("raise SystemExit('another one')")
+    shell.fine("experiment", "--agents", "random", "--seeds", "1", *TINY, "--out", "ours")
 
 
 def test_an_experiment_runs_and_goes_on(shell: Shell, tmp_path: Path) -> None:
@@ -137,6 +148,20 @@ def test_another_experiment_in_its_place_is_refused(shell: Shell) -> None:
     assert hint == "choose another --out"
 
 
+def test_agents_and_seeds_have_options_of_their_own(shell: Shell) -> None:
+    sentence, hint = shell.refusal("experiment", "--set", "seed=9", "--out", "e")
+    assert "'seed'" in sentence
+    assert hint == "--seeds, or seeds at the head of the file"
+
+
+def test_help_names_the_tables_of_a_file(shell: Shell) -> None:
+    """Brackets and all."""
+    said = shell.fine("experiment", "--help")
+    assert "[settings]" in said
+    assert "[sweep]" in said
+    assert "\\" not in said
+
+
 def test_a_run_that_fails_says_why(shell: Shell) -> None:
     """In its own words, though it is another process."""
     sentence, _ = shell.refusal(
@@ -146,15 +171,24 @@ def test_a_run_that_fails_says_why(shell: Shell) -> None:
     assert "nowhere" in sentence
 
 
-# -- leaks
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     out = tmp_path_factory.mktemp("finished") / "run"
     settings = {"episodes": 6, "test_episodes": 4, "limit": 5, "arrivals": "batches:3"}
     run(configured(settings), out=out)
     return RunDirectory(out)
+
+
+def test_means_are_those_of_the_run(finished: RunDirectory) -> None:
+    """Of a test of users who come once: Len × R_each is R_traj here and there."""
+    (group,) = compare([finished.path]).groups
+    means = {name: mean.mean for name, mean in group.means.items()}
+    summary = finished.read_summary()
+    assert means == pytest.approx({name: summary[name] for name in means}, rel=1e-5)
+    assert means["len"] * means["r_each"] == pytest.approx(means["r_traj"], rel=1e-5)
+
+
+# -- leaks
 
 
 @pytest.mark.parametrize("agent", ["linucb", "best-sequence", "reflexion", "random"])

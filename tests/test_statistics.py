@@ -19,6 +19,7 @@ from sim.statistics import (
     holm,
     mean_interval,
     paired_interval,
+    ratio_interval,
     sign_flip_p,
     standard_error,
     superiority,
@@ -106,6 +107,23 @@ def test_width_is_that_of_the_pigeonhole() -> None:
 def test_one_agents_interval_is_drawn_alike() -> None:
     """For a table of the same shape the same users and seeds are drawn."""
     assert mean_interval(GAPS, seed=2, level=0.9) == paired_interval(GAPS, seed=2, level=0.9)
+
+
+def test_a_ratio_is_of_sums_drawn_together() -> None:
+    """1 ÷ 1 and 8 ÷ 4: both users make 9 ÷ 5, and each alone what they are."""
+    parts, wholes = [[1.0, 8.0]], [[1.0, 4.0]]
+    assert ends(ratio_interval(parts, wholes, seed=1)) == (1.0, 2.0)
+    assert ends(ratio_interval(parts, wholes, seed=1, level=0.4)) == (1.8, 1.8)
+
+
+@given(tables())
+@settings(deadline=None)
+def test_a_ratio_to_visits_is_a_mean(table: Table) -> None:
+    """Of the same resamples, with who is missing left out."""
+    ones = np.where(np.isnan(table), NAN, 1.0)
+    assert ends(ratio_interval(table, ones, seed=0, resamples=100)) == few(table)
+    doubled = ratio_interval(table, 2 * ones, seed=0, resamples=100)
+    assert ends(doubled) == pytest.approx(tuple(np.array(few(table)) / 2))
 
 
 def test_an_interval_depends_on_its_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,6 +426,20 @@ def test_few_resamples_are_refused() -> None:
         paired_interval([[1.0]], seed=0, resamples=99)
     with pytest.raises(ValueError, match="expected at least 100 resamples, got 99"):
         sign_flip_p([[1.0]], seed=0, resamples=99)
+
+
+@pytest.mark.parametrize(
+    ("wholes", "sentence"),
+    [
+        ([[1.0]], r"expected tables alike, got shapes \(1, 2\) and \(1, 1\)"),
+        ([[1.0, NAN]], "expected tables alike"),
+        ([[0.0, 0.0]], "expected wholes of at least 0, and one above"),
+        ([[-1.0, 2.0]], "expected wholes of at least 0, and one above"),
+    ],
+)
+def test_no_ratio_is_refused(wholes: list[list[float]], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        ratio_interval([[1.0, 2.0]], wholes, seed=0)
 
 
 @pytest.mark.parametrize("p_values", [[], [[0.1]], [0.1, NAN], [1.1], [-0.1]])

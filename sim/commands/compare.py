@@ -10,8 +10,9 @@ import typer
 
 from engine.errors import ConfigError
 from sim.commands.options import gathered
-from sim.compare import Comparison, Measure
+from sim.compare import Comparison
 from sim.compare import compare as compare_runs
+from sim.outcomes import Measure
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from sim.views.console import plain
 
@@ -50,7 +51,7 @@ class HowOptions:
     every_pair: Annotated[
         bool, typer.Option("--every-pair", help="Compare every group with every other.")
     ] = False
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0
 
 
 @gathered

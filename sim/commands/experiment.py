@@ -14,12 +14,12 @@ from rich.console import Console
 from engine.errors import ConfigError
 from sim.commands.compare import FormOptions
 from sim.commands.options import gathered
-from sim.compare import Comparison, Measure, compare
+from sim.compare import Comparison, compare
 from sim.curves import Curve, curves
 from sim.experiment import Planned, Protocol, check_all, experiment_from, plan, prepare, run_all
 from sim.layers import merged, parse_set, read_config
 from sim.loop import in_event_loop
-from sim.outcomes import read_outcomes
+from sim.outcomes import Measure, read_outcomes
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from sim.views.console import plain
 from sim.views.curve import curve_tables
@@ -49,7 +49,9 @@ class WhatOptions:
     test_episodes: Annotated[int | None, typer.Option(help="Test users.")] = None
     set: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any setting of the runs.", metavar="KEY=VALUE"),
+        typer.Option(
+            "--set", help="Any setting of the runs but agent and seed.", metavar="KEY=VALUE"
+        ),
     ] = None
 
     def settings(self) -> dict[str, Any]:
@@ -123,6 +125,10 @@ class _Progress:
             self.console.print(line, soft_wrap=True)
 
 
+# What stands in brackets would be taken for markup.
+_FILE = r"A TOML file: agents, seeds, protocol, \[settings] of the runs, values to \[sweep]."
+
+
 @gathered
 def experiment(
     what: WhatOptions,
@@ -130,7 +136,7 @@ def experiment(
     form: FormOptions,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="A TOML file: agents, seeds, protocol, [settings]."),
+        typer.Argument(metavar="FILE", help=_FILE),
     ] = None,
 ) -> None:
     """Train and test agents with several seeds, look for leaks, and compare them.

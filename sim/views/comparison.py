@@ -1,10 +1,12 @@
 """A comparison of agents as a table: for the terminal, for Markdown, for LaTeX."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.console import Group as Page
-from rich.console import RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 
 from sim.compare import Comparison, Group, Mean, Pair
@@ -16,24 +18,45 @@ _PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
 
 def comparison_page(found: Comparison) -> Page:
     """Return what a terminal shows."""
-    groups = _table("Means with 95 % intervals over users and seeds", _GROUPS[:-1])
-    for group in found.groups:
-        groups.add_row(*_group_row(group)[:-1])
-    parts: list[RenderableType] = [groups]
+    means = [_group_row(group)[:-1] for group in found.groups]
+    parts: list[RenderableType] = [
+        _Whole("Means with 95 % intervals over users and seeds", _GROUPS[:-1], means)
+    ]
     if found.pairs:
-        pairs = _table(f"Differences of {_NAMES[found.measure]}, user by user", _PAIRS)
-        for pair in found.pairs:
-            pairs.add_row(*_pair_row(pair))
-        parts.append(pairs)
+        title = f"Differences of {_NAMES[found.measure]}, user by user"
+        parts.append(_Whole(title, _PAIRS, [_pair_row(pair) for pair in found.pairs]))
     return Page(*parts, *_below(found))
 
 
-def _table(title: str, names: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(names[0], no_wrap=True)
-    for name in names[1:]:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+_NARROWEST = 16  # to what labels are folded
+_WIDEST = 10_000
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A table that is wider than its terminal rather than without some of its numbers."""
+
+    title: str
+    names: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.update(max_width=_WIDEST)
+        needed = Measurement.get(console, wide, self._table(_NARROWEST)).minimum
+        shown = options.update(max_width=max(needed, options.max_width))
+        yield from console.render(self._table(), shown)
+
+    def _table(self, label: int | None = None) -> Table:
+        """Return the table, its labels folded to a width of *label* at most."""
+        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column(self.names[0], overflow="fold", max_width=label)
+        columns = [*zip(self.names, *self.rows, strict=True)]
+        for name, *cells in columns[1:]:
+            width = max(map(len, (name, *cells)))
+            table.add_column(name, justify="right", no_wrap=True, min_width=width)
+        for row in self.rows:
+            table.add_row(*row)
+        return table
 
 
 def _group_row(group: Group) -> tuple[str, ...]:
@@ -72,6 +95,8 @@ def _below(found: Comparison) -> Iterator[str]:
             "adjusted by Holm; intervals: bootstrap over users and seeds; d: Cohen's, paired; "
             "better: share of users, ties half."
         )
+    if found.pairs and found.measure == "r_each":
+        yield "Differences of R_each are of single visits; the means put all visits together."
     for note in found.notes:
         yield f"Note: {note}."
 

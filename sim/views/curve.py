@@ -18,7 +18,7 @@ def curve_tables(curves: Sequence[Curve]) -> list[Table]:
 
 def _table(curve: Curve, highest: float) -> Table:
     table = Table(title=f"Learning curve of {curve.label}", title_justify="left")
-    table.add_column("trained", justify="right")
+    table.add_column("trained", justify="right", no_wrap=True)
     table.add_column(_NAMES[curve.measure], justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for point in curve.points:
