@@ -18,6 +18,7 @@ from engine.records import UNIT, Vector
 
 DIMENSIONS = 256
 _LENGTHS = (3, 4)
+_LARGE = 1e140  # sums of squares of such numbers are still finite, and of their inverses not 0
 _CACHED_LINES = 65_536
 _CACHED_TEXTS = 4_096  # a state is asked for by actor and critic, and again when all is settled
 
@@ -55,12 +56,15 @@ def _hashed(lines: tuple[str, ...]) -> Vector:
 
 def to_unit(numbers: NDArray[np.int64] | NDArray[np.float64]) -> Vector:
     """Return *numbers* scaled to a length of 127 and rounded; a null vector points anywhere."""
-    # math.fsum and single multiplications are correctly rounded, unlike a BLAS norm.
-    length = math.sqrt(math.fsum((numbers.astype(np.float64) ** 2).tolist()))
-    if length == 0:
+    largest = float(np.abs(numbers).max())
+    if largest == 0:
         anywhere = np.zeros(len(numbers), np.int8)
         anywhere[0] = UNIT
         return anywhere
+    if not 1 / _LARGE < largest < _LARGE:
+        numbers = numbers / largest
+    # math.fsum and single multiplications are correctly rounded, unlike a BLAS norm.
+    length = math.sqrt(math.fsum((numbers.astype(np.float64) ** 2).tolist()))
     return np.rint(numbers * (UNIT / length)).astype(np.int8)
 
 

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from agents.models.embedding_model import decoded, embedding_request
 from agents.models.model import ChatModel
-from engine.errors import CallFailedError, FileError
+from engine.errors import CallFailedError, FileError, ServiceError
 from engine.records import Vector
 from storage.vectors import VectorEntry, VectorFile
 
@@ -40,6 +40,7 @@ class ServiceEmbedder:
         try:
             # A service takes no empty text.
             reply = await self.model.reply(embedding_request(self.name, text or " "))
+            self._check(decoded(reply.text))
         except CallFailedError as error:
             entry = VectorEntry(text=digest, vector=None, error=error.kind, attempts=1)
         else:
@@ -53,6 +54,20 @@ class ServiceEmbedder:
         self.file.add(entry)
         return entry
 
+    def _check(self, vector: Vector) -> None:
+        if not vector.any():
+            raise CallFailedError("the vector has no direction", kind="malformed")
+        # What is odd for once was tried again before it came here. So this is another model, to
+        # which a run was resumed, and so are all its vectors.
+        if self.file.length not in {0, len(vector)}:
+            what = f"expected vectors of {self.file.length:,} numbers, got {len(vector):,}"
+            hint = "let the service's model, and what the cache holds, be those of the run"
+            raise ServiceError(f"{self.name}: {what}", hint=hint)
+
+
+class UnknownVectorError(FileError):
+    """Raised when the vector of a text is not recorded."""
+
 
 @dataclass(frozen=True)
 class RecordedEmbedder:
@@ -61,11 +76,11 @@ class RecordedEmbedder:
     known: Mapping[str, VectorEntry]
 
     async def embed(self, lines: Sequence[str]) -> Vector:
-        """Return the vector of a text; raises CallFailedError or, if it is not known, FileError."""
+        """Return the vector of a text; raises CallFailedError, or UnknownVectorError."""
         text = "\n".join(lines)
         entry = self.known.get(_digest(text))
         if entry is None:
-            raise FileError(f"the vector of {text[:40]!r} is not recorded")
+            raise UnknownVectorError(f"the vector of {text[:40]!r} is not recorded")
         return _vector(entry)
 
 

@@ -94,7 +94,7 @@ async def _fork(
         with _gone_if_astray(directory), directory.locked():
             calls, digest = parent.recording, course.stages[-1].parent
             journaled = hand_down(calls, digest, directory, config.fsync)
-            hand_down_vectors(parent.directory.vectors, directory.vectors, config.fsync)
+            hand_down_vectors(parent, directory.vectors, config.fsync)
             directory.write_config(course.settings())
             live = Live(course, environment, directory, extensions, views)
             with (
@@ -180,9 +180,10 @@ def hand_down(
     return directory.journal.stat().st_size
 
 
-def hand_down_vectors(parent: Path, fork: Path, durability: Durability) -> None:
+def hand_down_vectors(parent: RecordedRun, fork: Path, durability: Durability) -> None:
     """Write what a service said to a *parent* into its fork's file: it may not say it again."""
-    known, _ = read_vectors(parent)
+    forgotten = parent.recording.vectors
+    known, _ = read_vectors(parent.directory.vectors, forgotten=forgotten)
     if not known:
         return
     with closing(VectorFile(fork, durability)) as file:

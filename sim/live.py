@@ -32,7 +32,7 @@ from storage.journal import CallEnded, Journal
 from storage.prompt_texts import PromptTexts
 from storage.runs import RunDirectory
 from storage.traces import TraceWriter, whole_size
-from storage.vectors import VectorFile, read_vectors
+from storage.vectors import VectorFile, every_vector
 
 Begun = Callable[[RunDirectory], None]
 """Is told the directory of a run as soon as there is one."""
@@ -95,7 +95,8 @@ def written_in(
 class Live:
     """A run that goes live: *course* in *environment*, kept in *directory*.
 
-    Its other processes have *paid* for some calls: those count for its budget.
+    Its other processes have *paid* for some calls: those count for its budget. Vectors that failed
+    within the first *forgotten* bytes of their file are asked for again.
     """
 
     course: Course
@@ -104,6 +105,7 @@ class Live:
     extensions: Extensions = NO_EXTENSIONS
     views: Sequence[View] = ()
     paid: Iterable[CallEnded] = ()
+    forgotten: int = 0
 
     async def run(
         self,
@@ -135,7 +137,7 @@ class Live:
         )
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
         self._note_paid(chain.budget)
-        with embedder_for(config, chain, self.directory) as embedder:
+        with embedder_for(config, chain, self.directory, self.forgotten) as embedder:
             assembly = assemble(
                 self.course,
                 self.environment,
@@ -161,8 +163,7 @@ class Live:
             if ended.attempts:
                 model = plain_name(config.roles[ended.role].model or config.model)
                 budget.note(model, ended.prompt_tokens, ended.completion_tokens)
-        vectors, _ = read_vectors(self.directory.vectors)
-        for entry in vectors.values():
+        for entry in every_vector(self.directory.vectors):
             if entry.attempts:
                 budget.note(config.embedding_model, entry.tokens, 0)
 
@@ -201,13 +202,16 @@ class Live:
 
 @contextmanager
 def embedder_for(
-    config: RunConfig, model: ChatModel, directory: RunDirectory
+    config: RunConfig, model: ChatModel, directory: RunDirectory, forgotten: int = 0
 ) -> Iterator[Embedder]:
-    """Return the embedder that *config* names; what a service says is kept in *directory*."""
+    """Return the embedder that *config* names; what a service says is kept in *directory*.
+
+    What failed within the first *forgotten* bytes of that is asked again.
+    """
     if not config.embedding_model:
         yield HashingEmbedder()
         return
-    file = VectorFile(directory.vectors, config.fsync)
+    file = VectorFile(directory.vectors, config.fsync, forgotten)
     try:
         yield ServiceEmbedder(model, config.embedding_model, file)
     finally:

@@ -15,10 +15,10 @@ from agents.models.access import Access, prompt_text
 from agents.models.model import ChatRequest
 from agents.models.recorded import Replayed
 from agents.roster import agent_named
-from agents.service_embedder import RecordedEmbedder
+from agents.service_embedder import RecordedEmbedder, UnknownVectorError
 from engine.arrivals import Visit
-from engine.errors import BillpError, ConfigError, TraceError
-from engine.messages import EpisodeStarted
+from engine.errors import BillpError, ConfigError, ServiceError, TraceError
+from engine.messages import EpisodeStarted, HandlerFailed
 from engine.records import Log
 from sim.assembly import Excerpt, Wrap, assemble, samplings
 from sim.comparison import (
@@ -86,7 +86,7 @@ def replay(
     No model is called and no key is needed. The first difference ends it, unless *every* one is
     wanted. *episode* replays one episode alone, *until* stops after a step, (episode, step).
     *concurrency* bounds the episodes at work. Raises FileErrors and DataError for what cannot be
-    replayed, ConfigError for what cannot be asked and ServiceError if calls were lost.
+    replayed, ConfigError for what cannot be asked and ServiceError if calls or vectors were lost.
     """
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
@@ -215,6 +215,7 @@ class _Player:
         seconds = time.perf_counter() - started
         for difference in self.comparison.differences:
             check_journaled(difference)
+            _check_embedded(difference)
         return self._told(whole, seconds)
 
     async def _to_the_end(self, run: Callable[[], Awaitable[object]]) -> bool:
@@ -271,8 +272,19 @@ def _up_to(point: Point, lines: bytes) -> bytes | None:
 def _embedder(recorded: RecordedRun) -> Embedder:
     if not recorded.course.config.embedding_model:
         return HashingEmbedder()
-    known, _ = read_vectors(recorded.directory.vectors)
+    forgotten = recorded.recording.vectors
+    known, _ = read_vectors(recorded.directory.vectors, forgotten=forgotten)
     return RecordedEmbedder(known)
+
+
+def _check_embedded(difference: Difference) -> None:
+    """Raise ServiceError if all that differs is that the vector of a text is not recorded."""
+    got = difference.line.message if difference.line else {}
+    told = got.get("type"), got.get("error")
+    if told == (HandlerFailed.__name__, UnknownVectorError.__name__):
+        what = f"episode {difference.episode}: the vector of a text that the {got['handler']} needs"
+        hint = "is embeddings/vectors.jsonl complete, and is the code that of the run?"
+        raise ServiceError(f"{what} is not in vectors.jsonl", hint=hint)
 
 
 def excerpt_of(recorded: RecordedRun, episode: int, started: EpisodeStarted) -> Excerpt:

@@ -23,6 +23,7 @@ from storage.files import AppendOnly
 from storage.journal import Journal, RetryStarted
 from storage.runs import RunDirectory, open_run
 from storage.traces import TraceWriter, whole_size
+from storage.vectors import read_vectors
 
 _END = b'{"episode":null,"n":1,'  # RunEnded
 
@@ -100,15 +101,17 @@ async def _resume(
     async with doors_of(course.config, model) as doors:
         directory.write_config(course.settings())
         _tell_torn(recorded)
+        forgotten = recorded.recording.vectors
         if retry_failed:
+            _, forgotten = read_vectors(directory.vectors)
             directory.summary.unlink(missing_ok=True)
             directory.trace.unlink(missing_ok=True)
-        paid = recorded.recording.values()
-        live = Live(course, recorded.environment, directory, extensions, views, paid)
+        paid = recorded.recording.every()
+        live = Live(course, recorded.environment, directory, extensions, views, paid, forgotten)
         journaled = recorded.recording.size
         with written_in(directory, course.config, journaled=journaled) as files:
             if retry_failed:
-                files.journal.append(RetryStarted())
+                files.journal.append(RetryStarted(vectors=forgotten))
             with closing(Comparison(directory.trace)) as comparison:
                 calls = _known(recorded, retry_failed, files.journal)
                 trace = ContinuedTrace(files.trace, comparison)

@@ -1,4 +1,4 @@
-"""Whether a run directory is whole: structure, digest, journal, environment; offline."""
+"""Whether a run directory is whole: structure, digest, journal, vectors, environment; offline."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.errors import BillpError, TraceError
+from engine.errors import BillpError, FileError, TraceError
 from engine.messages import (
     Envelope,
     EpisodeFailed,
@@ -26,6 +26,7 @@ from storage.journal import CallEnded, Recording, read_journal
 from storage.memory import saved_length
 from storage.runs import RunDirectory, open_run
 from storage.traces import decode_line, digest_of, read_head, read_lines, whole_size
+from storage.vectors import read_vectors
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,8 @@ def _checks(directory: RunDirectory, environment: str | None) -> Iterator[Check]
         yield Check(name="journal", found="none: the run was imported")
     else:
         yield _checked("journal", lambda: reader.open_journal(directory.journal))
+    if _has_vectors(directory, finished=finished):
+        yield _checked("vectors", lambda: _vectors(directory.vectors, finished=finished))
     trace = _checked("trace", lambda: reader.read(finished=finished))
     yield trace
     if finished:
@@ -66,6 +69,28 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
         return Check(name=name, found=look())
     except BillpError as error:
         return Check(name=name, found="", fault=str(error))
+
+
+def _has_vectors(directory: RunDirectory, *, finished: bool) -> bool:
+    """Tell whether there are vectors of a service, or must be."""
+    if directory.vectors.exists() or not finished or is_imported(directory):
+        return directory.vectors.exists()
+    try:
+        return bool(read_course(directory.read_config()).config.embedding_model)
+    except BillpError:  # said by who looks for the environment
+        return False
+
+
+def _vectors(path: Path, *, finished: bool) -> str:
+    if not path.exists():
+        raise FileError(f"{path}: there is no such file")
+    known, size = read_vectors(path)
+    torn = path.stat().st_size > size
+    if torn and finished:  # no run ends without its last line
+        raise FileError(f"{path}: ends within a line: the run had come to its end")
+    failed = sum(entry.vector is None for entry in known.values())
+    what = f"{len(known) - failed:,} texts, {failed:,} without a vector"
+    return what + (", and a torn last line" if torn else "")
 
 
 def _digest(directory: RunDirectory) -> str:

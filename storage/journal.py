@@ -86,7 +86,12 @@ class ForkStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
 
 
 class RetryStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """From here on calls that had failed are asked again, and what came of them may differ."""
+    """From here on calls that had failed are asked again, and what came of them may differ.
+
+    So are texts whose vectors had failed: within the first *vectors* bytes of vectors.jsonl.
+    """
+
+    vectors: int = 0
 
 
 Entry: TypeAlias = CallEnded | AttemptFailed | RetryStarted | ForkStarted
@@ -134,8 +139,8 @@ class Recording(Mapping[Identity, CallEnded]):
 
     *size* is how many bytes of the journal are whole lines, *torn* whether more follow. *retried*
     says that failed calls were asked again, so that later ones may have been, too; a call that
-    failed before that has not ended until it ends anew. *forked* says that the calls of a parent
-    run come first.
+    failed before that has not ended until it ends anew; nor has a vector within the first *vectors*
+    bytes of its file. *forked* says that the calls of a parent run come first.
     """
 
     def __init__(
@@ -145,6 +150,7 @@ class Recording(Mapping[Identity, CallEnded]):
         self.size = size
         self.torn = torn
         self.retried = False
+        self.vectors = 0
         self.forked = False
         names, places = (np.frombuffer(part, np.int64) for part in index)
         order = np.argsort(names, kind="stable")
@@ -173,6 +179,17 @@ class Recording(Mapping[Identity, CallEnded]):
             for entries in map(self._under, names)
         )
         return len(self._names) - again
+
+    def every(self) -> Iterator[CallEnded]:
+        """Yield all ends, oldest first: also those of calls that were asked again since."""
+        place = 0
+        for number, line in _lines(self.path):
+            place += len(line)
+            if place > self.size:
+                return
+            entry = _read_line(self.path, number, line)
+            if isinstance(entry, CallEnded):
+                yield entry
 
     def _under(self, name: int) -> list[CallEnded]:
         """Return the ends of the calls of that *name*, oldest first; nearly always one."""
@@ -236,7 +253,7 @@ def read_journal(path: Path) -> Recording:
     """
     names, places = array("q"), array("q")
     failed: list[int] = []
-    size = 0
+    size = vectors = 0
     torn = retried = forked = False
     for number, line in _lines(path):
         if not line.endswith(b"\n"):
@@ -249,14 +266,14 @@ def read_journal(path: Path) -> Recording:
             names.append(_name(entry.identity))
             places.append(size)
         elif isinstance(entry, RetryStarted):
-            retried = True
+            retried, vectors = True, entry.vectors
             while failed:
                 place = failed.pop()
                 del names[place], places[place]
         forked = forked or isinstance(entry, ForkStarted)
         size += len(line)
     recording = Recording(path, (names, places), size=size, torn=torn)
-    recording.retried, recording.forked = retried, forked
+    recording.retried, recording.forked, recording.vectors = retried, forked, vectors
     recording.check()
     return recording
 

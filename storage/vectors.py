@@ -1,11 +1,14 @@
 """embeddings/vectors.jsonl: what a service said the vectors of texts are, by the texts' digests.
 
 A vector decides what memories recall, so it is written before it is used, like a model's reply; so
-is that there is none.
+is that there is none. Each line ends with a checksum of itself, but for those of older runs.
 """
 
+from base64 import b64decode
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 
@@ -13,7 +16,7 @@ from engine.errors import FileError
 from storage.files import AppendOnly, Durability
 
 
-class VectorEntry(msgspec.Struct, frozen=True, kw_only=True):
+class VectorEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The *vector* of a text, as text, or the *error* that came instead.
 
     *attempts* were paid for: none where a cache knew the vector, or the parent of a fork.
@@ -25,51 +28,112 @@ class VectorEntry(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     attempts: int = 0
 
+    @property
+    def numbers(self) -> bytes:
+        """The vector, a byte for each number; empty if there is none. Raises ValueError."""
+        return b64decode(self.vector or "", validate=True)
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(VectorEntry).decode
 
+_MARK = b',"check":"'
+_CHECK = _MARK + b'%08x"}\n'
+_CHECK_LENGTH = len(_CHECK % 0)
+
 
 @dataclass(eq=False)
 class VectorFile:
-    """A growing file of vectors; *known* are those that it holds."""
+    """A growing file of vectors; *known* are those that it holds, all of one *length*.
+
+    What failed within its first *forgotten* bytes is not known: it is to be asked again.
+    """
 
     path: Path
     durability: Durability = "interval"
+    forgotten: int = 0
     known: dict[str, VectorEntry] = field(init=False)
+    length: int = field(init=False)
     _file: AppendOnly = field(init=False)
 
     def __post_init__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.known, size = read_vectors(self.path)
+        self.known, size = read_vectors(self.path, forgotten=self.forgotten)
+        self.length = next((len(one.numbers) for one in self.known.values() if one.vector), 0)
         self._file = AppendOnly(self.path, self.durability, size)
 
     def add(self, entry: VectorEntry) -> None:
         """Write *entry*; when this returns it is safe from a crash of the process."""
-        self._file.write(_encode(entry) + b"\n")
+        body = _encode(entry)[:-1]
+        self._file.write(body + _CHECK % crc32(body))
         self.known[entry.text] = entry
+        self.length = self.length or len(entry.numbers)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def read_vectors(path: Path) -> tuple[dict[str, VectorEntry], int]:
+def read_vectors(path: Path, *, forgotten: int = 0) -> tuple[dict[str, VectorEntry], int]:
     """Return what is known by the file at *path*, and its size without a torn last line.
 
-    Raises FileError `path:line: reason` for other damage.
+    What failed within the first *forgotten* bytes is not known. Raises FileError `path:line:
+    reason` for other damage.
     """
     known: dict[str, VectorEntry] = {}
     size = 0
-    if not path.exists():
-        return known, size
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        if not line.endswith(b"\n"):
-            break
-        try:
-            entry = _decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise FileError(f"{path}:{number}: not a vector: {error}") from error
+    for entry, end in _entries(path):
+        size = end
         known[entry.text] = entry
-        size += len(line)
+        if entry.vector is None and end <= forgotten:
+            del known[entry.text]
     return known, size
+
+
+def every_vector(path: Path) -> Iterator[VectorEntry]:
+    """Yield all that a service ever said, also what was asked again; raises as `read_vectors`."""
+    return (entry for entry, _ in _entries(path))
+
+
+def _entries(path: Path) -> Iterator[tuple[VectorEntry, int]]:
+    """Yield the entries of the file at *path*, and the place where each ends."""
+    length = end = 0
+    for number, line in _lines(path):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            entry = _read_line(line)
+        except ValueError as error:  # also of msgspec and of base64
+            raise FileError(f"{path}:{number}: not a vector: {error}") from error
+        got = len(entry.numbers)
+        length = length or got
+        if got not in {0, length}:
+            what = f"expected a vector of {length:,} numbers, got {got:,}"
+            raise FileError(f"{path}:{number}: {what}")
+        end += len(line)
+        yield entry, end
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            yield from enumerate(file, 1)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _read_line(line: bytes) -> VectorEntry:
+    """Return the entry of a line; raises ValueError if it is none."""
+    body, check = line[:-_CHECK_LENGTH], line[-_CHECK_LENGTH:]
+    # An altered mark makes a line that no decoder takes: it is older, or it is found.
+    if not check.startswith(_MARK):
+        entry = _decode(line)
+    elif check == _CHECK % crc32(body):
+        entry = _decode(body + b"}")
+    else:
+        raise ValueError("the line does not agree with its checksum")
+    if entry.vector is not None and not any(entry.numbers):
+        raise ValueError("it has no direction")
+    return entry

@@ -410,12 +410,14 @@ def test_a_text_is_asked_for_once_in_two_runs(tmp_path: Path) -> None:
     assert first.tolist() == second.tolist() == expected("Emma")[0]
 
 
-@pytest.mark.parametrize("numbers", [[], [float("nan"), 1.0]])
+@pytest.mark.parametrize("numbers", [[], [float("nan"), 1.0], [0.0, 0.0], [1.0] * 100_000], ids=len)
 def test_what_is_no_vector_is_none(tmp_path: Path, numbers: list[float]) -> None:
     """Nothing that has no direction ever reaches a memory."""
 
+    word = [1.0, *[0.0] * (max(2, len(numbers)) - 1)]
+
     def embed(text: str) -> list[float]:
-        return [1.0, 0.0] if text == WORD else numbers
+        return word if text == WORD else numbers
 
     async def main() -> None:
         async with Server(EmbeddedModel(), names=("small",), embed=embed) as url:
@@ -423,6 +425,21 @@ def test_what_is_no_vector_is_none(tmp_path: Path, numbers: list[float]) -> None
 
     with pytest.raises(CallFailedError, match="no vector of the text: malformed"):
         asyncio.run(main())
+
+
+def test_a_vector_of_another_length_is_asked_again(tmp_path: Path) -> None:
+    """Once it has the length of the first there is no more to say."""
+    lengths = iter([1, 3, 0])
+
+    def embed(text: str) -> list[float]:
+        return [1.0, 0.0] if text == WORD else [1.0, 0.0, 0.0, 0.0][: next(lengths, 2)]
+
+    async def main() -> list[Vector]:
+        async with Server(EmbeddedModel(), names=("small",), embed=embed) as url:
+            return await vectors(url, tmp_path / "vectors.jsonl", "Emma")
+
+    (emma,) = asyncio.run(main())
+    assert emma.tolist() == [127, 0]
 
 
 def test_an_unknown_embedding_model_stops_before_anything_else() -> None:

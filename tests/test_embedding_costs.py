@@ -2,9 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
+import msgspec
 import pytest
 
 from agents.embeddings import hashed
@@ -12,15 +15,18 @@ from agents.models.budget import Price
 from agents.models.embedded import EmbeddedModel
 from agents.models.embedding_model import ROLE, encoded
 from agents.models.model import ChatReply, ChatRequest
-from engine.errors import BudgetError, ConfigError
+from engine.errors import BudgetError, CallFailedError, ConfigError, FileError, ServiceError
 from sim.config import RunConfig
 from sim.estimate import estimate
 from sim.fork import fork
 from sim.layers import configured
+from sim.replay import replay
 from sim.resume import resume
 from sim.run import run
+from storage.journal import read_journal
 from storage.runs import RunDirectory
 from storage.vectors import VectorEntry, read_vectors
+from tests.shell import tree
 
 TOKENS = 7
 FEW: dict[str, Any] = {
@@ -39,22 +45,41 @@ PRICE = Price(prompt=10, completion=0)
 
 @dataclass(eq=False)
 class Service:
-    """The embedded model, and vectors at `TOKENS` a text; *drifting* ones are never the same."""
+    """The embedded model, and vectors at `TOKENS` a text; *drifting* ones are never the same.
+
+    An *ill* one fails for every third text; the *last* text is the last before it is gone.
+    """
 
     drifting: bool = False
     model: EmbeddedModel = field(default_factory=EmbeddedModel)
     texts: Counter[str] = field(default_factory=Counter)
     chats: int = 0
+    answered: int = 0
+    ill: bool = False
+    last: int = 1 << 60
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         if request.call.role != ROLE:
             self.chats += 1
             return await self.model.reply(request)
         text = request.messages[0].content
+        if self.texts.total() >= self.last:
+            raise ServiceError("the service is gone")
         self.texts[text] += 1
+        if self.ill and is_unlucky(text):
+            raise CallFailedError("no vector", kind="server")
+        self.answered += 1
         lines = (text, str(self.texts.total())) if self.drifting else (text,)
         vector = encoded(hashed(lines))
         return ChatReply(text=vector, prompt_tokens=TOKENS, completion_tokens=0)
+
+
+def key(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def is_unlucky(text: str) -> bool:
+    return crc32(text.encode()) % 3 == 0
 
 
 def few(**settings: Any) -> RunConfig:
@@ -123,6 +148,99 @@ def test_a_fork_inherits_its_parents_vectors(tmp_path: Path) -> None:
     new = [entry for entry in inherited.values() if entry.attempts]
     assert len(new) == forking.texts.total() == len(inherited) - len(known) > 0
     assert summary.cost == pytest.approx(PRICE.cost(TOKENS * len(new), 0))
+
+
+# -- vectors that failed
+
+
+@pytest.fixture
+def failed(tmp_path: Path) -> Path:
+    """A finished run whose service had no vector for some texts."""
+    run(few(), model=Service(ill=True), out=tmp_path / "run")
+    assert any(entry.vector is None for entry in vectors(tmp_path / "run").values())
+    return tmp_path / "run"
+
+
+def test_vectors_that_failed_may_be_asked_again(failed: Path, tmp_path: Path) -> None:
+    """With a healthy service the run ends as if none had ever failed; the others are kept."""
+    kept = {entry.text for entry in vectors(failed).values() if entry.vector is not None}
+    service = Service()
+    plain = run(few(), model=Service(), out=tmp_path / "plain")
+    summary = resume(failed, model=service, retry_failed=True)
+    assert summary is not None
+    assert summary.digest == plain.digest
+    assert not kept & {key(text) for text in service.texts}
+    assert replay(failed).agrees
+
+
+@pytest.mark.parametrize("last", [0, 1, 4])
+def test_a_retry_that_stopped_goes_on_with_vectors(last: int, failed: Path, tmp_path: Path) -> None:
+    """What had failed before is asked, though nobody says again that it should be."""
+    plain = run(few(), model=Service(), out=tmp_path / "plain")
+    with pytest.raises(ServiceError):
+        resume(failed, model=Service(last=last), retry_failed=True)
+    summary = resume(failed, model=Service())
+    assert summary is not None
+    assert summary.digest == plain.digest
+
+
+def test_vectors_that_fail_again_have_failed(failed: Path) -> None:
+    """Until somebody wants a retry again: a resume lives with them."""
+    digest = RunDirectory(failed).read_summary()["digest"]
+    again = Service(ill=True)
+    resume(failed, model=again, retry_failed=True)
+    RunDirectory(failed).summary.unlink()
+    summary = resume(failed, model=Service(last=0))
+    assert summary is not None
+    assert summary.digest == digest
+    assert again.texts
+    assert all(map(is_unlucky, again.texts))
+
+
+def test_a_failed_vector_keeps_its_place_if_vectors_are_damaged(failed: Path) -> None:
+    """Nothing is deleted for a retry that cannot be."""
+    directory = RunDirectory(failed)
+    directory.vectors.write_bytes(b"nonsense\n")
+    before = tree(failed)
+    with pytest.raises(FileError, match=r"vectors\.jsonl:1: not a vector: "):
+        resume(failed, model=Service(), retry_failed=True)
+    assert tree(failed) == before
+
+
+class Charging(Service):
+    """A service whose chats have tokens as well."""
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        reply = await super().reply(request)
+        return msgspec.structs.replace(reply, prompt_tokens=TOKENS)
+
+
+def test_what_was_paid_for_twice_counts_twice(tmp_path: Path) -> None:
+    """Also the calls that a retry asked again because what they were asked had changed."""
+    directory = RunDirectory(tmp_path / "run")
+    config = few(
+        prices={"embedded": {"prompt": 10, "completion": 0}, "small": FEW["prices"]["small"]}
+    )
+    services = Charging(ill=True), Charging(), Charging(last=0)
+    run(config, model=services[0], out=directory.path)
+    resume(directory.path, model=services[1], retry_failed=True)
+    directory.summary.unlink()
+    summary = resume(directory.path, model=services[2])
+    paid = sum(one.chats + one.answered for one in services)
+    assert summary is not None
+    assert summary.cost == pytest.approx(PRICE.cost(TOKENS * paid, 0))
+    assert services[2].chats == 0
+
+
+def test_a_retry_cannot_spend_what_is_spent(failed: Path) -> None:
+    """Neither calls nor texts that were asked again are forgotten by who goes on."""
+    directory, retrying, later = RunDirectory(failed), Service(), Service()
+    paid = len(read_journal(directory.journal)) + len(vectors(failed))
+    with pytest.raises(BudgetError, match="max_calls"):
+        resume(failed, settings=[{"max_calls": paid + 30}], model=retrying, retry_failed=True)
+    with pytest.raises(BudgetError, match=f"has made {paid + 30} calls"):
+        resume(failed, model=later)
+    assert (retrying.chats + retrying.answered, later.chats + later.answered) == (30, 0)
 
 
 def test_a_limited_cost_needs_their_price(tmp_path: Path) -> None:

@@ -95,6 +95,13 @@ def test_numbers_are_scaled_to_the_unit() -> None:
     assert to_unit(np.array([-30, 40])).tolist() == [-76, 102]
 
 
+@pytest.mark.parametrize("size", [1e-320, 1e-200, 1e153, 1e200, 1e308])
+def test_the_size_of_numbers_does_not_matter(size: float) -> None:
+    """Not even that of numbers whose squares are none."""
+    numbers = np.array([0.75, -1.0, 0.0]) * size
+    assert to_unit(numbers).tolist() == [76, -102, 0]
+
+
 def test_nothing_points_anywhere() -> None:
     """A null vector has no direction, and still gets one."""
     assert to_unit(np.zeros(3)).tolist() == [UNIT, 0, 0]

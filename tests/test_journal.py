@@ -295,6 +295,24 @@ def test_names_that_agree_are_told_apart(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(recording) == 3
 
 
+def test_every_end_is_read_back(tmp_path: Path) -> None:
+    """Also of calls that were asked again, or are to be: each was paid for."""
+    ends = [ended(0, None, "rate"), ended(1, None, "rate"), ended(0, "at last"), ended(2)]
+    entries: tuple[Entry, ...] = (*ends[:2], RetryStarted(), failed_attempt(0), *ends[2:])
+    path = written(tmp_path / "calls.jsonl", *entries)
+    path.write_bytes(path.read_bytes() + b'{"type":"Call')
+    recording = read_journal(path)
+    assert list(recording.every()) == ends
+    assert list(recording.values()) == ends[2:]
+
+
+def test_a_retry_says_which_vectors_it_forgot(tmp_path: Path) -> None:
+    """The last one counts."""
+    entries = (RetryStarted(vectors=7), ended(0), RetryStarted(vectors=9))
+    assert read_journal(written(tmp_path / "one.jsonl", *entries)).vectors == 9
+    assert read_journal(written(tmp_path / "other.jsonl", RetryStarted())).vectors == 0
+
+
 def test_what_follows_a_retry_may_differ(tmp_path: Path) -> None:
     """A call that succeeds at last teaches later ones, so these were asked again."""
     entries: tuple[Entry, ...] = (ended(0, "one"), RetryStarted(), ended(0, "another"))

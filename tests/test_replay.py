@@ -519,13 +519,17 @@ def test_a_call_that_was_not_made_has_no_prompt(
 
 @dataclass
 class Both:
-    """The embedded model, and a service of embeddings."""
+    """The embedded model, which is gone after so many *chats*, and a service of embeddings."""
 
     texts: int = 0
+    chats: int = 1 << 60
     model: EmbeddedModel = field(default_factory=EmbeddedModel)
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         if request.call.role != ROLE:
+            self.chats -= 1
+            if self.chats < 0:
+                raise ServiceError("the service is gone")
             return await self.model.reply(request)
         self.texts += 1
         vector = encoded(hashed((request.messages[0].content[::-1],)))
@@ -547,12 +551,31 @@ def test_vectors_of_a_service_are_those_that_were_recorded(embedding: RunDirecto
     assert prompt_of(embedding.path, (EPISODE, 0), "planner").messages
 
 
-def test_lost_vectors_differ(embedding: RunDirectory, tmp_path: Path) -> None:
-    """A place is named; nobody is asked."""
+@pytest.mark.parametrize("every", [False, True])
+def test_lost_vectors_are_said(embedding: RunDirectory, every: bool, tmp_path: Path) -> None:
+    """As lost calls are: the run does not differ, and nobody is asked."""
     spoilt = RunDirectory(Path(copytree(embedding.path, tmp_path / "run")))
     spoilt.vectors.write_bytes(b"")
+    with pytest.raises(ServiceError, match=r"episode 0: the vector .* is not in vectors\.jsonl$"):
+        replay(spoilt.path, every=every)
+
+
+def test_what_differs_before_lost_vectors_is_told(embedding: RunDirectory, tmp_path: Path) -> None:
+    """A run that goes another way comes to texts that nobody ever embedded."""
+    spoilt = RunDirectory(Path(copytree(embedding.path, tmp_path / "run")))
+    spoilt.vectors.write_bytes(b"".join(spoilt.vectors.read_bytes().splitlines(keepends=True)[:2]))
+    alter(spoilt, 1, b'"time":0', b'"time":1')
     (found,) = replay(spoilt.path).differences
-    assert (found.episode, found.got) == (0, "HandlerFailed")
+    assert (found.episode, found.field) == (0, "time")
+
+
+def test_an_unfinished_run_needs_no_vectors_beyond_its_end(tmp_path: Path) -> None:
+    """What its service never heard is asked for by nobody."""
+    with pytest.raises(ServiceError):
+        recorded(tmp_path / "run", Both(chats=40), embeddings="openai/small")
+    told = replay(tmp_path / "run")
+    assert told.agrees
+    assert told.envelopes > 1
 
 
 # -- what cannot be replayed

@@ -9,9 +9,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from agents import planner
+from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
+from agents.models.embedding_model import ROLE, encoded
 from agents.models.model import ChatReply, ChatRequest
 from engine.errors import (
+    CallFailedError,
     DataError,
     DivergenceError,
     FileError,
@@ -25,6 +28,7 @@ from sim.layers import configured
 from sim.replay import replay
 from sim.resume import resume
 from sim.run import run
+from sim.verify import verify
 from storage.datasets import generate_environment
 from storage.journal import Identity, RetryStarted, read_journal
 from storage.prompt_texts import read_prompts
@@ -356,6 +360,44 @@ def test_what_fails_again_has_failed(failed: RunDirectory, tmp_path: Path) -> No
     assert summary is not None
     assert (summary.digest, summary.live_calls) == (digest, summary.failed_calls)
     assert replay(failed.path).agrees
+
+
+@dataclass
+class Embedding(Noted):
+    """The same behind a service of embeddings, whose vectors fail as calls do."""
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        if request.call.role != ROLE:
+            return await super().reply(request)
+        if self.ill and request.seed % self.ill == 0:
+            raise CallFailedError("no vector", kind="server")
+        vector = encoded(hashed((request.messages[0].content,)))
+        return ChatReply(text=vector, prompt_tokens=0, completion_tokens=0)
+
+
+@pytest.mark.parametrize(
+    "death",
+    [
+        Death("calls.jsonl", 1, 1.0),
+        Death("calls.jsonl", 5, 0.5),
+        Death("vectors.jsonl", 1, 0.5),
+        Death("vectors.jsonl", 2, 1.0),
+        Death("trace.jsonl", 2, 0.5),
+    ],
+    ids=lambda death: f"{death.file}-{death.count}-{death.part}",
+)
+def test_a_killed_retry_goes_on_with_vectors(death: Death, tmp_path: Path) -> None:
+    """What had failed before the retry is asked again, whoever dies in between."""
+    config, well = configured(SMALL, {"embeddings": "openai/small"}), Embedding(tmp_path / "well")
+    digest = run(config, out=tmp_path / "plain", model=well).digest
+    out = tmp_path / "run"
+    assert run(config, out=out, model=Embedding(tmp_path / "ill", ill=2)).digest != digest
+    go_on(RunDirectory(out), well, death, retry=True)
+    summary = resume(out, model=well)
+    assert summary is not None
+    assert summary.digest == digest
+    assert not [check for check in verify(out) if check.fault]
+    assert replay(out).agrees
 
 
 def test_a_retry_of_an_unfinished_run_finishes_it(

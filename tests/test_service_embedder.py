@@ -198,6 +198,46 @@ def test_an_empty_text_is_asked_as_a_space(file: VectorFile, lines: list[str]) -
 def test_the_request_says_which_model_and_no_more() -> None:
     """Calls for vectors share one identity; the text is all that tells them apart."""
     one, other = embedding_request("small", "Emma"), embedding_request("small", "Dracula")
-    assert (one.call, one.seed, one.sampling.model) == (other.call, 0, "small")
+    assert (one.call, one.sampling.model) == (other.call, "small")
     assert one.call.role == "embedding"
     assert one.digest != other.digest
+
+
+def test_pauses_differ_between_texts() -> None:
+    """The seed is the text's: those that fail together do not come again together."""
+    seeds = [embedding_request("small", text).seed for text in ("Emma", "Emma", "Dracula")]
+    assert seeds[0] == seeds[1] != seeds[2]
+    assert max(seeds) < 1 << 48
+
+
+def test_vectors_of_another_length_stop_the_run(file: VectorFile) -> None:
+    """Also those of a run that is resumed: they could not be compared with what it holds."""
+    file.add(VectorEntry(text=key("Dracula"), vector="AQI=", error=None))
+    with pytest.raises(ServiceError, match="small: expected vectors of 2 numbers, got 256"):
+        run(lambda: embedder(Embeddings(), file).embed(["Emma"]))
+    with closing(VectorFile(file.path)) as again:
+        assert set(again.known) == {key("Dracula")}
+
+
+@dataclass
+class Null(Embeddings):
+    """Answers vectors without direction."""
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        return ChatReply(text="AAA=", prompt_tokens=0, completion_tokens=0)
+
+
+def test_a_vector_without_direction_is_none(file: VectorFile) -> None:
+    """A cache may hold one; a memory cannot."""
+    with pytest.raises(CallFailedError, match="no vector of the text: malformed"):
+        run(lambda: embedder(Null(), file).embed(["Emma"]))
+    assert file.known[key("Emma")].error == "malformed"
+
+
+def test_a_failure_that_is_forgotten_is_asked_again(file: VectorFile) -> None:
+    model = Embeddings(error=CallFailedError("ill", kind="server"))
+    with pytest.raises(CallFailedError):
+        run(lambda: embedder(model, file).embed(["Emma"]))
+    with closing(VectorFile(file.path, forgotten=file.path.stat().st_size)) as again:
+        vector = run(lambda: embedder(Embeddings(), again).embed(["Emma"]))
+    assert vector.tolist() == hashed(("Emma",)).tolist()

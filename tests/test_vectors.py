@@ -1,11 +1,14 @@
 """vectors.jsonl: what a service said the vectors of texts are."""
 
 from pathlib import Path
+from zlib import crc32
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.errors import FileError
-from storage.vectors import VectorEntry, VectorFile
+from storage.vectors import VectorEntry, VectorFile, every_vector, read_vectors
 
 ONE = VectorEntry(text="aa", vector="AQI=", error=None, tokens=3, attempts=1)
 NONE = VectorEntry(text="bb", vector=None, error="too_long")
@@ -40,9 +43,8 @@ def test_an_entry_is_known_and_written_at_once(path: Path) -> None:
     file = VectorFile(path)
     file.add(ONE)
     assert file.known == {"aa": ONE}
-    assert (
-        path.read_bytes() == b'{"text":"aa","vector":"AQI=","error":null,"tokens":3,"attempts":1}\n'
-    )
+    body = b'{"text":"aa","vector":"AQI=","error":null,"tokens":3,"attempts":1'
+    assert path.read_bytes() == body + b',"check":"%08x"}\n' % crc32(body)
     file.close()
 
 
@@ -100,6 +102,63 @@ def test_a_damaged_file_is_left_as_it_is(path: Path) -> None:
     with pytest.raises(FileError):
         VectorFile(path)
     assert path.read_bytes() == damaged
+
+
+OLD = b'{"text":"aa","vector":"AQI=","error":null,"tokens":3,"attempts":1}\n'
+
+
+def test_lines_without_a_checksum_are_of_older_runs(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(OLD)
+    written(path, NONE)
+    assert known(path) == {"aa": ONE, "bb": NONE}
+
+
+@pytest.mark.parametrize(
+    ("vector", "what"),
+    [
+        (b"AQ", "not a vector: Incorrect padding"),
+        (b"A?I=", "not a vector: "),
+        (b"", "not a vector: it has no direction"),
+        (b"AAA=", "not a vector: it has no direction"),
+        (b"AQID", "expected a vector of 2 numbers, got 3"),
+    ],
+)
+def test_a_vector_that_cannot_be_is_named(path: Path, vector: bytes, what: str) -> None:
+    """Not only when somebody wants it."""
+    written(path, ONE)
+    path.write_bytes(path.read_bytes() + OLD.replace(b"AQI=", vector))
+    with pytest.raises(FileError, match=rf"{path.name}:2: {what}"):
+        VectorFile(path)
+
+
+@given(place=st.integers(0, 1 << 20), byte=st.integers(1, 255))
+def test_a_changed_byte_is_never_accepted(
+    place: int, byte: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Save the last one: without it the last line is torn."""
+    path = tmp_path_factory.mktemp("vectors") / "vectors.jsonl"
+    written(path, ONE, NONE, ONE)
+    whole = bytearray(path.read_bytes())
+    whole[place % (len(whole) - 1)] ^= byte
+    path.write_bytes(whole)
+    with pytest.raises(FileError, match=rf"{path.name}:[123]: not a vector: "):
+        read_vectors(path)
+
+
+def test_failures_within_the_forgotten_bytes_are_not_known(path: Path) -> None:
+    """They are to be asked again; those that come later are not."""
+    written(path, NONE, ONE)
+    size = path.stat().st_size
+    assert read_vectors(path, forgotten=size) == ({"aa": ONE}, size)
+    written(path, NONE)
+    assert read_vectors(path, forgotten=size)[0] == {"aa": ONE, "bb": NONE}
+
+
+def test_all_that_was_ever_said_can_be_read(path: Path) -> None:
+    again = VectorEntry(text="bb", vector="AwQ=", error=None)
+    written(path, NONE, again)
+    assert list(every_vector(path)) == [NONE, again]
 
 
 def test_a_closed_file_can_be_closed_again(path: Path) -> None:

@@ -1,6 +1,7 @@
 """`sim.verify`: each kind of damage to a run directory is found, and the check says where."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -11,6 +12,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from agents.embeddings import hashed
+from agents.models.embedded import EmbeddedModel
+from agents.models.embedding_model import ROLE, encoded
+from agents.models.model import ChatReply, ChatRequest
 from engine.errors import RunDirectoryError, ServiceError
 from sim.fork import fork
 from sim.verify import verify
@@ -48,6 +53,19 @@ def faults(run: RunDirectory) -> dict[str, str]:
 
 def found(run: RunDirectory) -> dict[str, str]:
     return {check.name: check.found for check in verify(run.path)}
+
+
+@dataclass
+class Both:
+    """The embedded model, and a service of embeddings."""
+
+    model: EmbeddedModel = field(default_factory=EmbeddedModel)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        if request.call.role != ROLE:
+            return await self.model.reply(request)
+        vector = encoded(hashed((request.messages[0].content,)))
+        return ChatReply(text=vector, prompt_tokens=0, completion_tokens=0)
 
 
 def altered(line: bytes, change: Callable[[Line], object]) -> bytes:
@@ -292,6 +310,62 @@ def test_a_lost_call(spoilt: RunDirectory) -> None:
     (fault,) = faults(spoilt).values()
     assert fault.startswith(f"{spoilt.trace}:")
     assert fault.endswith("is not in the journal")
+
+
+# -- vectors
+
+
+@pytest.fixture(scope="module")
+def embedding(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run that had its vectors from a service."""
+    out = tmp_path_factory.mktemp("embedding") / "run"
+    return recorded(out, Both(), embeddings="openai/small", episodes=2)
+
+
+@pytest.fixture(scope="module")
+def vectors(embedding: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A copy whose vectors are spoilt again and again."""
+    out = tmp_path_factory.mktemp("vectors") / "run"
+    return RunDirectory(Path(copytree(embedding.path, out)))
+
+
+def test_vectors_are_counted(embedding: RunDirectory) -> None:
+    assert not faults(embedding)
+    count = len(embedding.vectors.read_bytes().splitlines())
+    assert found(embedding)["vectors"] == f"{count:,} texts, 0 without a vector"
+
+
+@settings(deadline=None, max_examples=40)
+@given(place=st.integers(0, 1 << 20), byte=st.integers(1, 255))
+def test_any_byte_of_the_vectors_counts(
+    place: int, byte: int, embedding: RunDirectory, vectors: RunDirectory
+) -> None:
+    """The last one as well: a run that came to its end has no torn line."""
+    whole = bytearray(embedding.vectors.read_bytes())
+    for where in (place % len(whole), len(whole) - 1):
+        spoilt = whole.copy()
+        spoilt[where] ^= byte
+        vectors.vectors.write_bytes(spoilt)
+        assert list(faults(vectors)) == ["vectors"]
+
+
+def test_lost_vectors(embedding: RunDirectory, tmp_path: Path) -> None:
+    spoilt = RunDirectory(Path(copytree(embedding.path, tmp_path / "run")))
+    spoilt.vectors.unlink()
+    assert faults(spoilt) == {"vectors": f"{spoilt.vectors}: there is no such file"}
+
+
+def test_torn_vectors_of_an_unfinished_run_are_no_fault(
+    embedding: RunDirectory, tmp_path: Path
+) -> None:
+    unfinished = RunDirectory(Path(copytree(embedding.path, tmp_path / "run")))
+    unfinished.summary.unlink()
+    unfinished.vectors.write_bytes(unfinished.vectors.read_bytes()[:-9])
+    assert not faults(unfinished)
+    assert found(unfinished)["vectors"].endswith(", and a torn last line")
+
+
+# -- what is lost
 
 
 def test_a_lost_journal(spoilt: RunDirectory) -> None:

@@ -4,7 +4,9 @@ So embeddings take the same way as all calls: the account's limits and the retri
 """
 
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from functools import partial
+from hashlib import blake2b
 
 import numpy as np
 
@@ -32,6 +34,7 @@ class EmbeddingModel:
     def __init__(self, account: Account, model: str) -> None:
         self._service = OpenAIEmbeddings(account, model)
         self._model = model
+        self._length = 0  # of all vectors: that of the first, once there is one
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -48,24 +51,41 @@ class EmbeddingModel:
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the vector of the request's text; raises ModelErrors as models do."""
         said = await self._service.embed([request.messages[0].content])
-        numbers = np.array(said.vectors[0], np.float64)
-        if not (numbers.size and np.isfinite(numbers).all()):
-            raise TransientError("the service answered no numbers", kind="malformed")
+        vector = _read(said.vectors[0])
+        self._length = self._length or len(vector)
+        if len(vector) != self._length:
+            what = f"expected a vector of {self._length:,} numbers, got {len(vector):,}"
+            raise TransientError(what, kind="malformed")
         return ChatReply(
-            text=encoded(to_unit(numbers)),
+            text=encoded(vector),
             prompt_tokens=said.tokens,
             completion_tokens=0,
             rates=said.rates,
         )
 
 
+def _read(said: Sequence[float]) -> Vector:
+    """Return the direction of a vector; raises TransientError if it has none."""
+    numbers = np.array(said, np.float64)
+    if not (numbers.size and np.isfinite(numbers).all()):
+        raise TransientError("the service answered no numbers", kind="malformed")
+    vector = to_unit(numbers)
+    if not (numbers.any() and vector.any()):
+        raise TransientError("the service answered a vector without direction", kind="malformed")
+    return vector
+
+
 def embedding_request(model: str, text: str) -> ChatRequest:
-    """Return the request for the vector of *text*."""
+    """Return the request for the vector of *text*; its seed is made of that.
+
+    All share one identity, and pauses between attempts must differ.
+    """
+    seed = blake2b(text.encode(), digest_size=6).digest()
     return ChatRequest(
         call=Call(episode=0, user=0, session=0, step=0, role=ROLE, occurrence=0),
         sampling=Sampling(model=model, temperature=None, max_tokens=0),
         messages=(ChatMessage(role="user", content=text),),
-        seed=0,
+        seed=int.from_bytes(seed, "big"),
     )
 
 
