@@ -9,6 +9,7 @@ was not, the question.
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import Literal
 
 from agents.asking import ask
@@ -166,12 +167,12 @@ class Actor:
     ) -> Prompt:
         """Return the question for the item of a step."""
         said = {result.tool: result.text for result in tools}
-        better: dict[int, bool] = {}
+        advantages: dict[int, list[float]] = {}
         for worth in (recall.record.payload for recall in found):
-            # What it was worth in the nearest state counts: nothing is encouraged and discouraged.
-            better.setdefault(worth.item, worth.advantage >= 0)
-        good = [item for item, is_better in better.items() if is_better]
-        bad = [item for item, is_better in better.items() if not is_better]
+            advantages.setdefault(worth.item, []).append(worth.advantage)
+        # An item's advantage is the mean over like states: it is not encouraged and discouraged.
+        good = [item for item, known in advantages.items() if fsum(known) >= 0]
+        bad = [item for item, known in advantages.items() if fsum(known) < 0]
         text = section("Thought", [trajectory.thought])
         text += section("History of the user", history_lines(self.catalog, trajectory))
         text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))

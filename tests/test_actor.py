@@ -278,17 +278,15 @@ def test_an_item_is_encouraged_once() -> None:
     assert encouraged == ["- Night Racer | Racing"]
 
 
-@pytest.mark.parametrize("nearest", [1.0, -1.0])
-def test_what_an_item_was_worth_in_the_nearest_state_counts(nearest: float) -> None:
-    """It is never encouraged and discouraged at once, in whatever order it was remembered."""
-    further = (*START, "Night Racer")
-    records = [(further, worth(RACER, -nearest)), (START, worth(RACER, nearest))]
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_items_advantage_is_the_mean_over_like_states(sign: float) -> None:
+    """So it is never encouraged and discouraged at once."""
+    records = [(START, worth(RACER, -sign)), (START, worth(RACER, 3 * sign))]
     visit = replace(saying("recommend[Star Pilot]"), memories=known(EXPERIENCES, *records))
-    told = acted(visit, replace(ACTOR, within=2.0))
-    word, other = ("Encouraged", "Discouraged") if nearest > 0 else ("Discouraged", "Encouraged")
-    assert len(told.only(ActionTaken)[0].recalled) == 2
-    assert lines(told.prompts[0], f"{word} in like states") == ["- Night Racer | Racing"]
-    assert f"{other} in like states" not in headings(told.prompts[0])
+    prompt = acted(visit).prompts[0]
+    word, other = ("Encouraged", "Discouraged") if sign > 0 else ("Discouraged", "Encouraged")
+    assert lines(prompt, f"{word} in like states") == ["- Night Racer | Racing"]
+    assert f"{other} in like states" not in headings(prompt)
 
 
 def test_unlike_states_say_nothing() -> None:
