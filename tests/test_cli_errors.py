@@ -134,6 +134,7 @@ def test_an_unknown_format(refusal: Refusal) -> None:
     [
         ("user,thing\nu1,i1\n", "table.csv: has no column 'item' for the item", "--item"),
         (HEADER + "u1,i1,many\n", "table.csv:2: ", "the line"),
+        (HEADER + "u1,i1,80\n", "table.csv:2: expected a rating from 0 to 5", "1–5"),
         (HEADER, "table.csv: holds no interactions", "source"),
         ("", "table.csv: ", "source"),
     ],
@@ -141,11 +142,21 @@ def test_an_unknown_format(refusal: Refusal) -> None:
 def test_a_table_that_cannot_be_used(
     refusal: Refusal, table: str, sentence: str, hint: str
 ) -> None:
-    """A lacking column, ratings that are no numbers, nothing at all: each with its place."""
+    """A lacking column, ratings that are none, nothing at all: each with its place."""
     Path("table.csv").write_text(table)
     said = refusal("env", "build", "csv", "table.csv", "--out", "world")
     assert said[0].startswith(sentence)
     assert hint in said[1]
+
+
+def test_a_rating_off_the_scale_in_movielens(refusal: Refusal) -> None:
+    """It is the same sentence for every format with ratings."""
+    Path("source").mkdir()
+    Path("source/movies.csv").write_text("movieId,title,genres\n1,Heat,Crime\n")
+    Path("source/ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,10,0\n")
+    sentence, hint = refusal("env", "build", "movielens", "source", "--out", "world")
+    assert sentence.startswith("source/ratings.csv:2: expected a rating from 0 to 5")
+    assert "1–5" in hint
 
 
 def test_a_missing_source(refusal: Refusal) -> None:

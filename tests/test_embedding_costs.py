@@ -258,3 +258,11 @@ def test_a_dry_run_counts_them() -> None:
     assert told.roles[ROLE].prompt_tokens > told.roles[ROLE].calls > 0
     assert told.cost == pytest.approx(PRICE.cost(told.roles[ROLE].prompt_tokens, 0))
     assert estimate(few(embeddings="hashing")).calls == told.calls - told.roles[ROLE].calls
+
+
+def test_a_dry_run_of_a_large_run_scales_them() -> None:
+    """As the visits, of which a part is tried."""
+    told = estimate(few(episodes=30_000, limit=2))
+    assert told.sample < told.episodes
+    shares = {role: one.calls / told.episodes for role, one in told.roles.items()}
+    assert 0.5 < shares[ROLE] / shares["planner"] < 3

@@ -13,10 +13,12 @@ from engine.errors import ConfigError
 from sim.estimate import Estimate, estimate
 from sim.layers import configured
 from sim.run import run
+from sim.views.estimate import estimate_page
 from storage.runs import RunDirectory
 from tests.dying import Death, billp
 from tests.served import served
 from tests.shell import Shell, tree
+from tests.small import Counted
 
 FEW: dict[str, Any] = {"episodes": 6, "limit": 6, "arrivals": "batches:3"}
 PRICES = {"embedded": {"prompt": 1.0, "completion": 10.0}}
@@ -48,13 +50,99 @@ def test_a_small_run_is_tried_whole(tmp_path: Path) -> None:
     assert told.cost == pytest.approx(real.cost, abs=1e-6)
 
 
-def test_a_large_run_is_scaled_up() -> None:
-    """From some of its first episodes."""
-    sample, large = expected(episodes=30), expected(episodes=3_000)
-    assert (large.episodes, large.sample) == (3_000, 30)
-    assert (large.calls, large.prompt_tokens) == (100 * sample.calls, 100 * sample.prompt_tokens)
-    assert large.error == pytest.approx(100 * sample.error, rel=0.02)
-    assert 0 < large.error < large.calls / 2
+def test_tests_are_tried_as_well(tmp_path: Path) -> None:
+    """Those in between, too: with what was learned until then."""
+    tests = {"test_episodes": 4, "test_every": 3}
+    real = run(configured(FEW, tests), out=tmp_path / "run")
+    told = expected(**tests)
+    assert (told.episodes, told.sample, told.calls) == (18, 18, real.calls)
+    assert told.prompt_tokens == real.prompt_tokens
+
+
+def test_what_is_tried_whole_has_no_error() -> None:
+    """Nothing is left to chance; the page says so."""
+    told = expected(test_episodes=3)
+    assert told.error == 0
+    assert said(told).startswith(f"All episodes were tried with the embedded model: {told.calls}")
+
+
+def said(told: Estimate) -> str:
+    """Return what stands below the table."""
+    return next(line for line in estimate_page(told).renderables if isinstance(line, str))
+
+
+@pytest.fixture
+def tried_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be more than can be tried, without trying hundreds."""
+    monkeypatch.setattr("sim.trial._STAGES", ((30, 1.0),))
+
+
+LARGE: dict[str, Any] = {"episodes": 40, "arrivals": "batches:10"}
+
+
+@pytest.mark.usefixtures("tried_few")
+def test_the_rest_is_like_the_later_half(tmp_path: Path) -> None:
+    """Episodes lengthen while agents learn: the first ones say little of the last."""
+    model = Counted()
+    settings = {**LARGE, "episodes": 30, "limit": 50}
+    run(configured(settings), model=model, out=tmp_path / "run")
+    later = [call for call in model.asked if call.episode >= 15]
+    told = trained(1_530)
+    assert (told.episodes, told.sample) == (1_530, 30)
+    assert told.calls == pytest.approx(len(model.asked) + 100 * len(later), abs=4)
+    assert 0 < told.error < told.calls / 2
+
+
+def trained(episodes: int) -> Estimate:
+    """Return what so many training episodes, of 50 steps at most, are expected to come to."""
+    return expected(**{**LARGE, "episodes": episodes, "limit": 50})
+
+
+@pytest.mark.usefixtures("tried_few")
+def test_each_test_has_a_sample_of_its_own() -> None:
+    """A hundred users more are ten times ten more, after the same training."""
+    tried = of_test(20, 10)
+    assert (of_test(20, 100), of_test(1_020, 100)) == pytest.approx((10 * tried, 10 * tried), abs=4)
+
+
+def of_test(episodes: int, users: int) -> int:
+    """Return how many calls so many users more in a test are expected to come to."""
+    training = {**LARGE, "episodes": episodes, "limit": 50}
+    more, less = (expected(**training, test_episodes=n).calls for n in (2 * users, users))
+    return more - less
+
+
+@pytest.mark.usefixtures("tried_few")
+def test_an_estimate_is_near_what_a_run_makes(tmp_path: Path) -> None:
+    """Within a fifth, though only a third of it was tried."""
+    settings = {**LARGE, "test_episodes": 40, "limit": 50}
+    real = run(configured(settings), out=tmp_path / "run")
+    told = expected(**settings)
+    assert (told.episodes, told.sample) == (80, 30)
+    assert told.calls == pytest.approx(real.calls, rel=0.2)
+
+
+@pytest.mark.usefixtures("tried_few")
+def test_users_come_back_in_the_sample() -> None:
+    """As often as in the run, unless that alone is too much."""
+    assert expected(episodes=90, sessions=4, arrivals="all").sample == 28
+    assert expected(episodes=2, sessions=300, arrivals="all").sample == 30
+
+
+@pytest.mark.parametrize(
+    "huge",
+    [
+        {"episodes": 1_000_000, "test_episodes": 1_000, "test_every": 200_000},
+        {"episodes": 100_000, "limit": 150, "quit": {"lowest": 0.0, "window": 0}},
+        {"episodes": 1, "sessions": 1_000_000, "arrivals": "all"},
+    ],
+)
+def test_a_huge_run_is_estimated_in_seconds(huge: dict[str, Any]) -> None:
+    """Whatever is many: training, tests, steps or visits of one user."""
+    start = time.monotonic()
+    told = expected(**huge)
+    assert told.calls > 1_000_000
+    assert time.monotonic() - start < 30  # on a busy machine
 
 
 def test_roles_add_up() -> None:
@@ -104,6 +192,27 @@ def test_time_is_told_by_what_holds_the_run_back(
     told = expected(arrivals="all", **limits)
     assert told.held_by == held_by
     assert told.seconds == pytest.approx(seconds(told))
+
+
+@pytest.mark.parametrize(
+    ("limits", "held_by", "seconds"),
+    [
+        ({"concurrency": 1}, "1 calls in flight", lambda role: 2 * role.calls),
+        ({"requests_per_minute": 2}, "2 calls a minute", lambda role: 30 * role.calls),
+        (
+            {"tokens_per_minute": 1_500_000, "requests_per_minute": 10_000},
+            "1500000 tokens a minute",
+            lambda role: (role.prompt_tokens + role.completion_tokens) / 25_000,
+        ),
+    ],
+)
+def test_time_is_told_by_the_limits_of_a_role(
+    limits: dict[str, Any], held_by: str, seconds: Any
+) -> None:
+    """Only the calls of that role count against them."""
+    told = expected(arrivals="all", concurrency=1_000, planner=limits)
+    assert told.held_by == f"{held_by} of the planner"
+    assert told.seconds == pytest.approx(seconds(told.roles["planner"]))
 
 
 def test_batches_wait_for_one_another() -> None:

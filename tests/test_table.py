@@ -112,6 +112,29 @@ def test_the_first_wrong_rating_is_placed(tmp_path: Path, value: str) -> None:
     assert str(reading(path)).startswith(f"{path}:3: expected a number in column 'rating', got")
 
 
+@pytest.mark.parametrize("value", ["5.5", "-1", "57", "1e300", "-1e300"])
+def test_the_first_rating_off_the_scale_is_placed(tmp_path: Path, value: str) -> None:
+    """Prompts and users who leave go by 1 to 5: the sentence names file, line and value."""
+    lines = [LINES[0], ["ann", "2", value, *LINES[1][3:]], ["bob", "1", "99", *LINES[2][3:]]]
+    path = write(tmp_path / "data.csv", lines=lines)
+    error = reading(path)
+    sentence = f"{path}:3: expected a rating from 0 to 5 in column 'rating', got {value!r}"
+    assert (str(error), error.hint) == (sentence, "scale all ratings to 1–5 first")
+
+
+def test_the_ends_of_the_scale_are_ratings(tmp_path: Path) -> None:
+    """Half stars below 1, and nothing at all, are what people give."""
+    lines = [[*LINES[0][:2], "5", *LINES[0][3:]], [*LINES[1][:2], "0", *LINES[1][3:]]]
+    data = read(write(tmp_path / "data.csv", lines=lines), Columns())
+    assert data.values.tolist() == [0.0, 5.0]
+
+
+def test_a_rating_off_the_scale_in_parquet_is_placed(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    pl.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "rating": [4, 60]}).write_parquet(path)
+    assert f"{path}: row 1: expected a rating from 0 to 5" in str(reading(path))
+
+
 def test_a_wrong_time_is_placed(tmp_path: Path) -> None:
     """The sentence names what the column holds elsewhere."""
     path = write(tmp_path / "data.csv", lines=[LINES[0], ["ann", "2", "1", "soon", "Emma", ""]])

@@ -24,8 +24,7 @@ def estimate_page(estimate: Estimate) -> Group:
 
 def _below(estimate: Estimate) -> list[str]:
     lines = [
-        f"From {estimate.sample} episodes with the embedded model: {estimate.calls:,} calls "
-        f"± {estimate.error:,} (standard error).",
+        _origin(estimate),
         "With another model episodes may be much shorter or longer.",
         f"About {_span(estimate.seconds)} if a reply takes {estimate.reply_seconds:g} s, held back "
         f"by {estimate.held_by}.",
@@ -35,6 +34,15 @@ def _below(estimate: Estimate) -> list[str]:
             "For the cost set the prices of a million tokens: prices.NAME.prompt, .completion"
         )
     return lines
+
+
+def _origin(estimate: Estimate) -> str:
+    if estimate.sample == estimate.episodes:
+        return f"All episodes were tried with the embedded model: {estimate.calls:,} calls."
+    return (
+        f"From {estimate.sample} episodes with the embedded model: {estimate.calls:,} calls "
+        f"± {estimate.error:,} (standard error)."
+    )
 
 
 def _cost(cost: float | None) -> str:

@@ -16,6 +16,9 @@ from storage.environments import SourceFile
 
 Column: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
 
+LOWEST, HIGHEST = 0.0, 5.0
+"""What a rating can be: prompts, users who leave and advantages go by the scale of 1 to 5."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -68,6 +71,19 @@ class Table:
         """Return the column *name* as finite numbers; raise DataError at the first that is not."""
         column = self._column(name)
         return self._checked(column, _as_numbers(column), "a number")
+
+    def ratings(self, name: str) -> NDArray[np.float64]:
+        """Return the column *name* as ratings; raise DataError at the first off the scale."""
+        numbers = self.numbers(name)
+        wrong = np.flatnonzero((numbers < LOWEST) | (numbers > HIGHEST))
+        if wrong.size:
+            row = int(wrong[0])
+            raise DataError(
+                f"{self.place(row)}: expected a rating from {LOWEST:g} to {HIGHEST:g}"
+                f" in column {name!r}, got {self._column(name)[row]!r}",
+                hint="scale all ratings to 1–5 first",
+            )
+        return numbers
 
     def times(self, name: str) -> NDArray[np.float64]:
         """Return the column *name*, numbers or dates, as numbers that grow with time."""

@@ -81,7 +81,7 @@ def _ratings(table: Table, described: dict[str, Description], movies: Table) -> 
     return gather(
         table.codes("userId"),
         table.codes("movieId"),
-        table.numbers("rating"),
+        table.ratings("rating"),
         scale="rating",
         described=described,
         times=table.numbers("timestamp"),

@@ -31,7 +31,7 @@ def read(source: Path, columns: Columns) -> Interactions:
     return gather(
         table.codes(columns.user),
         items,
-        table.numbers(rating) if rating else np.ones(len(table)),
+        table.ratings(rating) if rating else np.ones(len(table)),
         scale="rating" if rating else "positive",
         described=_described(table, items, columns),
         times=table.times(time) if time else None,
