@@ -15,10 +15,10 @@ from agents.models.access import Access, prompt_text
 from agents.models.model import ChatRequest
 from agents.models.recorded import Replayed
 from agents.roster import agent_named
-from agents.service_embedder import RecordedEmbedder, UnknownVectorError
+from agents.service_embedder import RecordedEmbedder
 from engine.arrivals import Visit
-from engine.errors import BillpError, ConfigError, ServiceError, TraceError
-from engine.messages import EpisodeStarted, HandlerFailed
+from engine.errors import BillpError, ConfigError, TraceError
+from engine.messages import EpisodeStarted
 from engine.records import Log
 from sim.assembly import Excerpt, Wrap, assemble, samplings
 from sim.comparison import (
@@ -32,7 +32,7 @@ from sim.excerpts import Prefix, before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.loop import first_error, in_event_loop
 from sim.recorded_run import RecordedRun, check_head, check_step, open_recorded
-from sim.unrecorded import Nobody, check_journaled
+from sim.unrecorded import Nobody, check_embedded, check_journaled
 from storage.environments import Environment
 from storage.journal import CallEnded
 from storage.memory import Memory
@@ -215,7 +215,7 @@ class _Player:
         seconds = time.perf_counter() - started
         for difference in self.comparison.differences:
             check_journaled(difference)
-            _check_embedded(difference)
+            check_embedded(difference)
         return self._told(whole, seconds)
 
     async def _to_the_end(self, run: Callable[[], Awaitable[object]]) -> bool:
@@ -275,16 +275,6 @@ def _embedder(recorded: RecordedRun) -> Embedder:
     forgotten = recorded.recording.vectors
     known, _ = read_vectors(recorded.directory.vectors, forgotten=forgotten)
     return RecordedEmbedder(known)
-
-
-def _check_embedded(difference: Difference) -> None:
-    """Raise ServiceError if all that differs is that the vector of a text is not recorded."""
-    got = difference.line.message if difference.line else {}
-    told = got.get("type"), got.get("error")
-    if told == (HandlerFailed.__name__, UnknownVectorError.__name__):
-        what = f"episode {difference.episode}: the vector of a text that the {got['handler']} needs"
-        hint = "is embeddings/vectors.jsonl complete, and is the code that of the run?"
-        raise ServiceError(f"{what} is not in vectors.jsonl", hint=hint)
 
 
 def excerpt_of(recorded: RecordedRun, episode: int, started: EpisodeStarted) -> Excerpt:

@@ -1,10 +1,12 @@
-"""Calls that nobody made when a run was recorded, or whose ends were lost since."""
+"""Calls that nobody made when a run was recorded, and calls and vectors that were lost since."""
 
 import asyncio
 from dataclasses import dataclass, field
 
 from agents.models.model import ChatReply, ChatRequest
+from agents.service_embedder import UnknownVectorError
 from engine.errors import CallFailedError, ServiceError
+from engine.messages import HandlerFailed
 from sim.comparison import Difference, Line
 
 UNRECORDED = "unrecorded"
@@ -52,3 +54,13 @@ def check_journaled(difference: Difference) -> None:
 def is_unrecorded(line: Line) -> bool:
     """Tell whether *line* says that a call was not recorded."""
     return (line.message.get("type"), line.message.get("error")) == ("ModelFailed", UNRECORDED)
+
+
+def check_embedded(difference: Difference) -> None:
+    """Raise ServiceError if all that differs is that the vector of a text is not recorded."""
+    got = difference.line.message if difference.line else {}
+    told = got.get("type"), got.get("error")
+    if told == (HandlerFailed.__name__, UnknownVectorError.__name__):
+        what = f"episode {difference.episode}: the vector of a text that the {got['handler']} needs"
+        hint = "is embeddings/vectors.jsonl complete, and is the code that of the run?"
+        raise ServiceError(f"{what} is not in vectors.jsonl", hint=hint)
