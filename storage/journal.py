@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import TypeAlias
-from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -20,6 +19,7 @@ import numpy as np
 from engine.calls import Call
 from engine.errors import JournalError
 from storage.files import AppendOnly, Durability
+from storage.sealed import seal, unseal
 
 Identity: TypeAlias = tuple[int, int, int, str, int]
 """(user, session, step, role, occurrence): what a call is known by."""
@@ -100,8 +100,6 @@ _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 _PART = 4_096  # bytes read at a time; few calls are longer
-_CHECK = b',"check":"%08x"}\n'
-_CHECK_LENGTH = len(_CHECK % 0)
 
 
 @dataclass(eq=False)
@@ -121,8 +119,7 @@ class Journal:
         """Write *entry*; when this returns it is safe from a crash of the process."""
         if self.sealed:
             return
-        body = _encode(entry)[:-1]
-        self._file.write(body + _CHECK % crc32(body))
+        self._file.write(seal(_encode(entry)))
 
     def seal(self) -> None:
         """Take nothing more: what ends from now on ends because the run is being stopped."""
@@ -289,10 +286,11 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_line(path: Path, number: object, line: bytes) -> Entry:
-    body, check = line[:-_CHECK_LENGTH], line[-_CHECK_LENGTH:]
-    if check != _CHECK % crc32(body):
-        raise JournalError(f"{path}:{number}: the line does not agree with its checksum")
     try:
-        return _decoder.decode(body + b"}")
+        text = unseal(line)
+    except ValueError as error:
+        raise JournalError(f"{path}:{number}: {error}") from error
+    try:
+        return _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise JournalError(f"{path}:{number}: not a call: {error}") from error

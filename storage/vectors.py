@@ -1,19 +1,19 @@
 """embeddings/vectors.jsonl: what a service said the vectors of texts are, by the texts' digests.
 
 A vector decides what memories recall, so it is written before it is used, like a model's reply; so
-is that there is none. Each line ends with a checksum of itself, but for those of older runs.
+is that there is none.
 """
 
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from zlib import crc32
 
 import msgspec
 
 from engine.errors import FileError
 from storage.files import AppendOnly, Durability
+from storage.sealed import seal, unseal
 
 
 class VectorEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,10 +36,6 @@ class VectorEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(VectorEntry).decode
-
-_MARK = b',"check":"'
-_CHECK = _MARK + b'%08x"}\n'
-_CHECK_LENGTH = len(_CHECK % 0)
 
 
 @dataclass(eq=False)
@@ -64,8 +60,7 @@ class VectorFile:
 
     def add(self, entry: VectorEntry) -> None:
         """Write *entry*; when this returns it is safe from a crash of the process."""
-        body = _encode(entry)[:-1]
-        self._file.write(body + _CHECK % crc32(body))
+        self._file.write(seal(_encode(entry)))
         self.known[entry.text] = entry
         self.length = self.length or len(entry.numbers)
 
@@ -126,14 +121,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _read_line(line: bytes) -> VectorEntry:
     """Return the entry of a line; raises ValueError if it is none."""
-    body, check = line[:-_CHECK_LENGTH], line[-_CHECK_LENGTH:]
-    # An altered mark makes a line that no decoder takes: it is older, or it is found.
-    if not check.startswith(_MARK):
-        entry = _decode(line)
-    elif check == _CHECK % crc32(body):
-        entry = _decode(body + b"}")
-    else:
-        raise ValueError("the line does not agree with its checksum")
+    entry = _decode(unseal(line))
     if entry.vector is not None and not any(entry.numbers):
         raise ValueError("it has no direction")
     return entry

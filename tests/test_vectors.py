@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import FileError
+from storage.sealed import seal
 from storage.vectors import VectorEntry, VectorFile, every_vector, read_vectors
 
 ONE = VectorEntry(text="aa", vector="AQI=", error=None, tokens=3, attempts=1)
@@ -104,14 +105,14 @@ def test_a_damaged_file_is_left_as_it_is(path: Path) -> None:
     assert path.read_bytes() == damaged
 
 
-OLD = b'{"text":"aa","vector":"AQI=","error":null,"tokens":3,"attempts":1}\n'
+BARE = b'{"text":"aa","vector":"AQI=","error":null,"tokens":3,"attempts":1}'
 
 
-def test_lines_without_a_checksum_are_of_older_runs(path: Path) -> None:
+def test_a_line_without_a_checksum_is_none(path: Path) -> None:
     path.parent.mkdir(parents=True)
-    path.write_bytes(OLD)
-    written(path, NONE)
-    assert known(path) == {"aa": ONE, "bb": NONE}
+    path.write_bytes(BARE + b"\n")
+    with pytest.raises(FileError, match=rf"{path.name}:1: not a vector: .* checksum"):
+        VectorFile(path)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_lines_without_a_checksum_are_of_older_runs(path: Path) -> None:
 def test_a_vector_that_cannot_be_is_named(path: Path, vector: bytes, what: str) -> None:
     """Not only when somebody wants it."""
     written(path, ONE)
-    path.write_bytes(path.read_bytes() + OLD.replace(b"AQI=", vector))
+    path.write_bytes(path.read_bytes() + seal(BARE.replace(b"AQI=", vector)))
     with pytest.raises(FileError, match=rf"{path.name}:2: {what}"):
         VectorFile(path)
 
