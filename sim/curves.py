@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sim.compare import Mean, grouped, mean_of
+from sim.compare import Mean, mean_of
+from sim.grouping import grouped
 from sim.outcomes import Measure, RunOutcomes, Tests
 
 
