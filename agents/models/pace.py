@@ -15,13 +15,15 @@ class Pace:
     """So much a minute. Time is given to every method, in seconds.
 
     A limit that was *learned* of the service follows what the service says; otherwise it is a wish
-    of the user's, of which the service may know nothing, and is only tightened.
+    of the user's, of which the service may know nothing, and is only tightened. Of models with
+    different limits the lowest holds for all.
     """
 
     def __init__(self, limit: float, now: float, *, learned: bool = False) -> None:
         self.limit = limit
         self.spent = 0.0
         self._learned = learned
+        self._stated: dict[str, float] = {}
         self._level = self._capacity
         self._now = now
 
@@ -50,15 +52,17 @@ class Pace:
         self.spent += cost
 
     def heed(
-        self, limit: float, left: float | None, since: float, spent: float, now: float
+        self, model: str, limit: float, left: float | None, since: float, spent: float, now: float
     ) -> None:
-        """Correct the pace by what the service said of a call sent at *since*.
+        """Correct the pace by what the service said of a call to *model* sent at *since*.
 
         *spent* is what had been spent when the call was sent: the service may not know of what was
         spent later.
         """
         level = self.left(now)
-        self.limit = limit if self._learned else min(limit, self.limit)
+        self._stated[model] = limit
+        lowest = min(self._stated.values())
+        self.limit = lowest if self._learned else min(lowest, self.limit)
         if left is not None:
             known = left - (self.spent - spent) + (now - since) * self._rate
             self._level = min(level, known)

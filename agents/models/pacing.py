@@ -27,8 +27,7 @@ class Pacing:
     """Both paces of an account, None where nothing limits. Time is given to methods, in seconds.
 
     *requests* and *tokens* a minute are the user's limits. Without them those hold that the service
-    states: in *rates*, by model, before the first call, later in its answers. Of models with
-    different limits the lowest holds for all.
+    states: in *rates*, by model, before the first call, later in its answers.
     """
 
     def __init__(
@@ -42,8 +41,6 @@ class Pacing:
         self.tokens = None if tokens is None else Pace(tokens, now)
         self._expectations = Expectations()
         self._sent: dict[Visit, None] = {}
-        self._request_limits: dict[str, float] = {}
-        self._token_limits: dict[str, float] = {}
         for model, said in rates.items():
             self._heed_requests(model, said, now, 0.0, now)
             self._heed_tokens(model, said, now, 0.0, now)
@@ -106,19 +103,15 @@ class Pacing:
         self, model: str, rates: Rates, since: float, spent: float, now: float
     ) -> None:
         if rates.requests:
-            self._request_limits[model] = rates.requests
-            limit = min(self._request_limits.values())
-            pace = self.requests or self._learned_requests(limit, now)
-            pace.heed(limit, rates.requests_left, since, spent, now)
+            pace = self.requests or self._learned_requests(rates.requests, now)
+            pace.heed(model, rates.requests, rates.requests_left, since, spent, now)
 
     def _heed_tokens(
         self, model: str, rates: Rates, since: float, spent: float, now: float
     ) -> None:
         if rates.tokens:
-            self._token_limits[model] = rates.tokens
-            limit = min(self._token_limits.values())
-            pace = self.tokens or self._learned_tokens(limit, now)
-            pace.heed(limit, rates.tokens_left, since, spent, now)
+            pace = self.tokens or self._learned_tokens(rates.tokens, now)
+            pace.heed(model, rates.tokens, rates.tokens_left, since, spent, now)
 
     def _learned_requests(self, limit: float, now: float) -> Pace:
         self.requests = pace = Pace(limit, now, learned=True)
