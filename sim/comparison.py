@@ -88,12 +88,22 @@ class Comparison:
     _number: int = 0
 
     def __post_init__(self) -> None:
+        self._file = self._opened()
+
+    def _opened(self) -> BinaryIO:
         try:
-            self._file = self.path.open("rb")
+            return self.path.open("rb")
         except FileNotFoundError as error:
             raise TraceError(f"{self.path}: there is no such trace") from error
         except OSError as error:
             raise TraceError(f"{self.path}: cannot be read: {error.strerror}") from error
+
+    def look_again(self) -> None:
+        """Take note that the trace was cut off beyond what was compared."""
+        place = self._file.tell()
+        self._file.close()  # it has read ahead
+        self._file = self._opened()
+        self._file.seek(place)
 
     def skip_to(self, episode: int) -> None:
         """Begin at an episode; raises TraceError if the trace does not hold it."""

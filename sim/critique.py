@@ -5,7 +5,7 @@ there; see `sim.rollouts` for what a rollout is, and `sim.worth` for what is mad
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -32,6 +32,7 @@ from sim.rollouts import Origin, Player, Rollout, State, origins, rollout_seed, 
 from sim.worth import Fit, Gain, Spread, Table, fit, gain, rounded, spread
 from storage.environments import Environment
 from storage.runs import RunDirectory
+from storage.vectors import VectorFile
 
 ESTIMATORS = ("value", "target", "return", "total")
 DRAWN = frozenset({"model", "instructions", "temperature", "max_tokens"})
@@ -199,9 +200,9 @@ class _Plan:
         async with doors_of(self.config, model) as doors:
             with (
                 linked(doors, settings, observe=lambda _: None) as chain,
-                _aside(self.recorded.directory) as scratch,
-                embedder_for(self.config, chain, scratch) as embedder,
+                _vectors_aside(self.recorded.directory, self.config) as vectors,
             ):
+                embedder = embedder_for(self.config, chain, vectors)
                 player = Player(self.recorded, self.config, chain, embedder)
                 done = await self._roll(player)
                 return self._judged(done, player, chain)
@@ -256,14 +257,17 @@ class _Plan:
 
 
 @contextmanager
-def _aside(directory: RunDirectory) -> Iterator[RunDirectory]:
-    """Yield a place for vectors that a service says now, with those that it said before."""
+def _vectors_aside(directory: RunDirectory, config: RunConfig) -> Iterator[VectorFile | None]:
+    """Yield a file for vectors that a service says now, with those that it said before."""
+    if not config.embedding_model:
+        yield None
+        return
     with TemporaryDirectory() as scratch:
-        aside = RunDirectory(Path(scratch))
+        aside = Path(scratch) / directory.vectors.name
         if directory.vectors.exists():
-            aside.vectors.parent.mkdir(parents=True)
-            copyfile(directory.vectors, aside.vectors)
-        yield aside
+            copyfile(directory.vectors, aside)
+        with closing(VectorFile(aside, "none")) as file:
+            yield file
 
 
 # -- judging

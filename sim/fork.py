@@ -91,7 +91,7 @@ async def _fork(
         name = f"{environment.head.name}-{config.agent}-fork"
         directory = new_run(None if out is None else Path(out), name)
         begun(directory)
-        with _gone_if_astray(directory), directory.locked():
+        with _gone_if_astray(directory), directory.begun():
             calls, digest = parent.recording, course.stages[-1].parent
             journaled = hand_down(calls, digest, directory, config.fsync)
             hand_down_vectors(parent, directory.vectors, config.fsync)

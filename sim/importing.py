@@ -76,7 +76,7 @@ def import_trajectories(path: Path | str, out: Path | str) -> Imported:
     check_free(place)
     recordings = read_recordings(source)
     directory = new_run(place, "imported")
-    with directory.locked():
+    with directory.begun():
         settings = {"format": FORMAT, "source": str(source), "sha256": recordings.digest}
         directory.write_config({IMPORTED: settings})
         with closing(TraceWriter(AppendOnly(directory.trace))) as trace:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,11 @@ from sim.course import Course
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.summary import Effort, Summary, summarise
 from storage.environments import Environment
-from storage.files import AppendOnly
+from storage.files import AppendOnly, HeldBack
 from storage.journal import CallEnded, Journal
 from storage.prompt_texts import PromptTexts
 from storage.runs import RunDirectory
-from storage.traces import TraceWriter, whole_size
+from storage.traces import TraceWriter, survey
 from storage.vectors import VectorFile, every_vector
 
 Begun = Callable[[RunDirectory], None]
@@ -67,36 +67,42 @@ class Files:
     """What is written while a run runs."""
 
     journal: Journal
+    vectors: VectorFile | None
     trace: TraceWriter
     prompts: PromptTexts | None
 
 
 @contextmanager
 def written_in(
-    directory: RunDirectory, config: RunConfig, *, journaled: int = 0
+    directory: RunDirectory, config: RunConfig, *, journaled: int = 0, forgotten: int = 0
 ) -> Iterator[Files]:
     """Open the files of a run, after *journaled* bytes of its journal and all whole lines.
 
-    Whatever happens, they are closed whole.
+    Vectors that failed within the first *forgotten* bytes of their file are asked for again. No
+    line comes to the trace before the replies and vectors that it depends on are on the disk.
+    Whatever happens, all files are closed whole.
     """
-    journal = Journal(directory.journal, config.fsync, journaled)
-    trace = TraceWriter(AppendOnly(directory.trace, config.fsync, whole_size(directory.trace)))
-    prompts = PromptTexts(directory.prompts) if config.prompts else None
-    try:
-        yield Files(journal, trace, prompts)
-    finally:
-        journal.close()
-        trace.close()
+    with ExitStack() as opened:
+        journal = opened.enter_context(closing(Journal(directory.journal, config.fsync, journaled)))
+        before, vectors = [journal.file], None
+        if config.embedding_model:
+            vectors = VectorFile(directory.vectors, config.fsync, forgotten)
+            opened.enter_context(closing(vectors))
+            before.append(vectors.file)
+        file = AppendOnly(directory.trace, config.fsync, survey(directory.trace).size)
+        trace = opened.enter_context(closing(TraceWriter(HeldBack(file, before))))
+        prompts = PromptTexts(directory.prompts) if config.prompts else None
         if prompts is not None:
-            prompts.close()
+            opened.enter_context(closing(prompts))
+        yield Files(journal, vectors, trace, prompts)
 
 
 @dataclass(frozen=True)
 class Live:
     """A run that goes live: *course* in *environment*, kept in *directory*.
 
-    Its other processes have *paid* for some calls: those count for its budget. Vectors that failed
-    within the first *forgotten* bytes of their file are asked for again.
+    Its other processes have *paid* for some calls: those count for its budget. *asking* is told the
+    episode of every call before it is asked.
     """
 
     course: Course
@@ -105,7 +111,7 @@ class Live:
     extensions: Extensions = NO_EXTENSIONS
     views: Sequence[View] = ()
     paid: Iterable[CallEnded] = ()
-    forgotten: int = 0
+    asking: Callable[[int], None] = lambda _: None
 
     async def run(
         self,
@@ -134,18 +140,20 @@ class Live:
             recorded=recorded,
             journal=files.journal,
             prompts=files.prompts,
+            asking=self.asking,
         )
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
         self._note_paid(chain.budget)
-        with embedder_for(config, chain, self.directory, self.forgotten) as embedder:
-            assembly = assemble(
-                self.course,
-                self.environment,
-                answer=access.answer,
-                embed=embedder.embed,
-                seal=files.journal.seal,
-            )
-            seconds = await self._run(assembly, access, chain, writers)
+        assembly = assemble(
+            self.course,
+            self.environment,
+            answer=access.answer,
+            embed=embedder_for(config, chain, files.vectors).embed,
+            seal=files.journal.seal,
+        )
+        seconds = await self._run(assembly, access, chain, writers)
+        # Once there is a summary the run is over: all that it tells of must be there.
+        files.trace.force()
         slots = chain.statistics()
         effort = Effort(
             messages=assembly.bus.messages,
@@ -200,22 +208,11 @@ class Live:
         return summary
 
 
-@contextmanager
-def embedder_for(
-    config: RunConfig, model: ChatModel, directory: RunDirectory, forgotten: int = 0
-) -> Iterator[Embedder]:
-    """Return the embedder that *config* names; what a service says is kept in *directory*.
-
-    What failed within the first *forgotten* bytes of that is asked again.
-    """
-    if not config.embedding_model:
-        yield HashingEmbedder()
-        return
-    file = VectorFile(directory.vectors, config.fsync, forgotten)
-    try:
-        yield ServiceEmbedder(model, config.embedding_model, file)
-    finally:
-        file.close()
+def embedder_for(config: RunConfig, model: ChatModel, vectors: VectorFile | None) -> Embedder:
+    """Return the embedder that *config* names; what a service says is kept in *vectors*."""
+    if vectors is None:
+        return HashingEmbedder()
+    return ServiceEmbedder(model, config.embedding_model, vectors)
 
 
 @asynccontextmanager

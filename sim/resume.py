@@ -19,10 +19,10 @@ from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, check_not_imported, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
-from storage.files import AppendOnly
-from storage.journal import Journal, RetryStarted
+from storage.files import AppendOnly, remove
+from storage.journal import Journal, RetryStarted, read_journal
 from storage.runs import RunDirectory, open_run
-from storage.traces import TraceWriter, whole_size
+from storage.traces import Survey, TraceWriter, survey, whole_size
 from storage.vectors import read_vectors
 
 _END = b'{"episode":null,"n":1,'  # RunEnded
@@ -30,11 +30,16 @@ _END = b'{"episode":null,"n":1,'  # RunEnded
 
 @dataclass(eq=False)
 class ContinuedTrace:
-    """Compares a run with what its trace holds already, and writes on from there."""
+    """Compares a run with what its trace holds already, and writes on from there.
+
+    *recorded* says where its episodes begin.
+    """
 
     writer: TraceWriter
     comparison: Comparison
+    recorded: Survey
     _continuing: bool = False
+    _dropped: int | None = None
 
     def write(self, lines: bytes) -> None:
         """Compare or append the lines of an episode, or of the run itself."""
@@ -50,6 +55,26 @@ class ContinuedTrace:
             self.writer.write(lines, written=len(lines))
             if lines.startswith(_END):
                 self.comparison.end()
+
+    def drop(self, episode: int) -> None:
+        """Drop what is recorded from an *episode* on: a call of it is to be asked anew.
+
+        So no journaled reply explains what is recorded: a crash of the machine cost the journal
+        more than the trace. The new reply may be another one, and a resume after it must not find
+        the old lines.
+        """
+        place = self.recorded.place_of(episode)
+        if place is None or (self._dropped is not None and self._dropped <= episode):
+            return
+        self._dropped = episode
+        self.writer.cut(place)
+        self.comparison.look_again()
+        structlog.get_logger().warning(
+            "recorded lines dropped: what the model had said to them is not in the journal",
+            path=str(self.comparison.path),
+            episode=episode,
+            bytes=self.recorded.size - place,
+        )
 
 
 def resume(
@@ -74,7 +99,7 @@ def resume(
         return None
     with directory.locked():
         # Read under the lock: who held it until now may have gone further.
-        _begin(directory)
+        _cut_torn(directory)
         recorded = open_recorded(run, environment)
         recorded = replace(recorded, course=recorded.course.operated(settings))
         if recorded.finished and not retry_failed:
@@ -84,10 +109,23 @@ def resume(
             return in_event_loop(main)
 
 
-def _begin(directory: RunDirectory) -> None:
-    """Let a run that was killed before its first line have made no calls."""
+def _cut_torn(directory: RunDirectory) -> None:
+    """Cut off what a crash left half, or never on the disk, at the end of journal and trace."""
     if not (directory.journal.exists() or whole_size(directory.trace)):
+        # Killed before its first line: it has made no calls.
         AppendOnly(directory.journal).close()
+        _cut(directory.trace, 0)
+        return
+    if directory.journal.exists():
+        _cut(directory.journal, read_journal(directory.journal).size)
+    _cut(directory.trace, survey(directory.trace).size)
+
+
+def _cut(path: Path, size: int) -> None:
+    if path.exists() and path.stat().st_size > size:
+        lost = path.stat().st_size - size
+        AppendOnly(path, start=size).close()
+        structlog.get_logger().warning("torn end cut off", path=str(path), size=size, bytes=lost)
 
 
 async def _resume(
@@ -100,22 +138,31 @@ async def _resume(
     course, directory = recorded.course, recorded.directory
     async with doors_of(course.config, model) as doors:
         directory.write_config(course.settings())
-        _tell_torn(recorded)
         forgotten = recorded.recording.vectors
         if retry_failed:
             _, forgotten = read_vectors(directory.vectors)
-            directory.summary.unlink(missing_ok=True)
-            directory.trace.unlink(missing_ok=True)
-        paid = recorded.recording.every()
-        live = Live(course, recorded.environment, directory, extensions, views, paid, forgotten)
+            remove(directory.summary)
+            remove(directory.trace)
+        ends = survey(directory.trace)
         journaled = recorded.recording.size
-        with written_in(directory, course.config, journaled=journaled) as files:
+        with (
+            written_in(directory, course.config, journaled=journaled, forgotten=forgotten) as files,
+            closing(Comparison(directory.trace)) as comparison,
+        ):
             if retry_failed:
                 files.journal.append(RetryStarted(vectors=forgotten))
-            with closing(Comparison(directory.trace)) as comparison:
-                calls = _known(recorded, retry_failed, files.journal)
-                trace = ContinuedTrace(files.trace, comparison)
-                return await live.run(doors, files, calls, [trace])
+            trace = ContinuedTrace(files.trace, comparison, ends)
+            live = Live(
+                course,
+                recorded.environment,
+                directory,
+                extensions,
+                views,
+                paid=recorded.recording.every(),
+                asking=trace.drop,
+            )
+            calls = _known(recorded, retry_failed, files.journal)
+            return await live.run(doors, files, calls, [trace])
 
 
 def _known(recorded: RecordedRun, retry_failed: bool, journal: Journal) -> Recorded:
@@ -125,14 +172,3 @@ def _known(recorded: RecordedRun, retry_failed: bool, journal: Journal) -> Recor
         return forked_calls(ends, course, journal) if ends.forked else Resumed(ends)
     again = Resumed(ends, again=retry_failed, changing=True)
     return Spoken(again, ends, course.said, journal.append)
-
-
-def _tell_torn(recorded: RecordedRun) -> None:
-    directory = recorded.directory
-    log = structlog.get_logger()
-    for path, size in (
-        (directory.journal, recorded.recording.size),
-        (directory.trace, whole_size(directory.trace)),
-    ):
-        if path.exists() and path.stat().st_size > size:
-            log.warning("torn last line cut off", path=str(path), size=size)

@@ -73,7 +73,7 @@ async def run_async(
         name = f"{environment.head.name}-{config.agent}"
         directory = new_run(None if out is None else Path(out), name)
         begun(directory)
-        with directory.locked():
+        with directory.begun():
             directory.write_config(course.settings())
             live = Live(course, environment, directory, extensions, views)
             with written_in(directory, config) as files:

@@ -18,7 +18,7 @@ import numpy as np
 
 from engine.calls import Call
 from engine.errors import JournalError
-from storage.files import AppendOnly, Durability
+from storage.files import AppendOnly, Durability, lost
 from storage.sealed import seal, unseal
 
 Identity: TypeAlias = tuple[int, int, int, str, int]
@@ -110,16 +110,16 @@ class Journal:
     durability: Durability = "interval"
     start: int = 0
     sealed: bool = False
-    _file: AppendOnly = field(init=False)
+    file: AppendOnly = field(init=False)
 
     def __post_init__(self) -> None:
-        self._file = AppendOnly(self.path, self.durability, self.start)
+        self.file = AppendOnly(self.path, self.durability, self.start)
 
     def append(self, entry: Entry) -> None:
         """Write *entry*; when this returns it is safe from a crash of the process."""
         if self.sealed:
             return
-        self._file.write(seal(_encode(entry)))
+        self.file.write(seal(_encode(entry)))
 
     def seal(self) -> None:
         """Take nothing more: what ends from now on ends because the run is being stopped."""
@@ -128,13 +128,14 @@ class Journal:
     def close(self) -> None:
         """Seal and close the journal."""
         self.seal()
-        self._file.close()
+        self.file.close()
 
 
 class Recording(Mapping[Identity, CallEnded]):
     """How the calls of a journal ended, by identity. Held as an index: replies stay on disk.
 
-    *size* is how many bytes of the journal are whole lines, *torn* whether more follow. *retried*
+    *size* is how many bytes of the journal are whole lines, *torn* whether more follow: a line that
+    a crash cut off, or what came to the disk after something that did not. *retried*
     says that failed calls were asked again, so that later ones may have been, too; a call that
     failed before that has not ended until it ends anew; nor has a vector within the first *vectors*
     bytes of its file. *forked* says that the calls of a parent run come first.
@@ -244,7 +245,7 @@ def _name(known: Identity) -> int:
 
 
 def read_journal(path: Path) -> Recording:
-    """Return what a journal holds; a torn last line is left out.
+    """Return what a journal holds; a torn last line is left out, and all after lost bytes.
 
     Raises JournalError `path:line: reason` for any other damage.
     """
@@ -253,7 +254,7 @@ def read_journal(path: Path) -> Recording:
     size = vectors = 0
     torn = retried = forked = False
     for number, line in _lines(path):
-        if not line.endswith(b"\n"):
+        if not line.endswith(b"\n") or lost(line, size):
             torn = True
             break
         entry = _read_line(path, number, line)

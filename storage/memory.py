@@ -4,7 +4,6 @@ On disk a memory is two files: `<name>.npy` holds the keys, one a row; `<name>.j
 what episode wrote it and what it says. Each line ends with a checksum of itself and its key.
 """
 
-import os
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.errors import FileError
 from engine.records import MemoryName, Recall, Record, Vector
+from storage.files import make_directory, whole
 from storage.index import BLOCK, VectorLog
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -97,13 +97,12 @@ class Memory(Generic[P]):
         """Write both files, each whole or not at all; raises FileError."""
         keys, lines = _paths(directory, self.name)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            with _aside(keys).open("wb") as file:
+            make_directory(directory)
+            with whole(keys) as file:
                 np.save(file, self._keys.rows(), allow_pickle=False)
-            with _aside(lines).open("wb") as file:
-                file.writelines(map(_encoded, self.records()))
-            for path in (keys, lines):
-                os.replace(_aside(path), path)
+            with whole(lines) as file:
+                for record in self.records():
+                    file.write(_encoded(record))
         except OSError as error:
             raise FileError(f"{directory}: cannot be written: {error.strerror}") from error
 
@@ -178,10 +177,6 @@ def saved_length(directory: Path, name: str) -> int:
 
 def _paths(directory: Path, name: MemoryName[Any]) -> tuple[Path, Path]:
     return directory / f"{name.name}.npy", directory / f"{name.name}.jsonl"
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part")
 
 
 def _encoded(record: Record[Any]) -> bytes:

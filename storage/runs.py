@@ -14,7 +14,7 @@
 import os
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -24,10 +24,17 @@ import msgspec
 import tomli_w
 from filelock import FileLock, Timeout
 
-from engine.errors import RunDirectoryError
+from engine.errors import BillpError, RunDirectoryError
+from storage.files import make_directory, remove, whole
+from storage.journal import read_journal
+from storage.vectors import every_vector
 
 RUNS = Path("traces") / "runs"
 """Where runs go that are not told where to go."""
+
+_MOMENT = 5.0  # seconds that whoever was told to stop may take for it
+_BEFORE = frozenset({".lock", "run.toml.part", "calls.jsonl", "embeddings"})
+"""What a directory may hold before it holds a run: run.toml comes after what a fork inherits."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +108,12 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from writing here; raises RunDirectoryError if one does."""
+        """Keep other processes from writing here; raises RunDirectoryError if one goes on to."""
         # The file of the lock stays: were it removed, one process could lock the old file that it
         # had opened and another a new one, and both would write.
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_MOMENT)
         except Timeout as error:
             raise RunDirectoryError(f"{self.path}: another process is writing here") from error
         except OSError as error:
@@ -116,13 +123,47 @@ class RunDirectory:
         finally:
             lock.release()
 
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Lock the directory for a new run, rid of what one left that was killed before it began.
+
+        Raises RunDirectoryError if it is in use, or was taken in the meantime.
+        """
+        with self.locked():
+            check_free(self.path)
+            for path in (self.journal, self.vectors):
+                remove(path)
+            yield
+
 
 def check_free(path: Path) -> None:
-    """Raise RunDirectoryError if *path* holds anything."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        what = "holds another run" if (path / "run.toml").exists() else "is not empty"
-        hint = "choose another --out, or resume the run that is there with billp resume"
-        raise RunDirectoryError(f"{path}: the output directory {what}", hint=hint)
+    """Raise RunDirectoryError if *path* holds anything that could be missed."""
+    if not path.exists() or (path.is_dir() and _is_unbegun(path)):
+        return
+    what = "holds another run" if (path / "run.toml").exists() else "is not empty"
+    hint = "choose another --out, or resume the run that is there with billp resume"
+    raise RunDirectoryError(f"{path}: the output directory {what}", hint=hint)
+
+
+def _is_unbegun(path: Path) -> bool:
+    """Tell whether nothing is at *path* but what is left of a run that was killed before it began.
+
+    It has paid for nothing: what a fork inherits was paid by its parent.
+    """
+    names = {entry.name for entry in path.iterdir()}
+    if not names <= _BEFORE:
+        return False
+    directory = RunDirectory(path)
+    try:
+        calls = read_journal(directory.journal).every() if directory.journal.exists() else ()
+        paid = [*(call.attempts for call in calls), *_paid_vectors(directory.vectors)]
+    except BillpError:
+        return False
+    return not any(paid)
+
+
+def _paid_vectors(path: Path) -> Iterator[int]:
+    return (entry.attempts for entry in every_vector(path))
 
 
 def new_run(out: Path | None, name: str) -> RunDirectory:
@@ -130,33 +171,31 @@ def new_run(out: Path | None, name: str) -> RunDirectory:
     if out is None:
         return RunDirectory(_next_free(RUNS, name))
     check_free(out)
-    path = out
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directory(out)
     except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be made: {error.strerror}") from error
-    if not os.access(path, os.W_OK):
-        raise RunDirectoryError(f"{path}: cannot be written")
-    return RunDirectory(path)
+        raise RunDirectoryError(f"{out}: cannot be made: {error.strerror}") from error
+    if not os.access(out, os.W_OK):
+        raise RunDirectoryError(f"{out}: cannot be written")
+    return RunDirectory(out)
 
 
 def _next_free(parent: Path, name: str) -> Path:
     """Make the directory of the first number that is free: no other process gets the same."""
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        for number in count(1):
-            with suppress(FileExistsError):
-                (parent / f"{name}-{number}").mkdir()
-                break
+        numbered = (parent / f"{name}-{number}" for number in count(1))
+        return next(path for path in numbered if make_directory(path))
     except OSError as error:
         raise RunDirectoryError(f"{parent}: cannot be written: {error.strerror}") from error
-    return parent / f"{name}-{number}"
 
 
 def open_run(path: Path) -> RunDirectory:
     """Return the run directory at *path*; raises RunDirectoryError if it is none."""
     run = RunDirectory(path)
     if not run.config.exists():
+        if (path / ".lock").exists():
+            hint = "begin it again: nothing was asked yet"
+            raise RunDirectoryError(f"{path}: the run was killed before it began", hint=hint)
         hint = "name a directory that billp run made, such as traces/runs/…"
         raise RunDirectoryError(f"{path}: not a run directory", hint=hint)
     return run
@@ -164,12 +203,8 @@ def open_run(path: Path) -> RunDirectory:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is either the old one or the new one, never half of it."""
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        with whole(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
         raise RunDirectoryError(f"{path}: cannot be written: {error.strerror}") from error

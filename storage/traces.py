@@ -3,6 +3,7 @@
 The digest of a run is the sha256 of this file.
 """
 
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import msgspec
 
 from engine.errors import TraceError
 from engine.messages import SCHEMA, Envelope, Message, RunStarted
-from storage.files import AppendOnly
+from storage.files import AppendOnly, HeldBack, lost
 
 Line: TypeAlias = tuple[int, bytes, Envelope[Message]]
 """A line of a trace: its number from 1, its bytes without the end, its envelope."""
@@ -43,7 +44,7 @@ class Hash(Protocol):
 class TraceWriter:
     """Writes a trace; follows a run in its encoded form."""
 
-    file: AppendOnly
+    file: AppendOnly | HeldBack
     lines: int = 0
     size: int = 0
     _hash: Hash = field(default_factory=sha256)
@@ -60,6 +61,14 @@ class TraceWriter:
     def digest(self) -> str:
         """The sha256 of what was written so far, in hexadecimal."""
         return self._hash.hexdigest()
+
+    def cut(self, size: int) -> None:
+        """Leave nothing of what stands beyond *size* bytes; it was not written by this writer."""
+        self.file.cut(size)
+
+    def force(self) -> None:
+        """Return when all of it is on the disk, unless that is never wanted."""
+        self.file.force()
 
     def close(self) -> None:
         """Close the file."""
@@ -167,6 +176,36 @@ def whole_size(path: Path) -> int:
                 return start + newline + 1
             end = start
     return 0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What of a trace came to the disk: its *size* in whole lines, and where each episode begins.
+
+    Episodes stand in the order of their numbers, from 0.
+    """
+
+    size: int = 0
+    begins: "array[int]" = field(default_factory=lambda: array("q"))
+
+    def place_of(self, episode: int) -> int | None:
+        """Return where the lines of an episode begin, None if the trace does not hold it."""
+        return self.begins[episode] if episode < len(self.begins) else None
+
+
+def survey(path: Path) -> Survey:
+    """Return what of the trace at *path* came to the disk; nothing if there is no file."""
+    place, begins = 0, array("q")
+    if not path.exists():
+        return Survey()
+    with _opened(path) as file:
+        for line in file:
+            if not line.endswith(b"\n") or lost(line, place):
+                break
+            if line.startswith(b'{"episode":%d,' % len(begins)):
+                begins.append(place)
+            place += len(line)
+    return Survey(place, begins)
 
 
 def digest_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import FileError
-from storage.files import AppendOnly, Durability
+from storage.files import AppendOnly, Durability, lost, make_directory
 from storage.sealed import seal, unseal
 
 
@@ -50,23 +50,26 @@ class VectorFile:
     forgotten: int = 0
     known: dict[str, VectorEntry] = field(init=False)
     length: int = field(init=False)
-    _file: AppendOnly = field(init=False)
+    file: AppendOnly = field(init=False)
 
     def __post_init__(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            make_directory(self.path.parent)
+        except OSError as error:
+            raise FileError(f"{self.path}: cannot be written: {error.strerror}") from error
         self.known, size = read_vectors(self.path, forgotten=self.forgotten)
         self.length = next((len(one.numbers) for one in self.known.values() if one.vector), 0)
-        self._file = AppendOnly(self.path, self.durability, size)
+        self.file = AppendOnly(self.path, self.durability, size)
 
     def add(self, entry: VectorEntry) -> None:
         """Write *entry*; when this returns it is safe from a crash of the process."""
-        self._file.write(seal(_encode(entry)))
+        self.file.write(seal(_encode(entry)))
         self.known[entry.text] = entry
         self.length = self.length or len(entry.numbers)
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self.file.close()
 
 
 def read_vectors(path: Path, *, forgotten: int = 0) -> tuple[dict[str, VectorEntry], int]:
@@ -94,7 +97,7 @@ def _entries(path: Path) -> Iterator[tuple[VectorEntry, int]]:
     """Yield the entries of the file at *path*, and the place where each ends."""
     length = end = 0
     for number, line in _lines(path):
-        if not line.endswith(b"\n"):
+        if not line.endswith(b"\n") or lost(line, end):
             return
         try:
             entry = _read_line(line)

@@ -42,8 +42,9 @@ class Access:
     """Answers the calls of a run.
 
     *sampling* says for each role how replies are drawn, *recorded* how calls ended that are known
-    beforehand. *watch* is told every request with its digest and, if known, its recorded end;
-    *witnesses* every call that was made now, as it ended.
+    beforehand. *asking* is told the episode of every call before it is asked anew; *watch* is told
+    every request with its digest and, if known, its recorded end; *witnesses* every call that was
+    made now, as it ended.
     """
 
     model: ChatModel
@@ -52,6 +53,7 @@ class Access:
     recorded: Recorded = field(default_factory=NothingRecorded)
     journal: Journal | None = None
     prompts: PromptTexts | None = None
+    asking: Callable[[int], None] = lambda _: None
     watch: Watch | None = None
     witnesses: list[Witness] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
@@ -71,6 +73,7 @@ class Access:
         return _outcome(ended, digest)
 
     async def _ask(self, request: ChatRequest, digest: str) -> CallEnded:
+        self.asking(request.call.episode)
         self.usage.live += 1
         start = time.perf_counter()
         try:
