@@ -211,14 +211,14 @@ def _check_same(run: Planned, directory: RunDirectory) -> None:
         )
 
 
-_START = "from sim.cli import main; main()"
+_START = "from sim.child import child; child()"
 
 
 async def _process(words: Sequence[str]) -> None:
     """Let billp work in a process of its own; raises what it says if it fails."""
     # -P: what lies in the current directory is not to be taken for our packages.
     command = [sys.executable, "-P", "-c", _START, *words, "--quiet"]
-    async with await anyio.open_process(command, stdout=PIPE, stderr=PIPE) as process:
+    async with await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
         try:
             said = await _last_words(process)
             await process.wait()

@@ -32,7 +32,7 @@ from storage.vectors import every_vector
 RUNS = Path("traces") / "runs"
 """Where runs go that are not told where to go."""
 
-_MOMENT = 5.0  # seconds that whoever was told to stop may take for it
+_MOMENT = 3.0  # seconds that whoever was told to stop may take for it
 _BEFORE = frozenset({".lock", "run.toml.part", "calls.jsonl", "embeddings"})
 """What a directory may hold before it holds a run: run.toml comes after what a fork inherits."""
 
