@@ -10,6 +10,7 @@ from shlex import quote
 from typing import Protocol
 
 import anyio
+import msgspec
 
 from agents.embeddings import Embedder, HashingEmbedder
 from agents.models.access import Access, note_attempt
@@ -29,6 +30,7 @@ from sim.summary import Effort, Summary, summarise
 from storage.environments import Environment
 from storage.files import AppendOnly, HeldBack
 from storage.journal import CallEnded, Journal
+from storage.manifest import write_manifest
 from storage.prompt_texts import PromptTexts
 from storage.runs import RunDirectory
 from storage.traces import TraceWriter, survey
@@ -91,7 +93,7 @@ def written_in(
             before.append(vectors.file)
         file = AppendOnly(directory.trace, config.fsync, survey(directory.trace).size)
         trace = opened.enter_context(closing(TraceWriter(HeldBack(file, before))))
-        prompts = PromptTexts(directory.prompts) if config.prompts else None
+        prompts = PromptTexts(directory.prompts, resumed=journaled > 0) if config.prompts else None
         if prompts is not None:
             opened.enter_context(closing(prompts))
         yield Files(journal, vectors, trace, prompts)
@@ -206,6 +208,11 @@ class Live:
             memory.close()
         self.directory.write_summary(summary.flat())
         return summary
+
+
+def listed(directory: RunDirectory, summary: Summary) -> Summary:
+    """List the files of a run, which are closed by now, and return its summary with the digest."""
+    return msgspec.structs.replace(summary, manifest=write_manifest(directory))
 
 
 def embedder_for(config: RunConfig, model: ChatModel, vectors: VectorFile | None) -> Embedder:

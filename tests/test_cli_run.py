@@ -139,7 +139,7 @@ def test_quiet_leaves_the_json_that_was_asked_for(shell: Shell) -> None:
 def test_the_report_names_metrics_digest_and_path(shell: Shell) -> None:
     out = shell.fine("run", *FEW, "--out", "mine")
     digest = sha256(Path("mine/trace.jsonl").read_bytes()).hexdigest()
-    for text in ("Len", "R_each", "R_traj", f"digest  {digest}", "run     mine\n", "stand-in"):
+    for text in ("Len", "R_each", "R_traj", f"digest    {digest}", "run       mine\n", "stand-in"):
         assert text in out
 
 
