@@ -85,7 +85,6 @@ class _Texts:
     _names: NDArray[np.uint64] = field(init=False)
     _seen: NDArray[np.int64] = field(init=False)
     _has_text: NDArray[np.bool_] = field(init=False)
-    _last: int = -1
 
     def __post_init__(self) -> None:
         names = np.array(self.asked.names, np.uint64)
@@ -124,10 +123,8 @@ class _Texts:
             what = f"the text of the request {text.request!r} does not agree with its digest"
             raise FileError(f"{self.path}: {what}")
         self._has_text[places] = True
-        # Texts stand in the order of the calls; one that failed may have asked the same before.
-        later = places[places > self._last]
-        self._last = int(later[0] if len(later) else places[-1])
-        self._seen[self._last] = self.process
+        if len(places) == 1:  # a call that had failed asks the same again: which is it then?
+            self._seen[places] = self.process
 
     def _places(self, request: str) -> NDArray[np.int64]:
         name = np.uint64(_name(request))

@@ -156,6 +156,8 @@ class Live:
         seconds = await self._run(assembly, access, chain, writers)
         # Once there is a summary the run is over: all that it tells of must be there.
         files.trace.force()
+        if files.prompts is not None:
+            files.prompts.end()
         slots = chain.statistics()
         effort = Effort(
             messages=assembly.bus.messages,

@@ -87,9 +87,14 @@ class PromptTexts:
             raise FileError(f"{self.path}: cannot be written: {error.strerror}") from error
         self._marked = True
 
+    def end(self) -> None:
+        """Write what is gathered: the run comes to its end, and what lacks will lack."""
+        self._write(last=True)
+
     def close(self) -> None:
         """Write what is gathered."""
-        self._write(last=True)
+        if self._gathered:
+            self._write(last=True)
 
 
 def read_prompts(path: Path) -> Iterator[PromptText]:
