@@ -134,7 +134,8 @@ class _Recorded:
         yield _checked("journal", self._journal, *times)
         if self._has_vectors():
             yield _checked("vectors", self._vectors, "of what text each is", "attempts")
-        trace = _checked("trace", lambda: self.reader.read(finished=finished))
+        made = "what was made of the replies (billp replay tells)"
+        trace = _checked("trace", lambda: self.reader.read(finished=finished), made)
         yield trace
         yield self._prompts()
         if finished and not trace.fault:  # else it was not read to its end

@@ -164,7 +164,7 @@ def _read(path: Path) -> bytes:
 
 def _is_within(name: str) -> bool:
     path = PurePosixPath(name)
-    plain = bool(name) and not path.is_absolute() and ".." not in path.parts
+    plain = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
     return plain and str(path) == name and name not in _OURS
 
 
