@@ -101,7 +101,8 @@ def reckoned(before: bytes, after: bytes) -> bool:
 
 
 STATED: dict[str, Callable[[bytes, bytes], bool]] = {
-    "trace.jsonl": lambda before, after: True,  # what was made of replies is for `billp replay`
+    # What was made of replies is for `billp replay`.
+    "trace.jsonl": lambda before, after: after.endswith(b"}\n"),
     "embeddings/vectors.jsonl": lambda before, after: True,  # of what text each is
     **{f"memory/{name}.npy": lambda before, after: True for name in ("planner", "actor", "critic")},
     "calls.jsonl": lambda before, after: explained(before) == explained(after),
