@@ -10,6 +10,7 @@ from shlex import quote
 from typing import Protocol
 
 import anyio
+import structlog
 
 from agents.embeddings import Embedder, HashingEmbedder
 from agents.models.access import Access, note_attempt
@@ -19,6 +20,7 @@ from agents.models.embedding_model import ROLE as EMBEDDING
 from agents.models.model import ChatModel
 from agents.models.recorded import Recorded
 from agents.service_embedder import ServiceEmbedder
+from engine.attempt import attempt, attempted
 from engine.errors import BudgetError, FileError, InterruptedRunError, LawError, ServiceError
 from engine.order import LineFollower
 from sim.assembly import Assembly, assemble, model_settings, samplings
@@ -141,6 +143,7 @@ class Live:
             journal=files.journal,
             prompts=files.prompts,
             asking=self.asking,
+            keep=chain.keep,
         )
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
         self._note_paid(chain.budget)
@@ -159,7 +162,7 @@ class Live:
             messages=assembly.bus.messages,
             seconds=seconds,
             utilization=slots.busy_seconds / (seconds * slots.ceiling),
-            cached=sum(cache.hits for cache in chain.caches),
+            cached=chain.hits,
             cost=chain.budget.spent.cost,
         )
         return self._finish(assembly, access, files.trace.digest, effort)
@@ -202,17 +205,17 @@ class Live:
             listeners=self.extensions.results(),
         )
         for memory in assembly.memories.values():
-            memory.save(self.directory.memory)
-            memory.close()
+            with closing(memory):
+                memory.save(self.directory.memory)
         self.directory.write_summary(summary.flat())
         return summary
 
 
-def embedder_for(config: RunConfig, model: ChatModel, vectors: VectorFile | None) -> Embedder:
+def embedder_for(config: RunConfig, chain: Chain, vectors: VectorFile | None) -> Embedder:
     """Return the embedder that *config* names; what a service says is kept in *vectors*."""
     if vectors is None:
         return HashingEmbedder()
-    return ServiceEmbedder(model, config.embedding_model, vectors)
+    return ServiceEmbedder(chain, config.embedding_model, vectors, chain.keep)
 
 
 @asynccontextmanager
@@ -227,17 +230,29 @@ async def doors_of(config: RunConfig, model: ChatModel | None) -> AsyncIterator[
 
 @asynccontextmanager
 async def _shown(views: Sequence[View], underway: Underway) -> AsyncIterator[None]:
-    for view in views:
-        view.attach(underway)
+    """Let *views* show a run; one that raises shows nothing more, and the run goes on."""
+    attached = [view for view in views if _fine(view, attempted(partial(view.attach, underway))[1])]
     whole = False
     async with anyio.create_task_group() as beside:
-        for view in views:
-            beside.start_soon(view.show)
+        for view in attached:
+            beside.start_soon(_show, view)
         yield
         whole = True
         beside.cancel_scope.cancel()
     if not whole:  # a task group takes a CancelledError of its tasks for its own
         raise LawError("a view was cancelled, but not by the run")
+
+
+async def _show(view: View) -> None:
+    _fine(view, await attempt(lambda _: view.show(), None))
+
+
+def _fine(view: View, error: Exception | None) -> bool:
+    """Tell whether a view raised nothing, and the user if it did."""
+    if error is not None:
+        name = type(view).__name__
+        structlog.get_logger().error("view dropped", view=name, exc_info=error)
+    return error is None
 
 
 @contextmanager
