@@ -20,7 +20,7 @@ from engine.attempt import attempted, name_of
 from engine.calls import Call
 from engine.errors import CallFailedError
 from engine.messages import ModelFailed, ModelReplied
-from storage.journal import AttemptFailed, CallEnded, Journal
+from storage.journal import AttemptFailed, CallEnded, Identity, Journal
 from storage.prompt_texts import PromptText, PromptTexts
 
 Watch: TypeAlias = Callable[[ChatRequest, str, CallEnded | None], None]
@@ -52,7 +52,7 @@ class Access:
     beforehand. *asking* is told the episode of every call before it is asked anew; *watch* is told
     every request with its digest and, if known, its recorded end; *keep* every reply that was given
     now, once it is journaled; *witnesses* every call that was made now, as it ended. A witness that
-    raises is dropped.
+    raises is dropped. *said* is what services said of the calls that failed.
     """
 
     model: ChatModel
@@ -66,6 +66,7 @@ class Access:
     keep: Keep = lambda _, __: None
     witnesses: list[Witness] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    said: dict[Identity, str] = field(default_factory=dict)
 
     async def answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
         """Return how the call ended; raises ServiceError if the run cannot go on."""
@@ -110,7 +111,9 @@ class Access:
     def _count(self, ended: CallEnded) -> None:
         usage = self.usage
         usage.calls += 1
-        usage.failed += ended.error is not None
+        if ended.error is not None:
+            usage.failed += 1
+            self.said[ended.identity] = ended.said
         usage.prompt_tokens += ended.prompt_tokens
         usage.completion_tokens += ended.completion_tokens
 
