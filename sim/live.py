@@ -27,6 +27,8 @@ from sim.assembly import Assembly, assemble, model_settings, samplings
 from sim.config import RunConfig
 from sim.course import Course
 from sim.extensions import NO_EXTENSIONS, Extensions
+from sim.failures import HEARD as FAILURES
+from sim.failures import FailuresFollower
 from sim.summary import Effort, Summary, summarise
 from storage.environments import Environment
 from storage.files import AppendOnly, HeldBack
@@ -154,6 +156,8 @@ class Live:
             embed=embedder_for(config, chain, files.vectors).embed,
             seal=files.journal.seal,
         )
+        failures = FailuresFollower(access.said)
+        assembly.bus.follow(FAILURES, failures, essential=True)
         seconds = await self._run(assembly, access, chain, writers)
         # Once there is a summary the run is over: all that it tells of must be there.
         files.trace.force()
@@ -165,7 +169,19 @@ class Live:
             cached=chain.hits,
             cost=chain.budget.spent.cost,
         )
-        return self._finish(assembly, access, files.trace.digest, effort)
+        summary = summarise(
+            assembly.head,
+            run=str(self.directory.path),
+            environment=self.environment.head.name,
+            digest=files.trace.digest,
+            measured=assembly.metrics.measured(),
+            usage=access.usage,
+            effort=effort,
+            failures=failures.result(),
+            listeners=self.extensions.results(),
+        )
+        self._finish(assembly, summary)
+        return summary
 
     def _note_paid(self, budget: Budget) -> None:
         """Count what the run has paid for before; what a cache or a fork's parent said is free."""
@@ -193,22 +209,11 @@ class Live:
             await assembly.run()
         return time.perf_counter() - started
 
-    def _finish(self, assembly: Assembly, access: Access, digest: str, effort: Effort) -> Summary:
-        summary = summarise(
-            assembly.head,
-            run=str(self.directory.path),
-            environment=self.environment.head.name,
-            digest=digest,
-            measured=assembly.metrics.measured(),
-            usage=access.usage,
-            effort=effort,
-            listeners=self.extensions.results(),
-        )
+    def _finish(self, assembly: Assembly, summary: Summary) -> None:
         for memory in assembly.memories.values():
             with closing(memory):
                 memory.save(self.directory.memory)
         self.directory.write_summary(summary.flat())
-        return summary
 
 
 def embedder_for(config: RunConfig, chain: Chain, vectors: VectorFile | None) -> Embedder:
