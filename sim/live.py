@@ -252,7 +252,7 @@ async def _show(view: View) -> None:
     _fine(view, await attempt(lambda _: view.show(), None))
 
 
-def _fine(view: View, error: Exception | None) -> bool:
+def _fine(view: View, error: BaseException | None) -> bool:
     """Tell whether a view raised nothing, and the user if it did."""
     if error is not None:
         name = type(view).__name__
