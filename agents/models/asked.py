@@ -1,27 +1,40 @@
 """What strangers ask of a service of our own: requests on the wire, read into ours."""
 
 from hashlib import blake2b
-from typing import Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from agents.models.model import ChatMessage, ChatRequest, Sampling
-from agents.models.wire import ResponseFormat
 from engine.calls import Call
 
+MESSAGES: Final = 2_048
+"""The messages that a request may have, and the texts."""
+
+TEXT: Final = 32_768
+"""The characters that a text to be embedded may have."""
+
 _Role: TypeAlias = Literal["system", "user", "assistant", "developer"]
+_Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_Text: TypeAlias = Annotated[str, Meta(max_length=TEXT)]
 
 
-class _Part(msgspec.Struct, frozen=True):
+class TextPart(msgspec.Struct, frozen=True):
+    """A part of a message."""
+
     type: Literal["text"]
     text: str
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class AskedMessage(msgspec.Struct, frozen=True):
+    """A message, whole or in parts."""
+
     role: _Role
-    content: str | tuple[_Part, ...]
+    content: str | tuple[TextPart, ...]
 
     def message(self) -> ChatMessage:
+        """Return the message that it is."""
         role: Literal["system", "user", "assistant"]
         role = "system" if self.role == "developer" else self.role
         if isinstance(self.content, str):
@@ -29,18 +42,44 @@ class _Asked(msgspec.Struct, frozen=True):
         return ChatMessage(role=role, content="".join(part.text for part in self.content))
 
 
+class TextFormat(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+    """Replies in words."""
+
+
+class ObjectFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_object"):
+    """Replies in JSON."""
+
+
+class AskedSchema(msgspec.Struct, frozen=True):
+    """The JSON schema that replies are to follow."""
+
+    name: str
+    schema: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+    strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not bytes(self.schema).startswith(b"{"):
+            raise ValueError("Expected `object` as schema")
+
+
+class SchemaFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_schema"):
+    """Replies in JSON that follow a schema."""
+
+    json_schema: AskedSchema
+
+
 class AskedReply(msgspec.Struct, frozen=True):
     """A chat request as it came; unknown fields are passed over, as services do."""
 
     model: str
-    messages: tuple[_Asked, ...]
-    seed: int | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    response_format: ResponseFormat | None = None
+    messages: Annotated[tuple[AskedMessage, ...], Meta(min_length=1, max_length=MESSAGES)]
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: _Count | None = None
+    max_completion_tokens: _Count | None = None
+    response_format: TextFormat | ObjectFormat | SchemaFormat | None = None
     stream: bool | None = False
-    n: int | None = 1
+    n: Literal[1] | None = 1
 
     def request(self, body: bytes) -> ChatRequest:
         """Return the request that it is: of ours, the very same messages, seed and schema.
@@ -60,7 +99,7 @@ class AskedReply(msgspec.Struct, frozen=True):
         )
 
     def _schema(self) -> str:
-        if self.response_format is None or self.response_format.json_schema is None:
+        if not isinstance(self.response_format, SchemaFormat):
             return ""
         return bytes(self.response_format.json_schema.schema).decode()
 
@@ -69,7 +108,7 @@ class AskedVectors(msgspec.Struct, frozen=True):
     """A request for embeddings as it came."""
 
     model: str
-    input: str | tuple[str, ...]
+    input: _Text | Annotated[tuple[_Text, ...], Meta(min_length=1, max_length=MESSAGES)]
     encoding_format: Literal["float", "base64"] | None = "float"
 
     @property
