@@ -218,4 +218,3 @@ class Connection(web.RequestHandler):
         if self._late is not None:
             self._late.cancel()
             self._late = None
-

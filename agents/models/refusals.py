@@ -88,7 +88,7 @@ def too_big(limit: int) -> RefusedRequestError:
 
 def wrong_kind(what: str) -> RefusedRequestError:
     """Return the refusal of a body that is not in a form that is read here."""
-    return RefusedRequestError(415, f"expected JSON in UTF-8, may be gzipped, not {what[:_SHOWN]!r}")
+    return RefusedRequestError(415, f"expected JSON, UTF-8, gzip or not, got {what[:_SHOWN]!r}")
 
 
 def too_late(seconds: float) -> RefusedRequestError:
