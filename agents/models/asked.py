@@ -17,6 +17,10 @@ TEXT: Final = 32_768
 
 _Role: TypeAlias = Literal["system", "user", "assistant", "developer"]
 _Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+# To JSON 3.0 is a whole number too.
+_CountAsFloat: TypeAlias = Annotated[float, Meta(ge=1, le=2**31 - 1, multiple_of=1)]
+_Seed: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_SeedAsFloat: TypeAlias = Annotated[float, Meta(ge=-(2**63), lt=2**63, multiple_of=1)]
 _Text: TypeAlias = Annotated[str, Meta(max_length=TEXT)]
 
 
@@ -73,10 +77,10 @@ class AskedReply(msgspec.Struct, frozen=True):
 
     model: str
     messages: Annotated[tuple[AskedMessage, ...], Meta(min_length=1, max_length=MESSAGES)]
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    seed: _Seed | _SeedAsFloat | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    max_tokens: _Count | None = None
-    max_completion_tokens: _Count | None = None
+    max_tokens: _Count | _CountAsFloat | None = None
+    max_completion_tokens: _Count | _CountAsFloat | None = None
     response_format: TextFormat | ObjectFormat | SchemaFormat | None = None
     stream: bool | None = False
     n: Literal[1] | None = 1
@@ -89,12 +93,12 @@ class AskedReply(msgspec.Struct, frozen=True):
         seed = self.seed
         if seed is None:
             seed = int.from_bytes(blake2b(body, digest_size=6).digest(), "big")
-        limit = self.max_completion_tokens if self.max_tokens is None else self.max_tokens
+        limit = _whole(self.max_completion_tokens if self.max_tokens is None else self.max_tokens)
         return ChatRequest(
             call=Call(episode=0, user=0, session=0, step=0, role="stranger", occurrence=0),
             sampling=Sampling(model=self.model, temperature=self.temperature, max_tokens=limit),
             messages=tuple(asked.message() for asked in self.messages),
-            seed=seed % 2**64,
+            seed=int(seed) % 2**64,
             schema=self._schema(),
         )
 
@@ -102,6 +106,10 @@ class AskedReply(msgspec.Struct, frozen=True):
         if not isinstance(self.response_format, SchemaFormat):
             return ""
         return bytes(self.response_format.json_schema.schema).decode()
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
 
 
 class AskedVectors(msgspec.Struct, frozen=True):

@@ -28,6 +28,23 @@ _OF_BODIES: Final = {
     429: "more calls or tokens than are allowed in a minute",
     500: "a fault that is shown on purpose",
 }
+_NAME: Final = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+_EVENT: Final = {  # as OpenAPI 3.2 has it: an item of the stream
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "data": {
+            "anyOf": [
+                {"const": "[DONE]"},
+                {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": {"$ref": "#/components/schemas/CompletionChunk"},
+                },
+            ]
+        }
+    },
+}
 _WAITS: Final = frozenset({429, 503})
 
 
@@ -57,7 +74,7 @@ def described(names: Sequence[str], *, keyed: bool) -> Json:
             EMBEDDINGS: {"post": _posted("AskedVectors", _json("Embeddings"), more)},
             MODELS: _fetched("the models that are offered", _json("Offers"), more),
             f"{MODEL}{{model}}": {
-                "parameters": [_name(names)],
+                "parameters": [_NAME],
                 **_fetched("a model", _json("Offer"), {**more, 404: "no such model"}),
             },
             DESCRIPTION: _fetched("this description", {"application/json": {}}, more),
@@ -80,7 +97,10 @@ def _fetched(what: str, answer: Json, more: Mapping[int, str]) -> Json:
     return {
         "get": got,
         "head": {"responses": told},
-        "options": {"responses": {"204": {"description": "what is allowed", "headers": allowed}}},
+        "options": {
+            "security": [],
+            "responses": {"204": {"description": "what is allowed", "headers": allowed}},
+        },
     }
 
 
@@ -101,18 +121,8 @@ def _refusal(status: int, text: str) -> Json:
 
 
 def _completions() -> Json:
-    events = {"text/event-stream": {"schema": {"type": "string"}}}
-    return _json("Completion") | events
+    return _json("Completion") | {"text/event-stream": {"schema": _EVENT}}
 
 
 def _json(name: str) -> Json:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
-
-
-def _name(names: Sequence[str]) -> Json:
-    return {
-        "name": "model",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "enum": list(names)},
-    }

@@ -143,10 +143,10 @@ class Server:
             return web.Response()
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._check_key(request.headers)
         place = place_of(request.method, request.path)
-        if request.method == "OPTIONS":
+        if request.method == "OPTIONS":  # for which clients do not show a key
             return web.Response(status=204, headers={"Allow": ", ".join(METHODS[place])})
+        self._check_key(request.headers)
         return await self._answers[place](request)
 
     def _check_key(self, headers: Mapping[str, str]) -> None:
