@@ -5,7 +5,7 @@ import zlib
 from typing import TypeVar
 
 import msgspec
-from aiohttp import StreamReader, web
+from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from agents.models.connections import Bounds
@@ -32,7 +32,7 @@ async def read_body(request: web.BaseRequest, bounds: Bounds) -> bytes:
         raise too_big(bounds.body)
     await _encourage(request)
     try:
-        body = await _received(request.content, bounds)
+        body = await _received(request, bounds)
     except RequestPayloadError as error:
         raise RefusedRequestError(400, f"the body is broken: {error}") from error
     except ConnectionError as error:
@@ -76,26 +76,29 @@ async def _encourage(request: web.BaseRequest) -> None:
         request.writer.output_size = 0  # the answer itself has not begun
 
 
-async def _received(content: StreamReader, bounds: Bounds) -> bytes:
-    if content.is_eof():  # as most are: the body came with the head
-        body = content.read_nowait()
+async def _received(request: web.BaseRequest, bounds: Bounds) -> bytes:
+    if request.content.is_eof():  # as most are: the body came with the head
+        body = request.content.read_nowait()
         if len(body) > bounds.body:
             raise too_big(bounds.body)
         return body
     try:
         async with asyncio.timeout(bounds.arrival):
-            return await _collected(content, bounds.body)
+            return await _collected(request, bounds.body)
     except TimeoutError as error:
         raise too_late(bounds.arrival) from error
 
 
-async def _collected(content: StreamReader, limit: int) -> bytes:
+async def _collected(request: web.BaseRequest, limit: int) -> bytes:
     body = bytearray()
-    while chunk := await content.readany():
+    while request.protocol.connected:
+        chunk = await request.content.readany()
+        if not chunk:
+            return bytes(body)
         body += chunk
         if len(body) > limit:
             raise too_big(limit)
-    return bytes(body)
+    raise ConnectionResetError
 
 
 def _unpacked(body: bytes, coding: str, limit: int) -> bytes:

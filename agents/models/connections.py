@@ -135,10 +135,8 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless it is of no use any more."""
-        if self._deaf:
-            return
-        self._hold(len(data))
-        super().data_received(data)
+        if not self._deaf and self._hold(len(data)):
+            super().data_received(data)
 
     def pause_writing(self) -> None:
         """Start the clock: the client does not read, or slowly."""
@@ -200,11 +198,15 @@ class Connection(web.RequestHandler):
             wire.write_eof()
             self._late = self._loop.call_later(_LAST_WORDS, wire.abort)
 
-    def _hold(self, size: int) -> None:
+    def _hold(self, size: int) -> bool:
+        """Count *size* bytes; return whether there is room for them, else the connection ends."""
         self._held += size
         self._all.held += size
-        if self._all.held > 2 * self._all.bounds.held:  # refusing politely was not enough
-            self._cut()
+        if self._all.held <= 1.5 * self._all.bounds.held:
+            return True
+        self._deaf = True
+        self._cut()  # refusing politely was not enough
+        return False
 
     def _release(self) -> None:
         self._all.held -= self._held

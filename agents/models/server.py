@@ -39,6 +39,7 @@ from engine.chance import chance
 from engine.errors import CallFailedError, ConfigError
 
 _BACKLOG = 4_096
+_SHORT_BACKLOG = 128
 _LAST_WORD = 0.1  # seconds that calls get to end when the server closes
 
 
@@ -105,7 +106,7 @@ class Server:
         await runner.setup()
         host, port = self._place
         # So many are taken at once, before any can be turned away.
-        backlog = min(_BACKLOG, self._bounds.connections)
+        backlog = min(_BACKLOG, max(_SHORT_BACKLOG, self._bounds.connections))
         try:
             await web.TCPSite(runner, host, port, backlog=backlog).start()
         except OSError as error:
