@@ -380,3 +380,39 @@ def test_the_description_is_made_of_what_is_served(service: Service) -> None:
     asked = told["components"]["schemas"]["AskedReply"]
     assert asked["properties"]["model"]["enum"] == ["embedded", "hashing"]
     assert set(told["paths"]["/chat/completions"]["post"]["responses"]) >= {"200", "400", "413"}
+
+
+N = 250_000  # characters: about as many as the embedded model takes
+HOSTILE = {
+    "openings without a stop": (
+        "plan recommendations",
+        "Reflections from earlier visits",
+        "liked: ",
+    ),
+    "unwelcome names": (
+        "plan recommendations",
+        "Reflections from earlier visits",
+        "vary, " + ", ".join(map(str, range(40_000))) + "\nnot welcome: ",
+    ),
+    "items without end": ("choose the next item", "Candidates", "- a | b | 1.00\n"),
+    "recent items of many kinds": (
+        "choose the next item",
+        "Thought\nVary\n## Recent recommendations",
+        "- a | " + ", ".join(map(str, range(20_000))) + "\n## Candidates\n" + "- b | 1\n" * 15_000,
+    ),
+    "values without end": ("judge how well", "Values of like states", "- x 1e+99\n"),
+    "separators": ("read the whole visit", "Steps of the visit", "- | | | | | |\n"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_prompts_that_mean_harm_take_no_long_time(
+    name: str, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing in the embedded model's rules goes wild on a prompt of the greatest length."""
+    opening, heading, line = HOSTILE[name]
+    text = f"## {heading}\n" + (line * (N // len(line) + 1))[:N]
+    system = {"role": "system", "content": f"You {opening}"}
+    sent = chat({"messages": [system, {"role": "user", "content": text}]})
+    assert exchanged(service, sent)[0].status == 200
+    check_well(service, caplog)

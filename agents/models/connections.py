@@ -32,7 +32,7 @@ class Bounds:
     connections: int = 10_000
     waiting: int = 5_000
     body: int = 2**20
-    held: int = 2**26
+    held: int = 3 * 2**24
     idle: float = 75.0
     arrival: float = 30.0
     departure: float = 30.0
@@ -202,7 +202,7 @@ class Connection(web.RequestHandler):
         """Count *size* bytes; return whether there is room for them, else the connection ends."""
         self._held += size
         self._all.held += size
-        if self._all.held <= 1.5 * self._all.bounds.held:
+        if self._all.held <= 1.25 * self._all.bounds.held:
             return True
         self._deaf = True
         self._cut()  # refusing politely was not enough
