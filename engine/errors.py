@@ -9,7 +9,6 @@
     │   ├── TraceError           trace.jsonl
     │   ├── JournalError         calls.jsonl
     │   └── RunDirectoryError    the directory of a run
-    ├── LoopError                a function that cannot run where an event loop does
     ├── LawError                 a handler that broke a law of the kernel
     ├── ModelError               a model call that got no usable reply
     │   ├── CallFailedError      one call, after its retries: its episode fails
@@ -67,10 +66,6 @@ class JournalError(FileError):
 
 class RunDirectoryError(FileError):
     """Raised when a run directory is missing, taken or in use."""
-
-
-class LoopError(BillpError):
-    """Raised when a function that needs an event loop of its own is called within one."""
 
 
 class LawError(BillpError):

@@ -122,15 +122,7 @@ class Scheduler(Generic[T]):
     async def run(self, started: RunStarted) -> RunEnded:
         """Run all episodes and return the end of the trace; raise what stopped the run."""
         await self.bus.open(started)
-        loop = asyncio.get_running_loop()
-        handler = loop.get_exception_handler()
-        loop.set_exception_handler(self._unforeseen)
-        try:
-            return await self._run()
-        finally:
-            loop.set_exception_handler(handler)
-
-    async def _run(self) -> RunEnded:
+        asyncio.get_running_loop().set_exception_handler(self._unforeseen)
         whole = False
         async with anyio.create_task_group() as beside:
             beside.start_soon(self.bus.release.run, self._wake_up)

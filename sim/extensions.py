@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import structlog
 
-from engine.attempt import attempted, told
+from engine.attempt import attempted
 from engine.bus import Bus, kinds
 from engine.errors import ConfigError
 from engine.messages import Message
@@ -40,44 +40,25 @@ class Extensions:
 
     def attach(self, bus: Bus[T]) -> None:
         """Subscribe them."""
-        for name, extension in self.by_name.items():
-            _, error = attempted(partial(_attach, bus, extension))
-            if error is not None:
-                _log_lost("listener dropped", name, error)
+        for extension in self.by_name.values():
+            hears: type | UnionType = getattr(extension, "hears", Message)
+            if getattr(extension, "live", False):
+                bus.listen(hears, extension)
+            else:
+                bus.follow(hears, extension)
 
     def results(self) -> dict[str, Any]:
         """Return what those that have a result found."""
-        found = {name: _result(name, extension) for name, extension in self.by_name.items()}
-        return {name: result for name, result in found.items() if result is not _NONE}
-
-
-_NONE = object()
-
-
-def _attach(bus: Bus[Any], extension: Extension) -> None:
-    hears: type | UnionType = getattr(extension, "hears", Message)
-    if getattr(extension, "live", False):
-        bus.listen(hears, extension)
-    else:
-        bus.follow(hears, extension)
-
-
-def _encoded(extension: Any) -> Any:
-    if not hasattr(extension, "result"):
-        return _NONE
-    return msgspec.json.decode(msgspec.json.encode(extension.result()))
-
-
-def _log_lost(event: str, name: str, error: BaseException) -> None:
-    structlog.get_logger().error(event, listener=name, exc_info=error)
+        having = {name: e for name, e in self.by_name.items() if hasattr(e, "result")}
+        return {name: _result(name, extension) for name, extension in having.items()}
 
 
 def _result(name: str, extension: Any) -> Any:
     """Return what *extension* found, as JSON can hold it; what it raises must not cost the run."""
-    result, error = attempted(partial(_encoded, extension))
+    result, error = attempted(lambda: msgspec.json.decode(msgspec.json.encode(extension.result())))
     if error is not None:
-        _log_lost("listener without result", name, error)
-        return {"error": told(error)}
+        structlog.get_logger().error("listener without result", listener=name, exc_info=error)
+        return {"error": f"{type(error).__name__}: {error}"}
     return result
 
 
@@ -107,7 +88,7 @@ def _load(name: str) -> Extension:
     if error is None:
         _, error = attempted(lambda: kinds(getattr(made, "hears", Message)))
     if made is None or error is not None:
-        what = told(error) if error else "it makes None"
+        what = f"{type(error).__name__}: {error}" if error else "it makes None"
         raise ConfigError(f"listener {name!r} cannot be made: {what}", hint=_HINT) from error
     extension: Extension = made
     return extension

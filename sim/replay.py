@@ -30,7 +30,7 @@ from sim.comparison import (
 from sim.course import Point, place
 from sim.excerpts import Prefix, before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
-from sim.loop import check_no_loop, first_error, in_event_loop
+from sim.loop import first_error, in_event_loop
 from sim.recorded_run import RecordedRun, check_head, check_step, open_recorded
 from sim.unrecorded import Nobody, check_embedded, check_journaled
 from storage.environments import Environment
@@ -88,33 +88,6 @@ def replay(
     *concurrency* bounds the episodes at work. Raises FileErrors and DataError for what cannot be
     replayed, ConfigError for what cannot be asked and ServiceError if calls or vectors were lost.
     """
-    check_no_loop("replay_async")
-    main = partial(
-        replay_async,
-        run,
-        every=every,
-        episode=episode,
-        until=until,
-        concurrency=concurrency,
-        environment=environment,
-        extensions=extensions,
-        wrap=wrap,
-    )
-    return in_event_loop(main, uvloop=uvloop)
-
-
-async def replay_async(
-    run: Path | str,
-    *,
-    every: bool = False,
-    episode: int | None = None,
-    until: Point | None = None,
-    concurrency: int | None = None,
-    environment: Environment | None = None,
-    extensions: Extensions = NO_EXTENSIONS,
-    wrap: Wrap | None = None,
-) -> Replay:
-    """Do what `replay` does, inside an event loop that runs already."""
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
     if episode is not None and until is not None and until[0] != episode:
@@ -127,7 +100,7 @@ async def replay_async(
             player.alone(episode)
         if until is not None:
             player.until(until)
-        return await player.play(concurrency)
+        return in_event_loop(partial(player.play, concurrency), uvloop=uvloop)
 
 
 def prompt_of(

@@ -1,7 +1,7 @@
 """Resuming: what is recorded is replayed, then the run goes live."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from sim.comparison import Comparison, EndOfRecordError
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.fork import forked_calls
 from sim.live import Live, View, doors_of, stopping, written_in
-from sim.loop import check_no_loop, in_event_loop
+from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, check_not_imported, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
@@ -93,52 +93,20 @@ def resume(
     *settings* that leave no mark on a trace, such as max_calls, may change. Raises DivergenceError
     if code or data are no longer those of the run; else what `sim.run.run` raises.
     """
-    check_no_loop("resume_async")
-    with _unfinished(run, retry_failed, settings, environment) as recorded:
-        if recorded is None:
-            return None
-        main = partial(_resume, recorded, retry_failed, model, extensions, views)
-        with stopping([recorded.directory]):
-            return in_event_loop(main)
-
-
-async def resume_async(
-    run: Path | str,
-    *,
-    retry_failed: bool = False,
-    settings: Sequence[Mapping[str, Any]] = (),
-    environment: Environment | None = None,
-    model: ChatModel | None = None,
-    extensions: Extensions = NO_EXTENSIONS,
-    views: Sequence[View] = (),
-) -> Summary | None:
-    """Do what `resume` does, inside an event loop that runs already."""
-    with _unfinished(run, retry_failed, settings, environment) as recorded:
-        if recorded is None:
-            return None
-        with stopping([recorded.directory]):
-            return await _resume(recorded, retry_failed, model, extensions, views)
-
-
-@contextmanager
-def _unfinished(
-    run: Path | str,
-    retry_failed: bool,
-    settings: Sequence[Mapping[str, Any]],
-    environment: Environment | None,
-) -> Iterator[RecordedRun | None]:
-    """Yield the locked run in directory *run*, None if there is nothing to do."""
     directory = open_run(Path(run))
     check_not_imported(directory)
     if directory.summary.exists() and not retry_failed:
-        yield None
-        return
+        return None
     with directory.locked():
         # Read under the lock: who held it until now may have gone further.
         _cut_torn(directory)
         recorded = open_recorded(run, environment)
         recorded = replace(recorded, course=recorded.course.operated(settings))
-        yield None if recorded.finished and not retry_failed else recorded
+        if recorded.finished and not retry_failed:
+            return None
+        main = partial(_resume, recorded, retry_failed, model, extensions, views)
+        with stopping([directory]):
+            return in_event_loop(main)
 
 
 def _cut_torn(directory: RunDirectory) -> None:

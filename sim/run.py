@@ -11,7 +11,7 @@ from sim.config import RunConfig
 from sim.course import straight
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.live import Begun, Live, View, doors_of, stopping, written_in
-from sim.loop import check_no_loop, in_event_loop
+from sim.loop import in_event_loop
 from sim.summary import Summary
 from storage.datasets import open_environment
 from storage.environments import Environment
@@ -32,15 +32,13 @@ def run(
 
     The run directory is *out*, or the next free one in traces/runs. *environment* and *model* are
     made from the configuration unless they are given. Raises ConfigError, DataError, ServiceError
-    or RunDirectoryError before anything is written, LoopError where an event loop runs (await
-    `run_async` there); ServiceError, LawError, FileError or
+    or RunDirectoryError before anything is written; ServiceError, LawError, FileError or
     InterruptedRunError for what stopped the run, with everything so far on disk.
     """
-    check_no_loop("run_async")
     begun: list[RunDirectory] = []
     main = partial(
         run_async,
-        config,
+        config or RunConfig(),
         environment=environment,
         model=model,
         out=out,
@@ -53,7 +51,7 @@ def run(
 
 
 async def run_async(
-    config: RunConfig | None = None,
+    config: RunConfig,
     *,
     environment: Environment | None = None,
     model: ChatModel | None = None,
@@ -66,7 +64,6 @@ async def run_async(
 
     *begun* is told the run directory as soon as there is one.
     """
-    config = config or RunConfig()
     environment = environment or open_environment(config.environment)
     check_runnable(config, environment)
     if out is not None:
