@@ -1,7 +1,6 @@
 """`billp experiment`: agents and seeds by a protocol, run side by side, checked and compared."""
 
 import os
-import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from sim.layers import merged, parse_set, read_config
 from sim.loop import in_event_loop
 from sim.outcomes import Measure, read_outcomes
 from sim.views.comparison import as_latex, as_markdown, comparison_page
-from sim.views.console import plain
+from sim.views.console import plain, write, write_json
 from sim.views.curve import curve_tables
 from storage.runs import write_whole
 
@@ -170,11 +169,11 @@ def _jobs(runs: tuple[Planned, ...]) -> int:
 
 def _tell(report: Report, form: FormOptions, out: Path) -> None:
     if form.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        write_json(report)
     elif form.markdown:
-        sys.stdout.write(as_markdown(report.comparison))
+        write(as_markdown(report.comparison))
     elif form.latex:
-        sys.stdout.write(as_latex(report.comparison))
+        write(as_latex(report.comparison))
     else:
         console = plain(folding=False)
         for table in curve_tables(report.curves):

@@ -1,11 +1,9 @@
 """What commands that run say: progress, a table, or JSON."""
 
-import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated
 
-import msgspec
 import typer
 
 from engine.errors import ConfigError
@@ -13,7 +11,7 @@ from sim.estimate import Estimate
 from sim.live import View
 from sim.logs import LogFormat, LogLevel, log_to_stderr
 from sim.summary import Summary
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 from sim.views.estimate import estimate_page
 from sim.views.logging import LogView
 from sim.views.progress import ProgressView
@@ -73,7 +71,7 @@ def _telemetry() -> View:
 def tell(summary: Summary, shown: ShownOptions) -> None:
     """Write the summary to standard output as was asked."""
     if shown.json:
-        sys.stdout.write(msgspec.json.encode(summary.flat()).decode() + "\n")
+        write_json(summary.flat())
     elif not shown.quiet:
         plain().print(report(summary), crop=False)
 
@@ -81,6 +79,6 @@ def tell(summary: Summary, shown: ShownOptions) -> None:
 def tell_estimate(estimate: Estimate, shown: ShownOptions) -> None:
     """Write what a run is expected to come to."""
     if shown.json:
-        sys.stdout.write(msgspec.json.encode(estimate).decode() + "\n")
+        write_json(estimate)
     else:
         plain().print(estimate_page(estimate), crop=False)
