@@ -18,6 +18,7 @@
     ├── InterruptedRunError      a run stopped before its end; what was done is on disk
     ├── FailedEpisodesError      a run that came to its end, but without some of its episodes
     ├── LeakError                an experiment whose test users were learned from
+    ├── OutputError              standard output that takes nothing any more
     └── DivergenceError          a replay that differs from the recorded run
 
 An error's text is one sentence; its *hint* says what to do about it. *exit_status* is what the
@@ -127,6 +128,12 @@ class UnreadableReplyError(BillpError):
     exit_status = 1
 
 
+class OutputError(BillpError):
+    """Raised when standard output cannot be written; what was done before stays done."""
+
+    exit_status = 1
+
+
 class InterruptedRunError(BillpError):
     """Raised when a run stopped before its end."""
 
@@ -137,3 +144,10 @@ class DivergenceError(BillpError):
     """Raised when a replay differs from the recorded run."""
 
     exit_status = 1
+
+
+class StopAtOnce(KeyboardInterrupt):
+    """Raised by Ctrl-C in a run that one has begun to stop: it passes through whatever is there.
+
+    No error of ours, and no listener's either: who waits for a listener must not take it for one.
+    """

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.errors import LoopError
+from engine.errors import ConfigError
 from sim import fork_async, replay_async, resume, resume_async, run_async
 from sim.fork import fork
 from sim.layers import configured
@@ -122,9 +122,9 @@ def test_in_a_notebook_a_function_names_its_twin(
     async def notebook() -> None:
         function(place)
 
-    with pytest.raises(LoopError, match="an event loop runs here already") as caught:
+    with pytest.raises(ConfigError, match="an event loop runs here already") as caught:
         asyncio.run(notebook())
-    assert caught.value.hint == f"await {twin}(…) there"
+    assert caught.value.hint == f"await {twin}(…), which takes the same"
 
 
 def test_twins_run_where_a_loop_runs(place: Path) -> None:

@@ -23,7 +23,7 @@ from sim.live import resuming
 from sim.loop import in_event_loop
 from sim.outcomes import Measure, RunOutcomes, read_outcomes
 from sim.views.comparison import as_latex, as_markdown, comparison_page
-from sim.views.console import plain
+from sim.views.console import plain, write, write_json
 from sim.views.curve import curve_tables
 from storage.runs import write_whole
 
@@ -200,11 +200,11 @@ def _jobs(runs: tuple[Planned, ...]) -> int:
 
 def _tell(report: Report, form: FormOptions, out: Path) -> None:
     if form.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        write_json(report)
     elif form.markdown:
-        sys.stdout.write(as_markdown(report.comparison))
+        write(as_markdown(report.comparison))
     elif form.latex:
-        sys.stdout.write(as_latex(report.comparison))
+        write(as_latex(report.comparison))
     else:
         console = plain(folding=False)
         for table in curve_tables(report.curves):

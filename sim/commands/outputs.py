@@ -8,7 +8,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
-import msgspec
 import typer
 
 from engine.errors import ConfigError, FailedEpisodesError
@@ -17,7 +16,7 @@ from sim.failures import Failure, in_words
 from sim.live import View, resuming
 from sim.logs import LogFormat, LogLevel, log_to_stderr
 from sim.summary import Summary
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 from sim.views.estimate import estimate_page
 from sim.views.logging import LogView
 from sim.views.progress import ProgressView
@@ -77,7 +76,7 @@ def _telemetry() -> View:
 def tell(summary: Summary, shown: ShownOptions) -> None:
     """Write the summary to standard output as was asked; raises FailedEpisodesError as the last."""
     if shown.json:
-        sys.stdout.write(msgspec.json.encode(summary.flat()).decode() + "\n")
+        write_json(summary.flat())
     elif not shown.quiet:
         plain().print(report(summary), crop=False)
     sys.stdout.flush()  # what failed comes last, wherever both go
@@ -98,6 +97,6 @@ def check_failed(run: Path, well: int, failures: Sequence[Failure]) -> None:
 def tell_estimate(estimate: Estimate, shown: ShownOptions) -> None:
     """Write what a run is expected to come to."""
     if shown.json:
-        sys.stdout.write(msgspec.json.encode(estimate).decode() + "\n")
+        write_json(estimate)
     else:
         plain().print(estimate_page(estimate), crop=False)

@@ -9,6 +9,7 @@ from rich.console import Group as Page
 from rich.measure import Measurement
 from rich.table import Table
 
+from engine.text import visible
 from sim.compare import Comparison, Group, Mean, Pair
 
 _NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
@@ -127,17 +128,25 @@ def as_markdown(found: Comparison) -> str:
     parts = [_markdown(_GROUPS, map(_group_row, found.groups))]
     if found.pairs:
         parts.append(_markdown(_PAIRS, map(_pair_row, found.pairs)))
-    parts.append("\n".join(_below(found)) + "\n")
+    parts.append("\n".join(map(_inert, _below(found))) + "\n")
     return "\n".join(parts)
 
 
 def _markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [names, ["---", *["---:"] * (len(names) - 1)], *rows]
-    return "".join(f"| {' | '.join(map(_unbarred, line))} |\n" for line in lines)
+    return "".join(f"| {' | '.join(map(_inert, line))} |\n" for line in lines)
 
 
-def _unbarred(text: str) -> str:
-    return text.replace("|", "\\|")
+_MARKDOWN = {sign: f"\\{sign}" for sign in "\\`*_{}[]|~$#"} | {
+    "<": "&lt;",
+    ">": "&gt;",
+    "&": "&amp;",
+}
+
+
+def _inert(text: str) -> str:
+    """Return *text* for a cell of Markdown: no end of a cell, no emphasis, link or HTML."""
+    return "".join(_MARKDOWN.get(sign, sign) for sign in visible(text))
 
 
 def as_latex(found: Comparison) -> str:
@@ -145,7 +154,7 @@ def as_latex(found: Comparison) -> str:
     parts = [_latex(_GROUPS, map(_group_row, found.groups))]
     if found.pairs:
         parts.append(_latex(_PAIRS, map(_pair_row, found.pairs)))
-    parts += [f"% {line}\n" for line in _below(found)]
+    parts += [f"% {visible(line)}\n" for line in _below(found)]
     return "".join(parts)
 
 
@@ -172,4 +181,4 @@ _LATEX = {
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    return "".join(_LATEX.get(sign, sign) for sign in visible(text))
