@@ -75,7 +75,9 @@ def _end(task: asyncio.Task[object], answer: Awaitable[None]) -> None:
     coroutine = answer if task.done() else task.get_coro()
     if inspect.iscoroutine(coroutine):
         attempted(coroutine.close)
-    task.cancel()
+    if not task.done():
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        task.cancel()
 
 
 async def _caught(answer: Awaitable[None]) -> BaseException | None:
