@@ -65,10 +65,19 @@ async def _awaited(answer: Awaitable[None]) -> BaseException | None:
         task.cancel()
         with anyio.CancelScope(shield=True):
             await asyncio.wait({task}, timeout=_LEAVE)
-        if task.done() and inspect.iscoroutine(answer):
-            answer.close()  # where the task had not come to it
+        _end(task, answer)
         raise
     return CancelledByItselfError() if task.cancelled() else task.result()
+
+
+def _end(task: asyncio.Task[object], answer: Awaitable[None]) -> None:
+    """End a listener that does not let itself be cancelled, or close one that never began."""
+    coroutine = answer if task.done() else task.get_coro()
+    if inspect.iscoroutine(coroutine):
+        attempted(coroutine.close)
+    if not task.done():
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        task.cancel()
 
 
 async def _caught(answer: Awaitable[None]) -> BaseException | None:

@@ -131,7 +131,9 @@ def _misused(error: TyperException) -> int:
 
 
 def _said(error: BillpError) -> int:
-    """Tell what went wrong and return the exit status."""
+    """Tell what went wrong and return the exit status; who left is told nothing."""
+    if isinstance(error.__cause__, BrokenPipeError):
+        return error.exit_status
     console = plain(stderr=True, folding=False)
     console.print(f"billp: {visible(str(error))}")
     if error.hint:

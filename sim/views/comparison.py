@@ -1,5 +1,6 @@
 """A comparison of agents as a table: for the terminal, for Markdown, for LaTeX."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -133,20 +134,20 @@ def as_markdown(found: Comparison) -> str:
 
 
 def _markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [names, ["---", *["---:"] * (len(names) - 1)], *rows]
-    return "".join(f"| {' | '.join(map(_inert, line))} |\n" for line in lines)
+    # Only labels come from outside; numbers and their brackets are ours, and plain to read.
+    named = [(_inert(label), *numbers) for label, *numbers in rows]
+    lines = [names, ["---", *["---:"] * (len(names) - 1)], *named]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-_MARKDOWN = {sign: f"\\{sign}" for sign in "\\`*_{}[]|~$#"} | {
-    "<": "&lt;",
-    ">": "&gt;",
-    "&": "&amp;",
-}
+_HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+# An underscore within a word is one; R_traj stays readable.
+_MARKDOWN = re.compile(r"[\\`*{}\[\]|~$<>&]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def _inert(text: str) -> str:
-    """Return *text* for a cell of Markdown: no end of a cell, no emphasis, link or HTML."""
-    return "".join(_MARKDOWN.get(sign, sign) for sign in visible(text))
+    """Return *text* for Markdown: no end of a cell, no emphasis, link, formula or HTML."""
+    return _MARKDOWN.sub(lambda sign: _HTML.get(sign[0], f"\\{sign[0]}"), visible(text))
 
 
 def as_latex(found: Comparison) -> str:

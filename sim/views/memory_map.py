@@ -21,6 +21,7 @@ from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
 from engine.errors import ConfigError, FileError
 from engine.messages import number
 from engine.records import UNIT
+from engine.text import visible
 from sim.saved import Saved, blocks
 from sim.views.figures import caption, check_plotting, drawn, new_figure
 from storage.runs import write_whole
@@ -222,7 +223,8 @@ def _evenly(rows: NDArray[N], most: int) -> NDArray[N]:
 
 def _cell(text: str) -> str:
     """Return *text* for a cell of a table: a spreadsheet takes what begins so for a formula."""
-    return f"'{text}" if text.lstrip()[:1] in {"=", "+", "-", "@"} else text
+    shown = visible(text, lines=True)
+    return f"'{shown}" if shown.lstrip()[:1] in {"=", "+", "-", "@"} else shown
 
 
 def _label(axes: Any, kind: Kind, plane: Plane) -> None:
