@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import msgspec
-import structlog
 
 from engine.errors import FileError
 from storage.runs import RunDirectory, write_whole
@@ -121,8 +120,6 @@ def write_manifest(directory: RunDirectory) -> str:
     What is neither a file nor a directory is left out. Raises FileError or RunDirectoryError.
     """
     inventory = take_inventory(directory.path)
-    for name in inventory.odd:
-        structlog.get_logger().warning("not listed: no file", path=str(directory.path), name=name)
     listed = {
         name: ListedFile(sha256=found.sha256, size=found.size)
         for name, found in inventory.files.items()

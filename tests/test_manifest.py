@@ -14,7 +14,7 @@ import zstandard
 from numpy.lib import format as npy
 
 from agents.models.embedded import EmbeddedModel
-from engine.errors import FileError, ServiceError
+from engine.errors import ConfigError, FileError, ServiceError
 from sim.layers import configured
 from sim.resume import resume
 from sim.run import run as run_episodes
@@ -89,6 +89,12 @@ def test_a_retry_takes_the_manifest_away_before_all_else(tmp_path: Path) -> None
     assert not run.manifest.exists()
     assert not faults(run)
     resume(run.path, retry_failed=True, model=EmbeddedModel())
+    assert not faults(run)
+
+
+def test_a_retry_that_is_refused_leaves_the_manifest(run: RunDirectory) -> None:
+    with pytest.raises(ConfigError):
+        resume(run.path, retry_failed=True, settings=[{"seed": 9}], model=EmbeddedModel())
     assert not faults(run)
 
 

@@ -1,16 +1,14 @@
 """`billp verify`: whether a run directory is whole."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from sim.verify import CAVEAT, Check
 from sim.verify import verify as verify_run
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 
 
 def verify(
@@ -30,7 +28,7 @@ def verify(
     faults = [check for check in checks if check.fault]
     if as_json:
         facts = {"whole": not faults, "checks": checks, "caveat": CAVEAT.replace("\n", " ")}
-        sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
+        write_json(facts)
     else:
         console = plain(folding=False)
         listed = any(check.name == "manifest" for check in checks)
