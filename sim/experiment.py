@@ -203,7 +203,7 @@ def _words(run: Planned, directory: RunDirectory) -> tuple[list[str], str]:
     """Return what makes a process do what is missing of a run, and what that is."""
     if directory.config.exists():
         _check_same(run, directory)
-        if directory.summary.exists():
+        if directory.finished and directory.manifest.exists():
             return [], "there"
         return ["resume", str(directory.path)], "resumed"
     config = directory.path.parent / CONFIGS / f"{run.name}.toml"

@@ -20,7 +20,7 @@ from sim.course import Course, Point, Stage, place, point_of_call
 from sim.excerpts import before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.layers import configured
-from sim.live import Begun, Live, View, doors_of, stopping, written_in
+from sim.live import Begun, Live, View, doors_of, listed, stopping, written_in
 from sim.loop import first_error, in_event_loop, plain_errors
 from sim.recorded_run import RecordedRun, check_step, open_recorded
 from sim.summary import Summary
@@ -134,7 +134,8 @@ async def _fork(
             ):
                 known = forked_calls(calls, course, files.journal)
                 past = Past(comparison, course.fork_point)
-                return await live.run(doors, files, known, [past, files.trace])
+                summary = await live.run(doors, files, known, [past, files.trace])
+            return listed(directory, summary)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from shlex import quote
 from typing import Protocol
 
 import anyio
+import msgspec
 import structlog
 
 from agents.embeddings import Embedder, HashingEmbedder
@@ -33,6 +34,7 @@ from sim.summary import Effort, Summary, summarise
 from storage.environments import Environment
 from storage.files import AppendOnly, HeldBack
 from storage.journal import CallEnded, Journal
+from storage.manifest import write_manifest
 from storage.prompt_texts import PromptTexts
 from storage.runs import RunDirectory
 from storage.traces import TraceWriter, survey
@@ -95,7 +97,7 @@ def written_in(
             before.append(vectors.file)
         file = AppendOnly(directory.trace, config.fsync, survey(directory.trace).size)
         trace = opened.enter_context(closing(TraceWriter(HeldBack(file, before))))
-        prompts = PromptTexts(directory.prompts) if config.prompts else None
+        prompts = PromptTexts(directory.prompts, resumed=journaled > 0) if config.prompts else None
         if prompts is not None:
             opened.enter_context(closing(prompts))
         yield Files(journal, vectors, trace, prompts)
@@ -161,6 +163,8 @@ class Live:
         seconds = await self._run(assembly, access, chain, writers)
         # Once there is a summary the run is over: all that it tells of must be there.
         files.trace.force()
+        if files.prompts is not None:
+            files.prompts.end()
         slots = chain.statistics()
         effort = Effort(
             messages=assembly.bus.messages,
@@ -214,6 +218,11 @@ class Live:
             with closing(memory):
                 memory.save(self.directory.memory)
         self.directory.write_summary(summary.flat())
+
+
+def listed(directory: RunDirectory, summary: Summary) -> Summary:
+    """List the files of a run, which are closed by now, and return its summary with the digest."""
+    return msgspec.structs.replace(summary, manifest=write_manifest(directory))
 
 
 def embedder_for(config: RunConfig, chain: Chain, vectors: VectorFile | None) -> Embedder:

@@ -14,13 +14,14 @@ from agents.models.recorded import Recorded, Resumed, Spoken
 from sim.comparison import Comparison, EndOfRecordError
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.fork import forked_calls
-from sim.live import Live, View, doors_of, stopping, written_in
+from sim.live import Live, View, doors_of, listed, stopping, written_in
 from sim.loop import check_no_loop, in_event_loop, plain_errors
 from sim.recorded_run import RecordedRun, check_not_imported, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
+from storage.manifest import write_manifest
 from storage.runs import RunDirectory, open_run
 from storage.traces import Survey, TraceWriter, survey, whole_size
 from storage.vectors import read_vectors
@@ -128,16 +129,29 @@ def _unfinished(
     """Yield a run that is to go on, its directory locked; None if there is nothing to do."""
     directory = open_run(Path(run))
     check_not_imported(directory)
-    if directory.summary.exists() and not retry_failed:
+    if directory.finished and directory.manifest.exists() and not retry_failed:
         yield None
         return
     with directory.locked():
         # Read under the lock: who held it until now may have gone further.
+        if directory.finished and not retry_failed:
+            _list_late(directory)
+            yield None
+            return
+        remove(directory.manifest)
         _cut_torn(directory)
         recorded = open_recorded(run, environment)
         recorded = replace(recorded, course=recorded.course.operated(settings))
         with stopping([directory]):
-            yield None if recorded.finished and not retry_failed else recorded
+            yield recorded
+
+
+def _list_late(directory: RunDirectory) -> None:
+    """List the files of a run that was killed between its summary and its manifest."""
+    if not directory.manifest.exists():
+        write_manifest(directory)
+        what = "manifest written now: what the files were before, nobody knows"
+        structlog.get_logger().warning(what, path=str(directory.manifest))
 
 
 def _cut_torn(directory: RunDirectory) -> None:
@@ -193,7 +207,8 @@ async def _resume(
                 asking=trace.drop,
             )
             calls = _known(recorded, retry_failed, files.journal)
-            return await live.run(doors, files, calls, [trace])
+            summary = await live.run(doors, files, calls, [trace])
+        return listed(directory, summary)
 
 
 def _known(recorded: RecordedRun, retry_failed: bool, journal: Journal) -> Recorded:

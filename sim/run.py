@@ -10,7 +10,7 @@ from sim.assembly import check_runnable
 from sim.config import RunConfig
 from sim.course import straight
 from sim.extensions import NO_EXTENSIONS, Extensions
-from sim.live import Begun, Live, View, doors_of, stopping, written_in
+from sim.live import Begun, Live, View, doors_of, listed, stopping, written_in
 from sim.loop import in_event_loop, plain_errors
 from sim.summary import Summary
 from storage.datasets import open_environment
@@ -96,4 +96,5 @@ async def _run(
             directory.write_config(course.settings())
             live = Live(course, environment, directory, extensions, views)
             with written_in(directory, config) as files:
-                return await live.run(doors, files, NothingRecorded(), [files.trace])
+                summary = await live.run(doors, files, NothingRecorded(), [files.trace])
+            return listed(directory, summary)

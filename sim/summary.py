@@ -26,7 +26,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     *seconds*, *utilization* (of the slots for calls in flight) and *live_calls* (those that were
     not recorded before, *cached_calls* among them) are of this process alone. *tokens* are as the
     service counted them, in both directions. *cost* is by the prices that are set. *listeners* are
-    the results of the user's own.
+    the results of the user's own. *manifest* is the digest of the run's manifest, which lists its
+    summary and so does not stand there.
     """
 
     run: str
@@ -62,14 +63,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     failed_episodes: int = 0
     failures: tuple[Failure, ...] = ()
     listeners: dict[str, Any] = {}
+    manifest: str = ""
 
     def flat(self) -> dict[str, Any]:
-        """Return everything as one object, the metrics beside the rest.
+        """Return everything but the manifest as one object, the metrics beside the rest.
 
         What only runs with tests have is left out without: *train*, *test_memory*, *curve*.
         """
         values: dict[str, Any] = msgspec.to_builtins(self)
         metrics = values.pop("metrics")
+        del values["manifest"]
         head = {name: values.pop(name) for name in ("run", "digest")}
         of_tests = {name: values.pop(name) for name in ("train", "test_memory", "curve")}
         told = {name: value for name, value in of_tests.items() if value}

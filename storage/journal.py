@@ -297,5 +297,5 @@ def _read_line(path: Path, number: object, line: bytes) -> Entry:
         raise JournalError(f"{path}:{number}: {error}") from error
     try:
         return _decoder.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise JournalError(f"{path}:{number}: not a call: {error}") from error

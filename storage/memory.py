@@ -8,11 +8,12 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, BinaryIO, Generic, Self, TypeVar
 from zlib import crc32
 
 import msgspec
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from engine.errors import FileError
@@ -165,14 +166,82 @@ class MemoryView(Generic[P]):
         return self.memory.nearest(self.length, vector, k, within)
 
 
-def saved_length(directory: Path, name: str) -> int:
-    """Return how many records the memory *name* has on disk; raises FileError."""
-    path = directory / f"{name}.jsonl"
+@dataclass(frozen=True)
+class KeyFile:
+    """The keys of a memory on disk: *rows* of *columns* numbers, from a *start* in the file."""
+
+    path: Path
+    rows: int
+    columns: int
+    start: int
+
+
+def open_keys(path: Path) -> KeyFile:
+    """Look at the keys that a memory has on disk; raises FileError unless they are all there."""
     try:
         with path.open("rb") as file:
-            return sum(1 for _ in file)
+            header = _npy_header(file)
+            found = file.seek(0, 2)
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: there is no such memory") from error
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # numpy reads a header as Python
+        what = str(error).partition("\n")[0]
+        raise FileError(f"{path}: not keys: {what}") from error
+    shape, fortran, dtype, start = header
+    if dtype != np.int8 or len(shape) != 2 or fortran:
+        raise FileError(f"{path}: expected rows of int8, got {dtype} {shape}")
+    # Before anything is made of that size, or counted up to it.
+    if start + shape[0] * shape[1] != found or (shape[0] and not shape[1]):
+        raise FileError(f"{path}: {found:,} bytes do not hold {shape[0]} rows of {shape[1]}")
+    return KeyFile(path, *shape, start)
+
+
+def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    version = npy.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"version {version} of the format")
+    return *npy.read_array_header_1_0(file), file.tell()
+
+
+def saved_records(directory: Path, name: MemoryName[P]) -> Iterator[tuple[RecordLine, P]]:
+    """Yield each record that a memory has on disk as it stands there, and what it says.
+
+    All is checked, and little of it held at a time; raises FileError `path:line: reason`.
+    """
+    keys, lines = _paths(directory, name)
+    known = open_keys(keys)
+    decoder = msgspec.json.Decoder(name.payload)
+    try:
+        with keys.open("rb") as rows, lines.open("rb") as file:
+            rows.seek(known.start)
+            for count, line in enumerate(file, 1):
+                key = np.frombuffer(rows.read(known.columns), np.int8)
+                try:
+                    entry = read_line(line, key)
+                    yield entry, decoder.decode(entry.payload)
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                    raise FileError(f"{lines}:{count}: not a record: {error}") from error
+    except OSError as error:
+        raise FileError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
+def saved_length(directory: Path, name: MemoryName[Any]) -> int:
+    """Return how many records a memory has on disk.
+
+    Raises FileError if there are not as many keys.
+    """
+    keys, lines = _paths(directory, name)
+    known = open_keys(keys)
+    try:
+        with lines.open("rb") as file:
+            count = sum(1 for _ in file)
+    except OSError as error:
+        raise FileError(f"{lines}: cannot be read: {error.strerror}") from error
+    if count != known.rows:
+        raise FileError(f"{lines}: {count:,} records for {known.rows:,} keys")
+    return count
 
 
 def _paths(directory: Path, name: MemoryName[Any]) -> tuple[Path, Path]:
@@ -195,15 +264,12 @@ def read_line(line: bytes, key: NDArray[np.int8]) -> RecordLine:
 
 def read_keys(path: Path) -> NDArray[np.int8]:
     """Return the keys that a memory has on disk, one a row; raises FileError."""
+    known = open_keys(path)
     try:
-        keys = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise FileError(f"{path}: there is no such memory") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"{path}: not keys: {error}") from error
-    if keys.dtype != np.int8 or keys.ndim != 2:
-        raise FileError(f"{path}: expected rows of int8, got {keys.dtype} {keys.shape}")
-    return np.ascontiguousarray(keys)
+        keys = np.fromfile(path, np.int8, known.rows * known.columns, offset=known.start)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    return keys.reshape(known.rows, known.columns)
 
 
 def _pairs(

@@ -9,6 +9,7 @@
     embeddings/    vectors from a service
     memory/        the memories at the end
     summary.json   metrics, digest, cost
+    manifest.json  the sha256 of every file, written last
 """
 
 import os
@@ -69,6 +70,11 @@ class RunDirectory:
         return self.path / "summary.json"
 
     @property
+    def manifest(self) -> Path:
+        """The sha256 and size of every file."""
+        return self.path / "manifest.json"
+
+    @property
     def memory(self) -> Path:
         """The memories at the end."""
         return self.path / "memory"
@@ -77,6 +83,11 @@ class RunDirectory:
     def vectors(self) -> Path:
         """Vectors from a service."""
         return self.path / "embeddings" / "vectors.jsonl"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.summary.exists()
 
     def write_config(self, settings: dict[str, Any]) -> None:
         """Write run.toml."""
@@ -89,7 +100,7 @@ class RunDirectory:
         except FileNotFoundError as error:
             hint = "name a directory that billp run made, such as traces/runs/…"
             raise RunDirectoryError(f"{self.path}: not a run directory", hint=hint) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunDirectoryError(f"{self.config}: cannot be read: {error}") from error
 
     def write_summary(self, summary: msgspec.Struct | dict[str, Any]) -> None:
@@ -101,7 +112,7 @@ class RunDirectory:
         """Return what summary.json says."""
         try:
             found: dict[str, Any] = msgspec.json.decode(self.summary.read_bytes(), type=dict)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             hint = "an unfinished run has none: finish it with billp resume"
             raise RunDirectoryError(f"{self.summary}: cannot be read", hint=hint) from error
         return found

@@ -66,7 +66,7 @@ def test_a_fork_tells_what_came_of_it(shell: Shell, run: RunDirectory) -> None:
     assert (said.status, said.err) == (0, "")
     told = facts(said.out)
     assert (told["run"], told["digest"]) == ("mine", digest_of(Path("mine/trace.jsonl")))
-    assert f"digest  {told['digest']}" in shell.fine("fork", run.path, *AT, *change)
+    assert f"digest    {told['digest']}" in shell.fine("fork", run.path, *AT, *change)
 
 
 def test_forks_without_a_place_are_numbered(shell: Shell, run: RunDirectory) -> None:

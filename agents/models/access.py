@@ -121,7 +121,9 @@ class Access:
 def prompt_text(request: ChatRequest, digest: str) -> PromptText:
     """Return a request as people read it."""
     system, user = request.messages
-    return PromptText(request=digest, system=system.content, text=user.content)
+    return PromptText(
+        request=digest, system=system.content, text=user.content, schema=request.schema
+    )
 
 
 def note_attempt(journal: Journal, attempt: Attempt) -> None:

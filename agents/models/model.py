@@ -60,8 +60,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def digest(self) -> str:
         """Return 24 hexadecimal digits that stand for all that decides the reply."""
-        matter = (self.sampling, self.messages, self.seed, self.schema)
-        return blake2b(_encode(matter), digest_size=12).hexdigest()
+        return request_digest(self.sampling, self.messages, self.seed, self.schema)
 
     @property
     def priority(self) -> tuple[bool, int, int]:
@@ -135,6 +134,13 @@ class TransientError(ModelError):
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+def request_digest(
+    sampling: Sampling, messages: tuple[ChatMessage, ...], seed: int, schema: str
+) -> str:
+    """Return the digest of a request that consists of these."""
+    return blake2b(_encode((sampling, messages, seed, schema)), digest_size=12).hexdigest()
 
 
 def call_seed(run_seed: int, call: Call) -> int:

@@ -108,8 +108,9 @@ def _below(summary: Summary) -> list[str]:
     return [
         *_effort(summary),
         "",
-        f"digest  {summary.digest}",
-        f"run     {summary.run}",
+        f"digest    {summary.digest}",
+        *([f"manifest  {summary.manifest}"] if summary.manifest else []),
+        f"run       {summary.run}",
         "",
         "Next:",
         f"  billp show {path} 0   what happened in episode 0",
