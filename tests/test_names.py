@@ -72,7 +72,7 @@ CALLS: dict[str, Callable[[Path, Path], object]] = {
 @pytest.mark.parametrize("torn", [TORN, "a\0b"], ids=["not UTF-8", "NUL"])
 @pytest.mark.parametrize("name", CALLS)
 def test_no_function_takes_it_either(tmp_path: Path, parent: Path, name: str, torn: str) -> None:
-    with pytest.raises(ConfigError, match="is not UTF-8|is no name of a file"):
+    with pytest.raises(ConfigError, match=r"is not UTF-8|is no name of a file"):
         CALLS[name](tmp_path / torn, parent)
     assert tree(tmp_path) == {}
 
