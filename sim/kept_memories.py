@@ -125,6 +125,8 @@ def _check_records(directory: Path, name: MemoryName[Any], shares: list[Share]) 
             where = f"{path}:{line + 1}"
             raise FileError(f"{where}: not what the trace tells of episode {share.episode}")
         line += share.records
+    for _ in records:  # to its end: there is none left, and as many keys
+        pass
 
 
 def _payloads(

@@ -57,6 +57,8 @@ class TraceReader:
                 hear(envelope)
         self._check_end(finished=finished)
         torn = self.path.stat().st_size > whole_size(self.path)
+        if torn and finished:
+            raise TraceError(f"{self.path}: ends within a line: the run had come to its end")
         calls = f"{self.usage.calls:,} calls"
         what = f"{self.envelopes:,} envelopes, {self.episodes:,} episodes, {calls}"
         return what + (", and a torn last line" if torn else "")

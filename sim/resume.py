@@ -138,8 +138,8 @@ def _unfinished(
             _list_late(directory)
             yield None
             return
-        remove(directory.manifest)
-        _cut_torn(directory)
+        if not directory.finished:
+            _cut_torn(directory)
         recorded = open_recorded(run, environment)
         recorded = replace(recorded, course=recorded.course.operated(settings))
         with stopping([directory]):
@@ -182,6 +182,7 @@ async def _resume(
 ) -> Summary:
     course, directory = recorded.course, recorded.directory
     async with doors_of(course.config, model) as doors:
+        remove(directory.manifest)  # before anything is touched that it tells of
         directory.write_config(course.settings())
         forgotten = recorded.recording.vectors
         if retry_failed:

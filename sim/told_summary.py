@@ -14,6 +14,7 @@ from agents.models.chain import plain_name
 from engine.errors import RunDirectoryError, TraceError
 from engine.messages import Envelope, Message, RunStarted
 from sim.config import RunConfig
+from sim.failures import Failure
 from sim.metrics import HEARD, Measured, MetricsFollower
 from sim.summary import Effort, summarise
 from storage.catalog import Catalog
@@ -28,6 +29,7 @@ OF_THE_PROCESS = ("run", "seconds", "utilization", "live_calls", "cached_calls",
 _OF_THE_RUN = (
     *("digest", "agent", "model", "environment_digest", "seed", "repeats", "messages", "cost"),
     *("calls", "failed_calls", "tokens", "prompt_tokens", "completion_tokens"),
+    *("failed_episodes", "failures"),
 )
 """What can be told without the environment."""
 
@@ -100,6 +102,7 @@ class Reckoned:
     cost: float
     environment: Environment | None
     measured: Measured | None
+    failures: tuple[Failure, ...]
 
 
 def check_summary(directory: RunDirectory, reckoned: Reckoned) -> str:
@@ -144,6 +147,7 @@ def _flat(reckoned: Reckoned, measured: Measured | None) -> dict[str, Any]:
         effort=Effort(
             messages=reckoned.messages, seconds=0, utilization=0, cached=0, cost=reckoned.cost
         ),
+        failures=reckoned.failures,
         listeners={},
     )
     flat: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(summary.flat()))

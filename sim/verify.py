@@ -9,13 +9,16 @@ for `sim.replay`.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from engine.errors import BillpError, FileError, JournalError
-from engine.messages import RunStarted
+from engine.messages import Envelope, Message, RunStarted
 from sim.config import RunConfig
 from sim.course import Course, read_course
+from sim.failures import HEARD as FAILURES
+from sim.failures import FailuresFollower
 from sim.importing import Retold, check_retold
 from sim.kept_files import check_digest, check_files, look_around
 from sim.kept_memories import Written, check_memories
@@ -27,7 +30,7 @@ from sim.recorded_run import check_environment, is_imported
 from sim.told_summary import OF_THE_PROCESS, Metering, Reckoned, Spending, check_summary
 from storage.datasets import open_environment
 from storage.environments import Environment
-from storage.journal import read_journal
+from storage.journal import Identity, read_journal
 from storage.manifest import Inventory, read_manifest
 from storage.runs import RunDirectory, open_run
 from storage.traces import read_head, whole_size
@@ -120,21 +123,27 @@ class _Recorded:
     spending: Spending | None = None
     metering: Metering | None = None
     written: Written = field(default_factory=Written)
+    said: dict[Identity, str] = field(default_factory=dict)
+    failures: FailuresFollower = field(init=False)
     reader: TraceReader = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reader = TraceReader(self.directory.trace, hearers=[self.written])
+        self.failures = FailuresFollower(self.said)
+        self.reader = TraceReader(self.directory.trace)
 
     def checks(self, inventory: Inventory) -> Iterator[Check]:
         """Look at everything, one after the other."""
         finished = self.directory.finished
         yield _checked("settings", self._settings, "those that leave no mark on a trace")
         yield _checked("environment", self._environment)
-        times = ("finish", "latency", "wait", "attempts", "attempts that failed")
+        times = ("finish", "latency", "wait", "attempts", "said", "attempts that failed")
         yield _checked("journal", self._journal, *times)
         if self._has_vectors():
             yield _checked("vectors", self._vectors, "of what text each is", "attempts")
-        trace = _checked("trace", lambda: self.reader.read(finished=finished))
+        made = "what was made of the replies (billp replay tells)"
+        metering = [] if self.metering is None else [self.metering]
+        self.reader.hearers = [self.written, self._note_failure, *metering]
+        trace = _checked("trace", lambda: self.reader.read(finished=finished), made)
         yield trace
         yield self._prompts()
         if finished and not trace.fault:  # else it was not read to its end
@@ -153,7 +162,6 @@ class _Recorded:
             check_environment(read_head(self.directory.trace), environment, name)
         self.environment = environment
         self.metering = Metering(MetricsFollower(environment.catalog, environment.factors))
-        self.reader.hearers = [self.written, self.metering]
         return f"{name}, {environment.head.digest[:12]}"
 
     def _journal(self) -> str:
@@ -164,6 +172,8 @@ class _Recorded:
         for ended in recording.every():
             asked(ended)
             spending.call(ended)
+            if ended.error is not None:
+                self.said[ended.identity] = ended.said
             ends += 1
         if self.course is not None:
             self.asked, self.spending = asked, spending
@@ -212,6 +222,10 @@ class _Recorded:
         beside = f"; {spare:,} more in the journal, from before" if spare else ""
         return f"{traced:,}, as in the journal{beside}"
 
+    def _note_failure(self, envelope: Envelope[Message]) -> None:
+        if isinstance(envelope.message, FAILURES):
+            self.failures(cast("Envelope[object]", envelope))
+
     def _outcome(self, head: RunStarted | None, inventory: Inventory) -> Iterator[Check]:
         if head is None or self.spending is None:
             yield _unchecked("memory", "settings, journal or trace cannot be read")
@@ -228,6 +242,7 @@ class _Recorded:
             cost=self.spending.cost,
             environment=self.environment,
             measured=None if self.metering is None else self.metering.measured(),
+            failures=self.failures.result(),
         )
         look_at = lambda: check_summary(self.directory, reckoned)  # noqa: E731
         yield _checked("summary", look_at, *OF_THE_PROCESS)

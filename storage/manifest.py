@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import msgspec
-import structlog
 
 from engine.errors import FileError
 from storage.runs import RunDirectory, write_whole
@@ -121,8 +120,6 @@ def write_manifest(directory: RunDirectory) -> str:
     What is neither a file nor a directory is left out. Raises FileError or RunDirectoryError.
     """
     inventory = take_inventory(directory.path)
-    for name in inventory.odd:
-        structlog.get_logger().warning("not listed: no file", path=str(directory.path), name=name)
     listed = {
         name: ListedFile(sha256=found.sha256, size=found.size)
         for name, found in inventory.files.items()
@@ -164,7 +161,7 @@ def _read(path: Path) -> bytes:
 
 def _is_within(name: str) -> bool:
     path = PurePosixPath(name)
-    plain = bool(name) and not path.is_absolute() and ".." not in path.parts
+    plain = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
     return plain and str(path) == name and name not in _OURS
 
 

@@ -4,16 +4,16 @@ On disk a memory is two files: `<name>.npy` holds the keys, one a row; `<name>.j
 what episode wrote it and what it says. Each line ends with a checksum of itself and its key.
 """
 
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 from zlib import crc32
 
 import msgspec
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from engine.errors import FileError
@@ -166,6 +166,15 @@ class MemoryView(Generic[P]):
         return self.memory.nearest(self.length, vector, k, within)
 
 
+# Numpy reads the header of a file as Python; ours is always the same.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '\|i1', 'fortran_order': False, "
+    rb"'shape': \(([0-9]{1,15}), ([0-9]{1,9})\), \} *\n",
+    re.DOTALL,
+)
+_LONGEST_HEADER = 256
+
+
 @dataclass(frozen=True)
 class KeyFile:
     """The keys of a memory on disk: *rows* of *columns* numbers, from a *start* in the file."""
@@ -180,29 +189,19 @@ def open_keys(path: Path) -> KeyFile:
     """Look at the keys that a memory has on disk; raises FileError unless they are all there."""
     try:
         with path.open("rb") as file:
-            header = _npy_header(file)
-            found = file.seek(0, 2)
+            header = _HEADER.match(file.read(_LONGEST_HEADER))
+            size = file.seek(0, 2)
     except FileNotFoundError as error:
         raise FileError(f"{path}: there is no such memory") from error
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError, MemoryError) as error:  # numpy reads a header as Python
-        what = str(error).partition("\n")[0]
-        raise FileError(f"{path}: not keys: {what}") from error
-    shape, fortran, dtype, start = header
-    if dtype != np.int8 or len(shape) != 2 or fortran:
-        raise FileError(f"{path}: expected rows of int8, got {dtype} {shape}")
+    if header is None:
+        raise FileError(f"{path}: not keys: expected rows of int8 as numpy saves them")
+    rows, columns, start = int(header[1]), int(header[2]), header.end()
     # Before anything is made of that size, or counted up to it.
-    if start + shape[0] * shape[1] != found or (shape[0] and not shape[1]):
-        raise FileError(f"{path}: {found:,} bytes do not hold {shape[0]} rows of {shape[1]}")
-    return KeyFile(path, *shape, start)
-
-
-def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    version = npy.read_magic(file)
-    if version != (1, 0):
-        raise ValueError(f"version {version} of the format")
-    return *npy.read_array_header_1_0(file), file.tell()
+    if start + rows * columns != size or (rows and not columns):
+        raise FileError(f"{path}: not keys: {size:,} bytes are not {rows} rows of {columns}")
+    return KeyFile(path, rows, columns, start)
 
 
 def saved_records(directory: Path, name: MemoryName[P]) -> Iterator[tuple[RecordLine, P]]:
@@ -216,6 +215,7 @@ def saved_records(directory: Path, name: MemoryName[P]) -> Iterator[tuple[Record
     try:
         with keys.open("rb") as rows, lines.open("rb") as file:
             rows.seek(known.start)
+            count = 0
             for count, line in enumerate(file, 1):
                 key = np.frombuffer(rows.read(known.columns), np.int8)
                 try:
@@ -225,23 +225,18 @@ def saved_records(directory: Path, name: MemoryName[P]) -> Iterator[tuple[Record
                     raise FileError(f"{lines}:{count}: not a record: {error}") from error
     except OSError as error:
         raise FileError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    if count != known.rows:
+        raise FileError(f"{lines}: {count:,} records for {known.rows:,} keys in {keys}")
 
 
 def saved_length(directory: Path, name: MemoryName[Any]) -> int:
-    """Return how many records a memory has on disk.
-
-    Raises FileError if there are not as many keys.
-    """
-    keys, lines = _paths(directory, name)
-    known = open_keys(keys)
+    """Return how many records a memory has on disk; raises FileError."""
+    _, lines = _paths(directory, name)
     try:
         with lines.open("rb") as file:
-            count = sum(1 for _ in file)
+            return sum(1 for _ in file)
     except OSError as error:
         raise FileError(f"{lines}: cannot be read: {error.strerror}") from error
-    if count != known.rows:
-        raise FileError(f"{lines}: {count:,} records for {known.rows:,} keys")
-    return count
 
 
 def _paths(directory: Path, name: MemoryName[Any]) -> tuple[Path, Path]:

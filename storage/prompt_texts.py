@@ -2,6 +2,7 @@
 
 A process that is killed loses the texts that it had not written yet, which its journal has. So one
 that goes on with a run leaves a mark, in a frame that others skip: before a mark texts may lack.
+So does, in the end, one that could not write.
 """
 
 import mmap
@@ -55,8 +56,8 @@ _decode = msgspec.json.Decoder(PromptText).decode
 class PromptTexts:
     """Gathers texts and writes them as independent compressed frames, so a crash costs one.
 
-    Where they cannot be written that is said once, and they are kept no longer: no run ends for it.
-    *resumed* says that another process had begun the run.
+    *resumed* says that another process had begun the run. Where they cannot be written that is said
+    once, and they are kept no longer: no run ends for it.
     """
 
     path: Path
@@ -78,7 +79,8 @@ class PromptTexts:
 
     def _write(self, *, last: bool = False) -> None:
         frame = self._compressor.compress(bytes(self._gathered)) if self._gathered else b""
-        mark = _MARK if self.resumed and not self._marked else b""
+        # After a failure, too, there is at least to be a mark of it.
+        mark = _MARK if (self.resumed or self._failed) and not self._marked else b""
         self._gathered.clear()
         if not (mark or frame):
             return
@@ -89,14 +91,18 @@ class PromptTexts:
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
-            self._failed = True
+            self._fail(error)
+        else:
+            self._marked = True
+
+    def _fail(self, error: OSError) -> None:
+        if not self._failed:
             structlog.get_logger().warning(
                 "prompts are kept no longer: they cannot be written",
                 path=str(self.path),
                 error=error.strerror,
             )
-            return
-        self._marked = True
+        self._failed, self._marked = True, False
 
     def end(self) -> None:
         """Write what is gathered: the run comes to its end, and what lacks will lack."""

@@ -77,8 +77,6 @@ class Access:
             self.watch(request, digest, ended)
         if ended is None:
             ended = await self._ask(request, digest)
-            if self.prompts is not None:
-                self.prompts.add(prompt_text(request, digest))
         self._count(ended)
         return _outcome(ended, digest)
 
@@ -93,8 +91,12 @@ class Access:
             ended = _ended(request, digest, _NO_REPLY, start, error)
         else:
             ended = _ended(request, digest, reply, start, None)
-        if self.journal is not None:
-            self.journal.append(ended)
+        try:
+            if self.journal is not None:
+                self.journal.append(ended)
+        finally:  # it may stand there all the same: what waits for the journal may fail
+            if self.prompts is not None:
+                self.prompts.add(prompt_text(request, digest))
         if reply is not None:
             self.keep(request, reply)
         for witness in (*self.witnesses,):

@@ -27,8 +27,8 @@ def verify(
     checks = verify_run(run, environment=environment)
     faults = [check for check in checks if check.fault]
     if as_json:
-        caveat = CAVEAT.replace("\n", " ")
-        write_json({"whole": not faults, "checks": checks, "caveat": caveat})
+        facts = {"whole": not faults, "checks": checks, "caveat": CAVEAT.replace("\n", " ")}
+        write_json(facts)
     else:
         console = plain(folding=False)
         listed = any(check.name == "manifest" for check in checks)
