@@ -73,12 +73,14 @@ class ModelError(BillpError):
 class CallFailedError(ModelError):
     """Raised when a call failed for good; *kind* is a stable word for why.
 
-    Raised again in the handler that asked: its episode fails, the others go on.
+    *said* is what the service said of it. Raised again in the handler that asked: its episode
+    fails, the others go on.
     """
 
-    def __init__(self, message: str, *, kind: str) -> None:
+    def __init__(self, message: str, *, kind: str, said: str = "") -> None:
         super().__init__(message)
         self.kind = kind
+        self.said = said
 
 
 class ServiceError(ModelError):

@@ -146,6 +146,15 @@ def test_every_attempt_is_told() -> None:
     assert [one.latency for one in script.attempts] == pytest.approx([1.0, 1.0, 1.0])
 
 
+def test_what_the_service_said_is_handed_on() -> None:
+    """With every attempt, and with the failure of the call: nobody has to guess."""
+    script = Script([TransientError("ill", kind="server", said="no json_schema here")] * 2)
+    with pytest.raises(CallFailedError) as caught:
+        script.ask(Patience(attempts=2))
+    said = [caught.value.said, *(attempt.said for attempt in script.attempts)]
+    assert said == ["no json_schema here"] * 3
+
+
 def test_statistics_count_what_failed() -> None:
     script = Script([ill(kind="timeout"), ill(kind="server"), ill(kind="timeout"), REPLY])
     retrying = Retrying(script, Patience(), sleep=script.sleep)

@@ -79,7 +79,7 @@ class Access:
         try:
             reply = await self.model.reply(request)
         except CallFailedError as error:
-            ended = _ended(request, digest, _NO_REPLY, start, error.kind)
+            ended = _ended(request, digest, _NO_REPLY, start, error)
         else:
             ended = _ended(request, digest, reply, start, None)
         if self.journal is not None:
@@ -119,6 +119,7 @@ def note_attempt(journal: Journal, attempt: Attempt) -> None:
             latency=round(attempt.latency, 6),
             wait=round(attempt.wait, 6),
             pause=round(attempt.pause, 6),
+            said=attempt.said,
         )
     )
 
@@ -127,7 +128,11 @@ _NO_REPLY = ChatReply(text="", prompt_tokens=0, completion_tokens=0, finish="")
 
 
 def _ended(
-    request: ChatRequest, digest: str, reply: ChatReply, start: float, error: str | None
+    request: ChatRequest,
+    digest: str,
+    reply: ChatReply,
+    start: float,
+    error: CallFailedError | None,
 ) -> CallEnded:
     call = request.call
     return CallEnded(
@@ -138,13 +143,14 @@ def _ended(
         occurrence=call.occurrence,
         request=digest,
         text=None if error else reply.text,
-        error=error,
+        error=error.kind if error else None,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
         finish=reply.finish,
         latency=round(time.perf_counter() - start, 6),
         wait=round(reply.wait, 6),
         attempts=reply.attempts,
+        said=error.said if error else "",
     )
 
 

@@ -18,7 +18,8 @@ from agents.models.headers import rates, retry_after
 from agents.models.model import TransientError
 from engine.errors import CallFailedError, ModelError, ServiceError
 
-_SAID = 200  # characters of what a service says
+_SAID = 500  # characters of what a service says
+_HEARD = 65_536  # that are looked at for it
 
 Headers: TypeAlias = Mapping[str, str]
 
@@ -113,17 +114,19 @@ def status_failure(
     status: int, headers: Headers, complaint: Complaint, *, url: str, key: str
 ) -> ModelError:
     """Return what it means that *url* answered with *status*, which is no 2xx."""
-    said = _cleaned(complaint.message, key)
+    said = cleaned(complaint.message, key)
+    after = f": {said}" if said else ""
     if complaint.code == "insufficient_quota" or status == 402:
         return ServiceError(
             f"the account at {shown(url)} has no credit left", hint="add credit, then resume"
         )
     if status in _PASSING or status >= 500:
         return TransientError(
-            f"{shown(url)} answered {status}{said}",
+            f"{shown(url)} answered {status}{after}",
             kind=_PASSING.get(status, "server"),
             retry_after=retry_after(headers),
             rates=rates(headers),
+            said=said,
         )
     if status in {401, 403}:
         # What it says is left out: it quotes the key.
@@ -138,26 +141,29 @@ _PASSING = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit"}
 
 
 def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelError:
+    after = f": {said}" if said else ""
     if complaint.about("content_filter", "content_policy", "content management policy"):
-        return CallFailedError(f"the content filter refused the prompt{said}", kind=CONTENT_FILTER)
-    if status == 413 or complaint.about("context_length", "maximum context length"):
-        return CallFailedError(f"the prompt is too long{said}", kind="too_long")
-    if status in {404, 405} or status < 400:
+        what, kind = "the content filter refused the prompt", CONTENT_FILTER
+    elif status == 413 or complaint.about("context_length", "maximum context length"):
+        what, kind = "the prompt is too long", "too_long"
+    elif status in {404, 405} or status < 400:
         return ServiceError(
-            f"{shown(url)} is not where the service is: {status}{said}",
+            f"{shown(url)} is not where the service is: {status}{after}",
             hint="--base-url mostly ends in /v1",
         )
-    return CallFailedError(f"{shown(url)} refused the request with {status}{said}", kind="refused")
+    else:
+        what, kind = f"{shown(url)} refused the request with {status}", "refused"
+    return CallFailedError(what + after, kind=kind, said=said)
 
 
 CONTENT_FILTER = "content_filter"
 
 
-def _cleaned(message: str, key: str) -> str:
-    """Return `: message` on one line, without the key, or nothing."""
+def cleaned(message: str, key: str) -> str:
+    """Return the beginning of a service's *message* on one line, inert and without the key."""
     if key:
         message = message.replace(key, "…")
-    message = " ".join(message.split())
-    if len(message) > _SAID:
-        message = message[: _SAID - 1] + "…"
-    return f": {message}" if message else ""
+    # Spaces, not nothing, for what cannot be seen: taking it out could put a key together again.
+    seen = "".join(sign if sign.isprintable() else " " for sign in message[:_HEARD])
+    line = " ".join(seen.split())
+    return line if len(line) <= _SAID else f"{line[: _SAID - 1]}…"

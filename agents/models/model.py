@@ -111,7 +111,7 @@ class TransientError(ModelError):
 
     *kind* is a stable word for the trace and the journal (`rate_limit`, `timeout`, `connection`,
     `server`, `malformed`, ...), *retry_after* the seconds the service asked to wait, if it did.
-    *wait* is how long the attempt had waited for a slot.
+    *said* is what the service said of it, *wait* how long the attempt had waited for a slot.
     """
 
     def __init__(
@@ -121,9 +121,11 @@ class TransientError(ModelError):
         kind: str,
         retry_after: float | None = None,
         rates: Rates | None = None,
+        said: str = "",
     ) -> None:
         super().__init__(message)
         self.kind = kind
+        self.said = said
         self.retry_after = retry_after
         self.rates = rates
         self.wait = 0.0

@@ -52,7 +52,8 @@ class Patience:
 class Attempt:
     """One attempt at a call, in seconds: the *wait* for a slot, then the *latency*, then a *pause*.
 
-    *kind* is why it failed, or None if it got a reply; after the last attempt there is no pause.
+    *kind* is why it failed, or None if it got a reply, *said* what the service said of that; after
+    the last attempt there is no pause.
     """
 
     call: Call
@@ -61,6 +62,7 @@ class Attempt:
     wait: float
     latency: float
     pause: float = 0.0
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +116,8 @@ class Retrying:
             except TransientError as error:
                 pause = self._after(error, self._clock() - start - error.wait, effort)
             else:
-                self._tell(effort, None, reply.wait, self._clock() - start - reply.wait, 0.0)
+                latency = self._clock() - start - reply.wait
+                self._tell(effort, wait=reply.wait, latency=latency)
                 return effort.told(reply)
             await self._pause(pause)
 
@@ -125,11 +128,12 @@ class Retrying:
         effort.spent += latency + pause
         effort.waited += error.wait + pause
         last = effort.number >= self._patience.attempts or effort.spent > self._patience.total
-        self._tell(effort, error.kind, error.wait, latency, 0.0 if last else pause)
+        self._tell(effort, error, wait=error.wait, latency=latency, pause=0.0 if last else pause)
         if last:
             self._given_up += 1
             attempts = "1 attempt" if effort.number == 1 else f"{effort.number} attempts"
-            raise CallFailedError(f"no reply after {attempts}: {error}", kind=error.kind) from error
+            what = f"no reply after {attempts}: {error}"
+            raise CallFailedError(what, kind=error.kind, said=error.said) from error
         return pause
 
     async def _pause(self, seconds: float) -> None:
@@ -140,17 +144,24 @@ class Retrying:
             self._pausing -= 1
 
     def _tell(
-        self, effort: "_Effort", kind: str | None, wait: float, latency: float, pause: float
+        self,
+        effort: "_Effort",
+        error: TransientError | None = None,
+        *,
+        wait: float,
+        latency: float,
+        pause: float = 0.0,
     ) -> None:
         if self._observe is not None:
             self._observe(
                 Attempt(
                     call=effort.request.call,
                     number=effort.number,
-                    kind=kind,
+                    kind=error.kind if error else None,
                     wait=wait,
                     latency=latency,
                     pause=pause,
+                    said=error.said if error else "",
                 )
             )
 
