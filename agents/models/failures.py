@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from agents.models.bounded import entries, loosely, member, text_of, valid
 from agents.models.headers import rates, retry_after
 from agents.models.model import TransientError
 from engine.errors import CallFailedError, ModelError, ServiceError
@@ -38,20 +39,26 @@ class Complaint(msgspec.Struct, frozen=True):
         return any(word in said for word in words)
 
 
-class _Body(msgspec.Struct, frozen=True):
-    error: Complaint | str = ""
-    message: str = ""
-
-
 def read_complaint(body: bytes) -> Complaint:
     """Return what is wrong, from a body in whatever shape."""
     try:
-        read = msgspec.json.decode(body, type=_Body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Complaint(message=body.decode("utf-8", "replace"))
-    if isinstance(read.error, Complaint):
-        return read.error
-    return Complaint(message=read.error or read.message)
+        said = loosely(body)
+    except TransientError:
+        said = None
+    said = next(iter(entries(said)), said)  # Google's come in a list
+    error = member(said, "error")
+    texts = map(text_of, (member(error, "message"), error, *(member(said, n) for n in _SPOKEN)))
+    message = next((text for text in texts if text is not None), None)
+    code = member(error, "code")
+    return Complaint(
+        message=valid(body.decode("utf-8", "replace")) if message is None else message,
+        code=code if type(code) is int else text_of(code),
+        param=text_of(member(error, "param")),
+        type=text_of(member(error, "type")),
+    )
+
+
+_SPOKEN = ("message", "detail", "error_description")  # where others say what is wrong
 
 
 def shown(url: str) -> str:
