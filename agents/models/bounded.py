@@ -4,9 +4,11 @@ What is said is read up to a bound and no further; what is needed must be right,
 may be anything. Whatever comes, the way out is a value or a TransientError (`malformed`).
 """
 
+import asyncio
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, TypeAlias, TypeVar
 
 import aiohttp
@@ -52,11 +54,49 @@ async def received(response: aiohttp.ClientResponse) -> bytes:
 
 async def _fill(packed: bytearray, response: aiohttp.ClientResponse) -> None:
     # Read as it comes, not by what is declared: a length may be a lie in either direction.
-    async for chunk in response.content.iter_any():
-        packed += chunk
-        if len(packed) > MOST_BYTES:
-            response.close()
-            raise _too_long()
+    with _heeding(response):
+        async for chunk in response.content.iter_any():
+            packed += chunk
+            if len(packed) > MOST_BYTES:
+                response.close()
+                raise _too_long()
+
+
+@contextmanager
+def _heeding(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """End a body with its connection.
+
+    Where the framing of a body breaks in the middle, aiohttp closes the connection and forgets who
+    reads: it would be waited for until all the time of the call is over.
+    """
+    connection = response.connection
+    protocol = None if connection is None else connection.protocol
+    if protocol is None:  # all is here
+        yield
+        return
+
+    def end(_: object) -> None:
+        body = response.content
+        if not body.is_eof() and body.exception() is None:
+            body.set_exception(malformed("answered what is not framed as HTTP is"))
+
+    closed = protocol.closed
+    if closed is None:
+        end(closed)
+        yield
+        return
+    closed.add_done_callback(end)
+    try:
+        yield
+    finally:
+        closed.remove_done_callback(end)
+        # The future lives as long as the connection, and wants to be heard once.
+        closed.remove_done_callback(_heard)
+        closed.add_done_callback(_heard)
+
+
+def _heard(closed: asyncio.Future[None]) -> None:
+    closed.exception()
 
 
 def unpacked(packed: bytes, encoding: str) -> bytes:

@@ -12,8 +12,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
-from agents.models.bounded import ENCODINGS, received
+from agents.models.bounded import ENCODINGS, malformed, received
 from agents.models.failures import harmless, transport_failure
 
 
@@ -35,6 +37,7 @@ class Answer:
     body: bytes
 
 
+_SPOILT = 8  # connections in a row
 _OWN = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
 
 
@@ -42,6 +45,23 @@ def headers_to_send(headers: Mapping[str, str]) -> dict[str, str]:
     """Return *headers* with our own word on how bytes travel: the rest of that is aiohttp's."""
     sent = {name: value for name, value in headers.items() if name.lower() not in _OWN}
     return {**sent, "Accept-Encoding": ENCODINGS}
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connections; none is used again over which came what nobody had asked for.
+
+    aiohttp would take it for the answer to the next call.
+    """
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        for _ in range(_SPOILT):
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+        raise malformed("speaks without being asked")
 
 
 class Exchange:
@@ -87,7 +107,7 @@ class Exchange:
         secure = self._url.startswith("https:")
         self._proxy = proxy_for(self._url)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=self._connections, ssl=httpx2.create_ssl_context() if secure else True
             ),
             timeout=aiohttp.ClientTimeout(

@@ -20,6 +20,7 @@ from agents.models.model import TransientError
 from engine.errors import CallFailedError, ModelError, ServiceError
 
 _SAID = 500  # characters of what a service says
+_REASON = 60  # of what is wrong with its HTTP
 _HEARD = 65_536  # that are looked at for it
 
 Headers: TypeAlias = Mapping[str, str]
@@ -97,7 +98,7 @@ def harmless(error: Exception) -> Exception | None:
 _TRANSPORT = (  # the first that fits: timeouts are connection errors as well
     (TimeoutError, "timeout", "did not answer in time"),
     (aiohttp.ClientHttpProxyError, "connection", "cannot connect"),
-    (aiohttp.ClientResponseError, "malformed", "does not speak HTTP"),
+    (aiohttp.ClientResponseError, "malformed", "does not speak HTTP: {}"),
     (aiohttp.ClientConnectorError, "connection", "cannot be reached: {}"),
     (Exception, "connection", "dropped the connection"),
 )
@@ -110,6 +111,9 @@ def _reason(error: Exception) -> str:
         error = error.os_error
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
+    if isinstance(error, aiohttp.ClientResponseError):
+        # What comes after the colon is what the service said, byte for byte.
+        return error.message.partition(":")[0].lower()[:_REASON]
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno).lower()
     if isinstance(error, OSError) and error.strerror:

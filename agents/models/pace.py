@@ -23,6 +23,7 @@ class Pace:
         self.limit = limit
         self.spent = 0.0
         self._learned = learned
+        self._wish = limit
         self._stated: dict[str, float] = {}
         self._level = self._capacity
         self._now = now
@@ -46,9 +47,18 @@ class Pace:
         missing = min(cost, self._capacity) - self.left(now)
         return max(0.0, missing / self._rate)
 
+    @property
+    def _least(self) -> float:
+        """What the level cannot fall below: after a minute a service has forgotten what was spent.
+
+        So no limit that a service states holds a call back for much longer than that.
+        """
+        own = not self._learned and self.limit == self._wish
+        return float("-inf") if own else self._capacity - self.limit
+
     def spend(self, cost: float) -> None:
         """Take *cost*; less than nothing gives back."""
-        self._level -= cost
+        self._level = max(self._level - cost, self._least)
         self.spent += cost
 
     def heed(
@@ -65,7 +75,7 @@ class Pace:
         self.limit = lowest if self._learned else min(lowest, self.limit)
         if left is not None:
             known = left - (self.spent - spent) + (now - since) * self._rate
-            self._level = min(level, known)
+            self._level = max(min(level, known), self._least)
 
 
 class Expectations:
