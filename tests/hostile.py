@@ -5,6 +5,7 @@ part of the path; the answer to a call holds its seed, so that nobody gets anoth
 """
 
 import asyncio
+import base64
 import gzip
 import json
 import socket
@@ -599,13 +600,13 @@ def _table() -> dict[str, Mode]:
             for name, (body, end) in _ERRORS.items()
         },
         **{
-            f"wait {wait[:40]!r}": Mode(
+            f"wait {_shown(wait)}": Mode(
                 Http(error("so it is"), "429 Too Many", [wait]), Failed("rate_limit", "so it is")
             )
             for wait in _WAITS
         },
         **{
-            f"limit {limit[:40]!r}": Mode(Http(GOOD, headers=_limited(limit)), Kept())
+            f"limit {_shown(limit)}": Mode(Http(GOOD, headers=_limited(limit)), Kept())
             for limit in _LIMITS
         },
         **{
@@ -614,6 +615,10 @@ def _table() -> dict[str, Mode]:
         },
     }
     return {**modes, **_OTHERS}
+
+
+def _shown(said: bytes) -> str:
+    return said.decode("ascii", "replace")[:60]
 
 
 def _limited(said: bytes) -> list[bytes]:
@@ -662,6 +667,8 @@ _OTHERS: Mapping[str, Mode] = {
 }
 
 
+_FAIR = Mode(Http(GOOD), Kept())
+
 # -- the service
 
 
@@ -669,10 +676,12 @@ _OTHERS: Mapping[str, Mode] = {
 class Hostile:
     """The service while it runs: `async with Hostile(modes) as url:`, *url* less the mode.
 
-    *calls* counts what came in for each mode, *paid* what was answered with a whole completion.
+    *calls* counts what came in for each mode, *paid* what was answered with a whole completion. The
+    first *fair* calls to each mode are answered as they should be.
     """
 
     modes: Mapping[str, Mode]
+    fair: int = 0
     calls: Counter[str] = field(default_factory=Counter)
     paid: Counter[str] = field(default_factory=Counter)
     _names: Mapping[str, str] = field(init=False)
@@ -718,7 +727,7 @@ class Hostile:
         self.calls[name] += 1
         if name == "elsewhere":
             return False
-        mode = self.modes[name]
+        mode = self.modes[name] if self.calls[name] > self.fair else _FAIR
         line = Line(reader, writer, seed)
         try:
             if isinstance(mode.answer, Http):
@@ -752,3 +761,82 @@ async def _asked(reader: asyncio.StreamReader) -> tuple[str, bytes]:
 
 
 MODES: Final = _table()
+
+
+# -- embeddings
+
+
+def vectors(said: str, **more: str) -> bytes:
+    """Return a good answer but for its one embedding, and *more* of its fields."""
+    parts = {"index": "0", "usage": '{"prompt_tokens":3}', **more}
+    data = f'[{{"index":{parts["index"]},"embedding":{said}}}]'
+    return f'{{"data":{data},"usage":{parts["usage"]}}}'.encode()
+
+
+def _base64(*numbers: float) -> str:
+    return f'"{base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()}"'
+
+
+_FOUND = Kept(prompt=3, text="")
+_UNCOUNTED = Kept(prompt=0, text="")
+_PRETTY = ",\n                ".join(f"{number / 7:.17f}" for number in range(8_192))
+_NUMBERS: Mapping[str, tuple[bytes, End]] = {
+    "good": (vectors("[0.5,-0.25]"), _FOUND),
+    "whole": (vectors("[3,-4]"), _FOUND),
+    "one": (vectors("[0.1]"), _FOUND),
+    "huge": (vectors("[1e308,-1e308,1e-308]"), _FOUND),
+    "tiny": (vectors("[5e-324,0.0]"), _FOUND),
+    "ints without end": (vectors(f"[1{'0' * 300},1]"), _FOUND),
+    "base64": (vectors(_base64(0.5, -0.25)), _FOUND),
+    "8,192 numbers": (vectors(f"[{_PRETTY}]"), _FOUND),
+    "null index": (vectors("[0.5]", index="null"), _FOUND),
+    "odd index": (vectors("[0.5]", index='"first"'), _FOUND),
+    "huge index": (vectors("[0.5]", index="1" + "0" * 99), _FOUND),
+    "null usage": (vectors("[0.5]", usage="null"), _UNCOUNTED),
+    "odd usage": (vectors("[0.5]", usage="[NaN]"), _UNCOUNTED),
+    "huge usage": (vectors("[0.5]", usage='{"prompt_tokens":1e999}'), _UNCOUNTED),
+    "negative usage": (vectors("[0.5]", usage='{"prompt_tokens":-3}'), _UNCOUNTED),
+    "nan": (vectors("[0.5,NaN]"), _PLAIN),
+    "infinity": (vectors("[0.5,Infinity]"), _PLAIN),
+    "1e999": (vectors("[0.5,1e999]"), _PLAIN),
+    "too huge": (vectors(f"[1{'0' * 400}]"), _PLAIN),
+    "nothing": (vectors("[0.0,-0.0]"), _PLAIN),
+    "empty": (vectors("[]"), _PLAIN),
+    "null": (vectors("null"), _PLAIN),
+    "object": (vectors('{"0":0.5}'), _PLAIN),
+    "number": (vectors("0.5"), _PLAIN),
+    "nulls": (vectors("[null,0.5]"), _PLAIN),
+    "texts": (vectors('["0.5"]'), _PLAIN),
+    "bools": (vectors("[true,false]"), _PLAIN),
+    "nested": (vectors("[[0.5]]"), _PLAIN),
+    "deep": (vectors(DEEP.decode()), _PLAIN),
+    "deep beside": (vectors("[0.5]", usage=DEEP.decode()), _PLAIN),
+    "65,537 numbers": (vectors(f"[{'1,' * 65_536}1]"), _PLAIN),
+    "more than 2 MiB": (vectors(f"[{_PRETTY}{',0.5' * _MIB}]"), _PLAIN),
+    "base64 of nan": (vectors(_base64(float("nan"), 0.5)), _PLAIN),
+    "base64 of infinity": (vectors(_base64(float("inf"))), _PLAIN),
+    "base64 of nothing": (vectors('""'), _PLAIN),
+    "base64 of 5 bytes": (vectors('"AAAAAAA="'), _PLAIN),
+    "base64 of rubbish": (vectors('"what? \u00e9"'), _PLAIN),
+    "no data": (b'{"data":[]}', _PLAIN),
+    "data of an object": (b'{"data":{"embedding":[0.5]}}', _PLAIN),
+    "two": (b'{"data":[{"embedding":[0.5]},{"embedding":[0.5]}]}', _PLAIN),
+    "data of numbers": (b'{"data":[0.5]}', _PLAIN),
+    "a reply": (GOOD, _PLAIN),
+    "error in 200": (error("overloaded"), _PLAIN),
+    "page": (b"<html>", _PLAIN),
+    "no utf-8": (b"\xff" + vectors("[0.5]"), _PLAIN),
+    "bom": (b"\xef\xbb\xbf" + vectors("[0.5]"), _FOUND),
+}
+
+VECTORS: Final[Mapping[str, Mode]] = {
+    **{name: Mode(Http(body), end) for name, (body, end) in _NUMBERS.items()},
+    "gzip": Mode(
+        Http(vectors("[0.5]"), headers=[b"Content-Encoding: gzip"], pack=gzip.compress), _FOUND
+    ),
+    "bomb": Mode(Http(headers=[b"Content-Encoding: gzip"], pack=lambda _: GZIP_BOMB), _PLAIN),
+    "endless": Mode(endless(http(b""), b"[" * 65_536), _PLAIN),
+    "server": Mode(Http(error("so it is"), "500 Oh"), Failed("server")),
+    "key": Mode(Http(error("so it is"), "401 Oh"), Stops("refuses the key with 401")),
+    "model": Mode(Http(error("no such model"), "404 Oh"), Stops("has no model")),
+}

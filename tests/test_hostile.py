@@ -1,24 +1,32 @@
 """A hostile service, mode by mode: nothing hangs, nothing breaks, nothing paid for is lost."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from agents.models.access import Access, note_attempt
 from agents.models.chain import Door, ModelSettings, RoleModel, linked
+from agents.models.embedding_model import ROLE, EmbeddingModel
 from agents.models.exchange import Timeouts
 from agents.models.model import Prompt, Sampling, call_seed
 from agents.models.openai_model import OpenAIModel
 from agents.models.service import Account
+from agents.service_embedder import ServiceEmbedder
 from engine.calls import Call
-from engine.errors import ServiceError
+from engine.errors import CallFailedError, ServiceError
 from storage.journal import CallEnded, Journal, read_journal
-from tests.hostile import KEY, MODES, End, Failed, Hostile, Kept, Mode, Stops, place
+from storage.vectors import VectorFile
+from tests.hostile import KEY, MODES, VECTORS, End, Failed, Hostile, Kept, Mode, Stops, place
 
 CALLS = 2  # for each mode, one after the other: what is left of the first must not harm the second
 ATTEMPTS = 2
@@ -154,3 +162,140 @@ def test_nothing_is_left_unheard(met: Met) -> None:
 def test_no_key_is_written(met: Met) -> None:
     assert met.written.count(b"\n") > len(MODES)
     assert KEY.encode() not in met.written
+
+
+# -- embeddings
+
+
+async def embed(modes: Mapping[str, Mode], directory: Path) -> dict[str, tuple[End, int]]:
+    """Return how the vector of a text was got in every mode, and how many calls it took."""
+    service = Hostile(modes)
+    settings = ModelSettings(roles={}, attempts=ATTEMPTS)
+    turns = asyncio.Semaphore(AT_ONCE)
+    ends: dict[str, End] = {}
+
+    async def one(name: str, url: str) -> None:
+        model = EmbeddingModel(Account(key=KEY, url=f"{url}/{place(name)}/v1"), "m")
+        file = VectorFile(directory / f"{place(name)}.jsonl")
+        async with turns:
+            with linked({ROLE: Door(model, "account", url)}, settings, lambda _: None) as chain:
+                ends[name] = await found(ServiceEmbedder(chain, "m", file))
+        await model.aclose()
+        file.close()
+
+    async with service as url:
+        await asyncio.gather(*(one(name, url) for name in modes))
+    return {name: (end, service.calls[name]) for name, end in ends.items()}
+
+
+async def found(embedder: ServiceEmbedder) -> End:
+    try:
+        vector = await embedder.embed(["a text"])
+    except ServiceError as error:
+        return Stops(str(error))
+    except CallFailedError as error:
+        return Failed(error.kind)
+    assert vector.any()
+    (entry,) = embedder.file.known.values()
+    return Kept(prompt=entry.tokens, text="")
+
+
+def test_every_embedding_ends_as_stated(tmp_path: Path) -> None:
+    """A vector with a direction is kept, and asked for once; all else is asked again, or said."""
+    met = asyncio.run(embed(VECTORS, tmp_path))
+    odd = {
+        name: (end, mode.end)
+        for name, mode in VECTORS.items()
+        for end, _ in [met[name]]
+        if as_stated(end, mode) != mode.end
+    }
+    assert odd == {}
+    assert all(met[name][1] == 1 for name, mode in VECTORS.items() if mode.paid)
+    assert all(count <= ATTEMPTS for _, count in met.values())
+
+
+# -- whole runs, as processes
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a process that ran billp ended, and the most memory that it took, in MiB."""
+
+    status: int
+    out: str
+    err: str
+    peak: float
+
+
+_MEASURED = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:])
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
+sys.exit(done.returncode)
+"""
+
+
+_BILLP = "from sim.cli import main; main()"
+
+
+@contextmanager
+def hosting(fair: int = 1) -> Iterator[tuple[Hostile, str]]:
+    """Serve all modes from a thread; the first *fair* calls of each are answered well."""
+    service = Hostile(MODES, fair=fair)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(service) as url:
+        yield service, url
+
+
+def ran(url: str, name: str, out: Path, *words: str) -> Ran:
+    # Between us and the run stands a small process: what it takes is all that is counted with it.
+    command = [sys.executable, "-c", _MEASURED, sys.executable, "-c", _BILLP, "run"]
+    command += ["--agent", "act-only", "--model", "openai/m", "--set", "attempts=2"]
+    command += ["--set", "limit=3", "--base-url", f"{url}/{place(name)}/v1", "--out", str(out)]
+    environment = {**os.environ, "OPENAI_API_KEY": KEY}
+    done = subprocess.run(
+        [*command, *words], capture_output=True, text=True, env=environment, check=False
+    )
+    *lines, peak = done.stdout.splitlines()
+    return Ran(done.returncode, "\n".join(lines), done.stderr, float(peak))
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("usage 2**64", (0,), "digest"),
+        ("limit 1e-300", (0,), "digest"),
+        ("body deep", (0, 3), "malformed"),
+        ("wait Retry-After: Fri, 31 Dec 9999 23:59:59 GMT", (0, 3), "rate_limit"),
+        ("status 401 Unauthorized", (2,), "refuses the key with 401"),
+    ],
+)
+def test_run_against_it_ends_in_order(
+    name: str, status: tuple[int, ...], words: str, tmp_path: Path
+) -> None:
+    """The probe is answered well, then it turns: no traceback, and nothing paid for is lost."""
+    out = tmp_path / "run"
+    with hosting() as (service, url):
+        run = ran(url, name, out, "--episodes", "3")
+    assert run.status in status, run
+    assert words in run.out + run.err
+    assert "Traceback" not in run.out + run.err
+    answered = [end for end in read_journal(out / "calls.jsonl").every() if end.error is None]
+    assert service.paid[name] == len(answered) + 1  # the probe's
+    assert service.calls["elsewhere"] == 0
+
+
+def test_probe_of_it_is_one_sentence(tmp_path: Path) -> None:
+    with hosting(fair=0) as (_, url):
+        run = ran(url, "packed gzip bomb", tmp_path / "run")
+    assert (run.status, run.out) == (2, "")
+    assert run.err.startswith("billp: ")
+
+
+@pytest.mark.parametrize("name", ["length endless", "packed late bomb"])
+def test_run_against_it_stays_small(name: str, tmp_path: Path) -> None:
+    """With 16 calls in flight that are answered without end, a run takes less than 300 MB."""
+    with hosting() as (service, url):
+        run = ran(url, name, tmp_path / "run", "--episodes", "16", "--arrivals", "all")
+    assert run.peak < 300, run
+    assert service.calls[name] == 1 + 16 * 2
