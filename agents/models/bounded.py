@@ -17,7 +17,7 @@ import msgspec
 from agents.models.model import TransientError
 
 MOST_BYTES = 2 * 1024 * 1024
-"""Of a body, packed or unpacked: an embedding of 65,536 numbers fits, and any honest reply."""
+"""Of a body, packed or unpacked: 65,536 numbers fit, and so does a long list of models."""
 ENCODINGS = "gzip, deflate"
 """How bodies may be packed: what a service is told that we take."""
 _MOST_TOKENS = 100_000_000

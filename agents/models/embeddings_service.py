@@ -21,7 +21,6 @@ from agents.models.model import Rates, TransientError
 from agents.models.service import Account, Service
 
 _PATH = "/embeddings"
-_LONGEST = 65_536  # numbers of a vector
 
 
 class _Body(msgspec.Struct, frozen=True):
@@ -87,8 +86,8 @@ def decode_embeddings(body: bytes, count: int) -> Embedded:
     vectors = [one.embedding for one in ordered]
     if len(vectors) != count or (count > 1 and places != list(range(count))):
         raise malformed("answered other embeddings")
-    if len({len(vector) for vector in vectors}) > 1 or len(vectors[0]) > _LONGEST:
-        raise malformed("answered embeddings of odd lengths")
+    if len({len(vector) for vector in vectors}) > 1:
+        raise malformed("answered embeddings of different lengths")
     return Embedded(vectors, said.usage.prompt_tokens if said.usage else 0)
 
 
