@@ -203,7 +203,7 @@ class _Plan:
                 _vectors_aside(self.recorded.directory, self.config) as vectors,
             ):
                 embedder = embedder_for(self.config, chain, vectors)
-                player = Player(self.recorded, self.config, chain, embedder)
+                player = Player(self.recorded, self.config, chain, embedder, keep=chain.keep)
                 done = await self._roll(player)
                 return self._judged(done, player, chain)
 

@@ -21,7 +21,7 @@ from sim.excerpts import before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.layers import configured
 from sim.live import Begun, Live, View, doors_of, stopping, written_in
-from sim.loop import first_error, in_event_loop
+from sim.loop import first_error, in_event_loop, plain_errors
 from sim.recorded_run import RecordedRun, check_step, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
@@ -55,7 +55,8 @@ def fork(
     From there on *settings* hold, and what a role *says* at that very step (the critic of what it
     led to, the reflector of its episode) stands in place of its model's reply. Calls that come to
     ask the same as in the parent keep their replies. The fork is a run of its own in *out*. Raises
-    ConfigError for a point or a setting that cannot be forked.
+    ConfigError for a point or a setting that cannot be forked. Where an event loop runs, await
+    `fork_async`.
     """
     parent = open_recorded(run, environment)
     course = forked_course(parent, at, settings, say or {})
@@ -73,7 +74,37 @@ def fork(
         begun=begun.append,
     )
     with stopping(begun):
-        return in_event_loop(main)
+        return in_event_loop(main, twin="fork_async")
+
+
+async def fork_async(
+    run: Path | str,
+    at: Point,
+    *,
+    settings: Sequence[Mapping[str, Any]] = (),
+    say: Mapping[str, str] | None = None,
+    out: Path | str | None = None,
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    extensions: Extensions = NO_EXTENSIONS,
+    views: Sequence[View] = (),
+) -> Summary:
+    """Do what `fork` does, inside an event loop that runs already."""
+    parent = open_recorded(run, environment)
+    course = forked_course(parent, at, settings, say or {})
+    if out is not None:
+        check_free(Path(out))
+    begun: list[RunDirectory] = []
+    with stopping(begun), plain_errors():
+        return await _fork(
+            parent,
+            course,
+            model=model,
+            out=out,
+            extensions=extensions,
+            views=views,
+            begun=begun.append,
+        )
 
 
 async def _fork(

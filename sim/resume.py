@@ -1,7 +1,7 @@
 """Resuming: what is recorded is replayed, then the run goes live."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from sim.comparison import Comparison, EndOfRecordError
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.fork import forked_calls
 from sim.live import Live, View, doors_of, stopping, written_in
-from sim.loop import in_event_loop
+from sim.loop import check_no_loop, in_event_loop, plain_errors
 from sim.recorded_run import RecordedRun, check_not_imported, open_recorded
 from sim.summary import Summary
 from storage.environments import Environment
@@ -91,22 +91,53 @@ def resume(
 
     Calls in its journal are not made again, except, with *retry_failed*, those that failed.
     *settings* that leave no mark on a trace, such as max_calls, may change. Raises DivergenceError
-    if code or data are no longer those of the run; else what `sim.run.run` raises.
+    if code or data are no longer those of the run; else what `sim.run.run` raises. Where an event
+    loop runs, await `resume_async`.
     """
+    check_no_loop("resume_async")
+    with _unfinished(run, retry_failed, settings, environment) as recorded:
+        if recorded is None:
+            return None
+        return in_event_loop(partial(_resume, recorded, retry_failed, model, extensions, views))
+
+
+async def resume_async(
+    run: Path | str,
+    *,
+    retry_failed: bool = False,
+    settings: Sequence[Mapping[str, Any]] = (),
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    extensions: Extensions = NO_EXTENSIONS,
+    views: Sequence[View] = (),
+) -> Summary | None:
+    """Do what `resume` does, inside an event loop that runs already."""
+    with _unfinished(run, retry_failed, settings, environment) as recorded, plain_errors():
+        if recorded is None:
+            return None
+        return await _resume(recorded, retry_failed, model, extensions, views)
+
+
+@contextmanager
+def _unfinished(
+    run: Path | str,
+    retry_failed: bool,
+    settings: Sequence[Mapping[str, Any]],
+    environment: Environment | None,
+) -> Iterator[RecordedRun | None]:
+    """Yield a run that is to go on, its directory locked; None if there is nothing to do."""
     directory = open_run(Path(run))
     check_not_imported(directory)
     if directory.summary.exists() and not retry_failed:
-        return None
+        yield None
+        return
     with directory.locked():
         # Read under the lock: who held it until now may have gone further.
         _cut_torn(directory)
         recorded = open_recorded(run, environment)
         recorded = replace(recorded, course=recorded.course.operated(settings))
-        if recorded.finished and not retry_failed:
-            return None
-        main = partial(_resume, recorded, retry_failed, model, extensions, views)
         with stopping([directory]):
-            return in_event_loop(main)
+            yield None if recorded.finished and not retry_failed else recorded
 
 
 def _cut_torn(directory: RunDirectory) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from agents.models.access import Usage
 from engine.messages import RunStarted, number
+from sim.failures import Failure
 from sim.metrics import Measured, Metrics, Point
 
 
@@ -19,7 +20,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     *all_episodes* and *all_steps* are of the whole run, without episodes that failed. What is
     *per_episode* or *per_reward* is of the whole run as well: all calls, also those of episodes
     that failed, by *all_episodes* or by the sum of their rewards (the price of a unit of R_traj);
-    None if there is nothing to divide by.
+    None if there is nothing to divide by. *failed_episodes* are those of the whole run, *failures*
+    the reasons.
 
     *seconds*, *utilization* (of the slots for calls in flight) and *live_calls* (those that were
     not recorded before, *cached_calls* among them) are of this process alone. *tokens* are as the
@@ -57,6 +59,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     train: Metrics | None = None
     test_memory: str = ""
     curve: tuple[Point, ...] = ()
+    failed_episodes: int = 0
+    failures: tuple[Failure, ...] = ()
     listeners: dict[str, Any] = {}
 
     def flat(self) -> dict[str, Any]:
@@ -94,6 +98,7 @@ def summarise(
     measured: Measured,
     usage: Usage,
     effort: Effort,
+    failures: tuple[Failure, ...] = (),
     listeners: dict[str, Any],
 ) -> Summary:
     """Return the summary of a finished run."""
@@ -130,6 +135,8 @@ def summarise(
         train=measured.train,
         test_memory=str(settings["test_memory"]) if measured.train else "",
         curve=measured.curve,
+        failed_episodes=sum(failure.episodes for failure in failures),
+        failures=failures,
         listeners=listeners,
     )
 

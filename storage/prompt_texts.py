@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import structlog
 import zstandard
-
-from engine.errors import FileError
 
 _FRAME = 1 << 20
 _PIECE = 1 << 18
@@ -29,16 +28,22 @@ _decode = msgspec.json.Decoder(PromptText).decode
 
 @dataclass(eq=False)
 class PromptTexts:
-    """Gathers texts and writes them as independent compressed frames, so a crash costs one."""
+    """Gathers texts and writes them as independent compressed frames, so a crash costs one.
+
+    Where they cannot be written that is said once, and they are kept no longer: no run ends for it.
+    """
 
     path: Path
     _gathered: bytearray = field(default_factory=bytearray)
+    _failed: bool = False
     _compressor: zstandard.ZstdCompressor = field(
         default_factory=lambda: zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     )
 
     def add(self, text: PromptText) -> None:
         """Keep a text."""
+        if self._failed:
+            return
         self._gathered += _encode(text) + b"\n"
         if len(self._gathered) >= _FRAME:
             self._write()
@@ -50,7 +55,12 @@ class PromptTexts:
             with self.path.open("ab") as file:
                 file.write(frame)
         except OSError as error:
-            raise FileError(f"{self.path}: cannot be written: {error.strerror}") from error
+            self._failed = True
+            structlog.get_logger().warning(
+                "prompts are kept no longer: they cannot be written",
+                path=str(self.path),
+                error=error.strerror,
+            )
 
     def close(self) -> None:
         """Write what is gathered."""

@@ -193,7 +193,7 @@ def open_run(path: Path) -> RunDirectory:
     """Return the run directory at *path*; raises RunDirectoryError if it is none."""
     run = RunDirectory(path)
     if not run.config.exists():
-        if (path / ".lock").exists():
+        if (path / ".lock").exists() and not run.trace.exists():
             hint = "begin it again: nothing was asked yet"
             raise RunDirectoryError(f"{path}: the run was killed before it began", hint=hint)
         hint = "name a directory that billp run made, such as traces/runs/…"

@@ -255,6 +255,7 @@ _OTHER = Http(GOOD.replace(TEXT, b"take what is another's")).packed(b"")
 _GONE = "dropped the connection"
 _PLACE = "is not where the service is: "
 _PLAIN = Failed("malformed")
+_LATER = Stops("said 'later' to 2 attempts")
 
 _USAGE: Mapping[str, tuple[str, Kept]] = {
     "null": ("null", Kept(0, 0)),
@@ -471,7 +472,7 @@ _STATUSES: Mapping[str, End] = {
     "418 I'm a teapot": Failed("refused", "so it is"),
     "422 Unprocessable": Failed("refused", "so it is"),
     "425 Too Early": Failed("server", "so it is"),
-    "429 Too Many Requests": Failed("rate_limit", "so it is"),
+    "429 Too Many Requests": _LATER,
     "451 Unavailable": Failed("refused", "so it is"),
     "499 Client Closed Request": Failed("refused", "so it is"),
     "500 Server Error": Failed("server", "so it is"),
@@ -600,9 +601,7 @@ def _table() -> dict[str, Mode]:
             for name, (body, end) in _ERRORS.items()
         },
         **{
-            f"wait {_shown(wait)}": Mode(
-                Http(error("so it is"), "429 Too Many", [wait]), Failed("rate_limit", "so it is")
-            )
+            f"wait {_shown(wait)}": Mode(Http(error("so it is"), "429 Too Many", [wait]), _LATER)
             for wait in _WAITS
         },
         **{
@@ -634,7 +633,7 @@ _OTHERS: Mapping[str, Mode] = {
         Failed("server"),
     ),
     "error broken gzip": Mode(
-        Http(b"no gzip", "429 Too Many", [b"Content-Encoding: gzip"]), Failed("rate_limit")
+        Http(b"no gzip", "429 Too Many", [b"Content-Encoding: gzip"]), _LATER
     ),
     "error gzip": Mode(
         Http(b"so it is", "500 Server Error", [b"Content-Encoding: gzip"], pack=gzip.compress),
@@ -660,6 +659,9 @@ _OTHERS: Mapping[str, Mode] = {
     "answered twice": Mode(Http(GOOD, after=_OTHER), Kept()),
     "answers unasked": Mode(unasked(GOOD, _OTHER), Kept(), pause=0.3),
     "babbles unasked": Mode(unasked(GOOD, b"and more"), Kept(), pause=0.3),
+    "wait a week": Mode(
+        Http(error("so it is"), "429 Too Many", [b"Retry-After: 604800"]), Stops("asks to wait for")
+    ),
     "no credit": Mode(
         Http(error("so it is", code="insufficient_quota"), "429 Too Many"),
         Stops("has no credit left"),

@@ -258,6 +258,18 @@ def test_a_call_that_is_cancelled_did_not_fail(journal: Journal) -> None:
     assert journal.path.read_bytes() == b""
 
 
+def test_a_reply_is_journaled_before_it_is_kept_elsewhere(journal: Journal) -> None:
+    """What keeps it for other runs finds it in the journal; a failed call is not kept."""
+    found: list[tuple[str, int]] = []
+
+    def keep(request: ChatRequest, reply: ChatReply) -> None:
+        found.append((reply.text, len(read_journal(journal.path))))
+
+    answered(replace(access(journal=journal), keep=keep))
+    answered(replace(access(Scripted(error=FAILURE), journal=journal), keep=keep))
+    assert found == [("Vary.", 1)]
+
+
 def test_failed_attempts_stand_in_the_journal(journal: Journal) -> None:
     """Only there; an attempt that got its reply is told by how the call ended."""
     attempt = Attempt(call=CALL, number=2, kind="server", wait=0.1, latency=0.2, pause=0.3)

@@ -270,8 +270,9 @@ def test_an_episode_fails_alone(shell: Shell) -> None:
     titles = [environment.catalog.titles[item] for item, _ in history]
     with serving(Averse(titles)) as url:
         remote = ("--model", "openai/embedded", "--base-url", url, "--set", "attempts=1")
-        found = summary(shell.fine("run", *FEW, *remote, "--json", "--out", "mine"))
-    assert (found["episodes"], found["failed"]) == (3, 1)
+        said = shell.billp("run", *FEW, *remote, "--json", "--out", "mine")
+    found = summary(said.out)
+    assert (said.status, found["episodes"], found["failed"]) == (3, 3, 1)
     (failed,) = (episode for episode, kind in in_trace("mine") if kind == "EpisodeFailed")
     page = shell.fine("show", "mine", str(failed))
     assert "The planner's call at step 0 failed: server." in page

@@ -1,23 +1,30 @@
 """From a handler's question to the reply it gets: the kernel's way to models.
 
-A recorded end of a call comes before everything else. A new one is journaled before it is used.
+A recorded end of a call comes before everything else. A new one is journaled before it is used, and
+before anything that a run can do without: the cache, the prompts' texts, witnesses. Those may fail
+without costing a reply or stopping a run.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
+
+import structlog
 
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
 from agents.models.recorded import NothingRecorded, Recorded
 from agents.models.retrying import Attempt
+from engine.attempt import attempted, name_of
 from engine.calls import Call
 from engine.errors import CallFailedError
 from engine.messages import ModelFailed, ModelReplied
-from storage.journal import AttemptFailed, CallEnded, Journal
+from storage.journal import AttemptFailed, CallEnded, Identity, Journal
 from storage.prompt_texts import PromptText, PromptTexts
 
 Watch: TypeAlias = Callable[[ChatRequest, str, CallEnded | None], None]
+Keep: TypeAlias = Callable[[ChatRequest, ChatReply], None]
 Witness: TypeAlias = Callable[[ChatRequest, CallEnded], None]
 
 
@@ -43,8 +50,9 @@ class Access:
 
     *sampling* says for each role how replies are drawn, *recorded* how calls ended that are known
     beforehand. *asking* is told the episode of every call before it is asked anew; *watch* is told
-    every request with its digest and, if known, its recorded end; *witnesses* every call that was
-    made now, as it ended.
+    every request with its digest and, if known, its recorded end; *keep* every reply that was given
+    now, once it is journaled; *witnesses* every call that was made now, as it ended. A witness that
+    raises is dropped. *said* is what services said of the calls that failed.
     """
 
     model: ChatModel
@@ -55,8 +63,10 @@ class Access:
     prompts: PromptTexts | None = None
     asking: Callable[[int], None] = lambda _: None
     watch: Watch | None = None
+    keep: Keep = lambda _, __: None
     witnesses: list[Witness] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    said: dict[Identity, str] = field(default_factory=dict)
 
     async def answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
         """Return how the call ended; raises ServiceError if the run cannot go on."""
@@ -76,6 +86,7 @@ class Access:
         self.asking(request.call.episode)
         self.usage.live += 1
         start = time.perf_counter()
+        reply: ChatReply | None = None
         try:
             reply = await self.model.reply(request)
         except CallFailedError as error:
@@ -84,14 +95,25 @@ class Access:
             ended = _ended(request, digest, reply, start, None)
         if self.journal is not None:
             self.journal.append(ended)
-        for witness in self.witnesses:
-            witness(request, ended)
+        if reply is not None:
+            self.keep(request, reply)
+        for witness in (*self.witnesses,):
+            self._tell(witness, request, ended)
         return ended
+
+    def _tell(self, witness: Witness, request: ChatRequest, ended: CallEnded) -> None:
+        _, error = attempted(partial(witness, request, ended))
+        if error is not None and witness in self.witnesses:
+            self.witnesses.remove(witness)
+            name = name_of(witness)
+            structlog.get_logger().error("witness dropped", witness=name, exc_info=error)
 
     def _count(self, ended: CallEnded) -> None:
         usage = self.usage
         usage.calls += 1
-        usage.failed += ended.error is not None
+        if ended.error is not None:
+            usage.failed += 1
+            self.said[ended.identity] = ended.said
         usage.prompt_tokens += ended.prompt_tokens
         usage.completion_tokens += ended.completion_tokens
 

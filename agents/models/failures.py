@@ -85,7 +85,8 @@ def transport_failure(error: Exception, url: str, proxy: str | None) -> ModelErr
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         place = f"the proxy {shown(proxy or '')}"
     kind, what = next((kind, what) for types, kind, what in _TRANSPORT if isinstance(error, types))
-    return TransientError(f"{place} {what.format(_reason(error))}", kind=kind)
+    gone = isinstance(error, aiohttp.ClientConnectorError)
+    return TransientError(f"{place} {what.format(_reason(error))}", kind=kind, gone=gone)
 
 
 def harmless(error: Exception) -> Exception | None:

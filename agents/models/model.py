@@ -111,7 +111,8 @@ class TransientError(ModelError):
 
     *kind* is a stable word for the trace and the journal (`rate_limit`, `timeout`, `connection`,
     `server`, `malformed`, ...), *retry_after* the seconds the service asked to wait, if it did.
-    *said* is what the service said of it, *wait* how long the attempt had waited for a slot.
+    *said* is what the service said of it, *wait* how long the attempt had waited for a slot. Where
+    the service is *gone* nobody was there to take the call.
     """
 
     def __init__(
@@ -122,10 +123,12 @@ class TransientError(ModelError):
         retry_after: float | None = None,
         rates: Rates | None = None,
         said: str = "",
+        gone: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.said = said
+        self.gone = gone
         self.retry_after = retry_after
         self.rates = rates
         self.wait = 0.0

@@ -1,22 +1,19 @@
 """`billp critic`: whether a run's critic lowers variance, and what its values tell."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from sim.commands.options import gathered
 from sim.config import Settings
 from sim.critique import DRAWN, critique
 from sim.layers import merged, parse_set
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 from sim.views.critique import check_plot, critique_page, plot
 from storage.datasets import open_environment
 
@@ -93,7 +90,7 @@ def critic(
     if plotted is not None:
         plot(found, plotted)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        write_json(found)
     else:
         plain(folding=False).print(critique_page(found))
 
@@ -101,7 +98,7 @@ def critic(
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[], None]]:
     """Yield what is called for each rollout that is done; shows a bar on a terminal."""
-    console = Console(stderr=True)
+    console = plain(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("rollouts", total=max(0, total))
         yield lambda: bar.advance(task)

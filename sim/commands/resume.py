@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from sim.commands.options import gathered
-from sim.commands.outputs import ShownOptions, tell, views
+from sim.commands.outputs import ShownOptions, check_failed, tell, views
 from sim.extensions import load_extensions
+from sim.failures import Failure
 from sim.layers import parse_set
 from sim.resume import resume as resume_run
 from sim.views.console import plain
 from storage.datasets import open_environment
+from storage.runs import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -57,5 +60,13 @@ def resume(
     if summary is None:
         console = plain(stderr=True, folding=False)
         console.print(f"{run} is finished: there is nothing to resume")
+        check_failed(run, *_told(run))
         return
     tell(summary, shown)
+
+
+def _told(run: Path) -> tuple[int, tuple[Failure, ...]]:
+    """Return how many episodes of a finished run ended well, and why others failed."""
+    told = RunDirectory(run).read_summary()
+    failures = msgspec.convert(told.get("failures", ()), tuple[Failure, ...])
+    return int(told.get("all_episodes", 0)), failures

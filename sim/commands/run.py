@@ -155,6 +155,9 @@ def run(
 
     Without options: 100 episodes of BiLLP in the built-in world with the embedded model, which is
     a stand-in and not a language model.
+
+    Exit status 0 if all went well; 2 for what cannot be run or a service that stopped it, 3 if it
+    came to its end but episodes failed, 4 if its budget is spent, 130 if it was interrupted.
     """
     asked = {"environment": env, **asdict(what), **asdict(how), **asdict(spending)}
     asked.pop("dry_run")

@@ -1,14 +1,12 @@
 """`billp verify`: whether a run directory is whole."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from sim.verify import verify as verify_run
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 
 
 def verify(
@@ -28,7 +26,7 @@ def verify(
     faults = [check for check in checks if check.fault]
     if as_json:
         facts = {"whole": not faults, "checks": checks}
-        sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
+        write_json(facts)
     else:
         console = plain(folding=False)
         for check in checks:
