@@ -32,6 +32,7 @@ from sim.logs import log_to_stderr
 from sim.loop import first_error
 from sim.streams import open_closed, show_traceback, standard_streams
 from sim.views.console import plain
+from storage.names import check_name
 
 app = typer.Typer(
     name="billp",
@@ -86,7 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _DEBUG in words
     words = [word for word in words if word != _DEBUG]
-    sys.excepthook = show_traceback
     open_closed()
     with standard_streams() as (out, err):
         log_to_stderr()
@@ -103,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _status(words: list[str], *, debug: bool) -> int:
     """Run the command that *words* name, tell what went wrong, and return the exit status."""
     try:
+        for word in words:
+            check_name(word)
         # Typer returns the status of a command that ended early, and None of one that did not.
         status: int | None = app(words, prog_name="billp", standalone_mode=False)
     except (BillpError, BaseExceptionGroup) as error:
@@ -114,6 +116,8 @@ def _status(words: list[str], *, debug: bool) -> int:
         return _misused(error)
     except typer.Abort:
         return _said(InterruptedRunError("interrupted"))
+    finally:
+        sys.excepthook = show_traceback  # Typer put its own there
     if status == InterruptedRunError.exit_status:  # so Typer tells of a KeyboardInterrupt
         return _said(InterruptedRunError("interrupted"))
     return status or 0

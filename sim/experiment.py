@@ -32,6 +32,7 @@ from sim.layers import configured, merged, parse_set
 from sim.leaks import check_leaks
 from storage.datasets import open_environment
 from storage.environments import Environment
+from storage.names import check_name
 from storage.runs import RunDirectory, write_whole
 
 Protocol: TypeAlias = Literal["frozen", "paper", "curve"]
@@ -160,6 +161,7 @@ def _written(value: Any) -> str:
 
 def prepare(runs: Sequence[Planned], out: Path) -> Environment:
     """Make *out* and return the environment of *runs*; raises BillpErrors before any of them."""
+    check_name(out)
     names = {run.config.environment for run in runs}
     if len(names) > 1:
         raise ConfigError(f"runs in different environments: {', '.join(sorted(names))}")

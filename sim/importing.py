@@ -37,6 +37,7 @@ from storage.datasets.recordings import RecordedStep
 from storage.datasets.trajectories import RecordedEpisode, Recordings, read_recordings
 from storage.files import AppendOnly
 from storage.manifest import write_manifest
+from storage.names import check_name
 from storage.runs import RunDirectory, check_free, new_run
 from storage.traces import TraceWriter
 
@@ -76,6 +77,7 @@ def import_trajectories(path: Path | str, out: Path | str) -> Imported:
     Raises DataError if it is no such file, RunDirectoryError if *out* is taken.
     """
     source, place = Path(path), Path(out)
+    check_name(source)  # which the run tells of
     check_free(place)
     recordings = read_recordings(source)
     directory = new_run(place, "imported")

@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -16,6 +18,7 @@ from engine.errors import ConfigError, LawError, StopAtOnce
 
 T = TypeVar("T")
 
+_MOMENT = 1.0  # seconds until Ctrl-C comes again
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -33,9 +36,11 @@ def in_event_loop(
     if uvloop is None:
         uvloop = find_spec("uvloop") is not None
     try:
-        with _rarely_collecting(), plain_errors():
+        with _rarely_collecting(), plain_errors(), _Signals().heard() as signals:
             return anyio.run(
-                _until_stopped, main, backend="asyncio", backend_options={"use_uvloop": uvloop}
+                partial(_until_stopped, main, signals),
+                backend="asyncio",
+                backend_options={"use_uvloop": uvloop},
             )
     except asyncio.CancelledError as error:
         raise LawError("the run was cancelled, but not by the run") from error
@@ -67,50 +72,71 @@ def first_error(error: BaseException) -> BaseException:
     return error
 
 
-async def _until_stopped(main: Callable[[], Awaitable[T]]) -> T:
+async def _until_stopped(main: Callable[[], Awaitable[T]], signals: "_Signals") -> T:
     """Return what *main* returns; raise KeyboardInterrupt if a signal cancelled it."""
-    if threading.current_thread() is not threading.main_thread():
-        return await main()
-    with anyio.CancelScope() as scope, _Signals(asyncio.get_running_loop()).calling(scope.cancel):
+    with anyio.CancelScope() as scope, signals.calling(scope.cancel):
         return await main()
     raise KeyboardInterrupt
 
 
 @dataclass(eq=False)
 class _Signals:
-    """What the signals that stop a run do to a *loop*.
+    """What the signals that stop a run do.
 
     The first is heard by the loop, between two of its steps: as an exception it would come up in
-    the middle of anything, a listener of the user's for one. The second Ctrl-C is such an
-    exception: the loop may hang.
+    the middle of anything, a listener of the user's for one. A second Ctrl-C is such an exception,
+    and comes again until all has ended: a listener may never give way, a task may go on when it is
+    cancelled.
     """
 
-    loop: asyncio.AbstractEventLoop
     interrupts: int = 0
     _before: dict[signal.Signals, Any] = field(default_factory=dict)
+    _again: threading.Timer | None = None
+
+    @contextmanager
+    def heard(self) -> Iterator["_Signals"]:
+        """Take the place of whoever heard them before, outside of the loop."""
+        if threading.current_thread() is threading.main_thread():
+            # What is ignored stays ignored: nohup, or a shell that starts us in the background.
+            handlers = {number: signal.getsignal(number) for number in _STOPPING}
+            self._before = {n: h or signal.SIG_DFL for n, h in handlers.items()}
+            self._before = {n: h for n, h in self._before.items() if h is not signal.SIG_IGN}
+        self._listen()
+        try:
+            yield self
+        finally:
+            if self._again is not None:
+                self._again.cancel()
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def _listen(self) -> None:
+        if signal.SIGINT in self._before:
+            signal.signal(signal.SIGINT, self._interrupt)
 
     @contextmanager
     def calling(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Call *stop* at a signal; let Ctrl-C raise StopAtOnce from the second on."""
-        self.loop.set_exception_handler(self._unforeseen)
-        # What is ignored stays ignored: nohup, or a shell that starts us in the background.
-        for number in _STOPPING:
-            handler = signal.getsignal(number)
-            if handler is not signal.SIG_IGN:
-                self._before[number] = handler or signal.SIG_DFL
-                self.loop.add_signal_handler(number, stop)
-        if signal.SIGINT in self._before:
-            signal.signal(signal.SIGINT, self._interrupt)
+        """Call *stop*, in the loop that runs, when one of them comes."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unforeseen)
+        for number in self._before:
+            loop.add_signal_handler(number, stop)
+        self._listen()
         try:
             yield
         finally:
-            for number, handler in self._before.items():
-                self.loop.remove_signal_handler(number)
-                signal.signal(number, handler)
+            for number in self._before:
+                loop.remove_signal_handler(number)
+            self._listen()
 
     def _interrupt(self, *_: object) -> None:
         self.interrupts += 1
         if self.interrupts > 1:
+            if self._again is not None:
+                self._again.cancel()
+            self._again = threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGINT))
+            self._again.daemon = True
+            self._again.start()
             raise StopAtOnce
 
     def _unforeseen(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

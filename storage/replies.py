@@ -11,6 +11,7 @@ import msgspec
 from filelock import FileLock
 
 from engine.errors import FileError
+from storage.names import check_name
 
 NAME = "replies.sqlite"
 _HINT = "move it away, or name another directory"
@@ -65,6 +66,7 @@ class ReplyCache:
     _connection: sqlite3.Connection = field(init=False)
 
     def __post_init__(self) -> None:
+        check_name(self.directory)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from engine.errors import BillpError, RunDirectoryError
 from storage.files import make_directory, remove, whole
 from storage.journal import read_journal
+from storage.names import check_name
 from storage.vectors import every_vector
 
 RUNS = Path("traces") / "runs"
@@ -148,7 +149,11 @@ class RunDirectory:
 
 
 def check_free(path: Path) -> None:
-    """Raise RunDirectoryError if *path* holds anything that could be missed."""
+    """Raise RunDirectoryError if *path* holds anything that could be missed.
+
+    Raises ConfigError if it cannot be written down.
+    """
+    check_name(path)
     if not path.exists() or (path.is_dir() and _is_unbegun(path)):
         return
     what = "holds another run" if (path / "run.toml").exists() else "is not empty"

@@ -32,7 +32,7 @@ class Bounds:
     connections: int = 10_000
     waiting: int = 5_000
     body: int = 2**20
-    held: int = 3 * 2**24
+    held: int = 2**25
     idle: float = 75.0
     arrival: float = 30.0
     departure: float = 30.0
@@ -129,7 +129,9 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
         if self._wire is not None:
             self._all.leave(self._wire)
+            self._wire = None
         self._stop_clock()
+        self._messages.clear()  # they point to each other, and would stay until they are collected
         if not self._busy:  # else what it sent is still held by whoever makes its answer
             self._release()
 
@@ -159,7 +161,7 @@ class Connection(web.RequestHandler):
         if not request.content.is_eof():
             self._deaf = True  # what is left of a refused body is not worth reading
             resp.force_close()
-        self._hold(resp.content_length or 0)
+        self._hold(2 * (resp.content_length or 0))  # the transport has a copy of its own
         try:
             done = await super().finish_response(request, resp, start_time)
             if self.writing_paused:  # else who pipelines and never reads would fill the memory
@@ -168,7 +170,7 @@ class Connection(web.RequestHandler):
             return resp, True
         finally:
             self._busy = False
-            if not self._messages or self.transport is None:
+            if self.transport is None or not (self._messages or self._deaf):
                 self._release()
         if self._deaf and request.content.exception() is not None:
             self.force_close()  # there is nothing to wait for

@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from agents.models.bounded import entries, loosely, member, text_of, valid
 from agents.models.headers import rates, retry_after
 from agents.models.model import TransientError
 from engine.errors import CallFailedError, ModelError, ServiceError
 
 _SAID = 500  # characters of what a service says
+_REASON = 60  # of what is wrong with its HTTP
 _HEARD = 65_536  # that are looked at for it
 
 Headers: TypeAlias = Mapping[str, str]
@@ -38,20 +40,26 @@ class Complaint(msgspec.Struct, frozen=True):
         return any(word in said for word in words)
 
 
-class _Body(msgspec.Struct, frozen=True):
-    error: Complaint | str = ""
-    message: str = ""
-
-
 def read_complaint(body: bytes) -> Complaint:
     """Return what is wrong, from a body in whatever shape."""
     try:
-        read = msgspec.json.decode(body, type=_Body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Complaint(message=body.decode("utf-8", "replace"))
-    if isinstance(read.error, Complaint):
-        return read.error
-    return Complaint(message=read.error or read.message)
+        said = loosely(body)
+    except TransientError:
+        said = None
+    said = next(iter(entries(said)), said)  # Google's come in a list
+    error = member(said, "error")
+    texts = map(text_of, (member(error, "message"), error, *(member(said, n) for n in _SPOKEN)))
+    message = next((text for text in texts if text is not None), None)
+    code = member(error, "code")
+    return Complaint(
+        message=valid(body.decode("utf-8", "replace")) if message is None else message,
+        code=code if type(code) is int else text_of(code),
+        param=text_of(member(error, "param")),
+        type=text_of(member(error, "type")),
+    )
+
+
+_SPOKEN = ("message", "detail", "error_description")  # where others say what is wrong
 
 
 def shown(url: str) -> str:
@@ -91,7 +99,7 @@ def harmless(error: Exception) -> Exception | None:
 _TRANSPORT = (  # the first that fits: timeouts are connection errors as well
     (TimeoutError, "timeout", "did not answer in time"),
     (aiohttp.ClientHttpProxyError, "connection", "cannot connect"),
-    (aiohttp.ClientResponseError, "malformed", "does not speak HTTP"),
+    (aiohttp.ClientResponseError, "malformed", "does not speak HTTP: {}"),
     (aiohttp.ClientConnectorError, "connection", "cannot be reached: {}"),
     (Exception, "connection", "dropped the connection"),
 )
@@ -104,6 +112,9 @@ def _reason(error: Exception) -> str:
         error = error.os_error
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
+    if isinstance(error, aiohttp.ClientResponseError):
+        # What comes after the colon is what the service said, byte for byte.
+        return error.message.partition(":")[0].lower()[:_REASON]
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno).lower()
     if isinstance(error, OSError) and error.strerror:

@@ -28,6 +28,7 @@ from storage.datasets import (
 )
 from storage.datasets.synthetic import TEST_SHARE
 from storage.environments import Environment, Fit, Head
+from storage.names import check_name
 
 app = typer.Typer(
     help="Build environments from data, look at them, list them.", no_args_is_help=True
@@ -118,6 +119,7 @@ def build(
 ) -> None:
     """Build an environment from data."""
     check_free(target.out, replace=target.replace)
+    check_name(target.called)
     with _console(stderr=True).status("reading the source and fitting the reward model …"):
         if kind == SYNTHETIC:
             plain = source is None and columns == ColumnOptions()

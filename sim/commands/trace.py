@@ -33,7 +33,7 @@ def cat(
     ] = None,
     step: Annotated[int | None, typer.Option(help="Messages of this step.")] = None,
 ) -> None:
-    """Write the envelopes of a run as they stand in its trace, one a line."""
+    """Write the envelopes of a run, one a line, as in its trace; control characters as escapes."""
     check_type(type_)
     trace = open_run(run).trace
     check_head(trace)
