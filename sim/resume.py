@@ -182,11 +182,12 @@ async def _resume(
 ) -> Summary:
     course, directory = recorded.course, recorded.directory
     async with doors_of(course.config, model) as doors:
-        remove(directory.manifest)  # before anything is touched that it tells of
-        directory.write_config(course.settings())
         forgotten = recorded.recording.vectors
         if retry_failed:
             _, forgotten = read_vectors(directory.vectors)
+        remove(directory.manifest)  # before anything is touched that it tells of
+        directory.write_config(course.settings())
+        if retry_failed:
             remove(directory.summary)
             remove(directory.trace)
         ends = survey(directory.trace)
