@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 
+from agents.models.addresses import check_address
 from engine.errors import ConfigError
 from sim.config import RunConfig, flat
 
@@ -50,18 +50,7 @@ def check_values(config: RunConfig) -> None:
 
 def _check_addresses(config: RunConfig) -> None:
     for url in (config.base_url, *(role.base_url for role in config.roles.values())):
-        if "@" in _host(url):
-            raise ConfigError(
-                "a base_url must hold no user and no password: it is written to run.toml",
-                hint="put the key into the environment or into a key_file",
-            )
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).netloc
-    except ValueError as error:
-        raise ConfigError(f"base_url: not an address: {url!r}") from error
+        check_address(url)
 
 
 def _check_tests(config: RunConfig) -> None:

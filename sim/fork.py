@@ -24,6 +24,7 @@ from sim.live import Begun, Live, View, doors_of, stopping, written_in
 from sim.loop import first_error, in_event_loop
 from sim.recorded_run import RecordedRun, check_step, open_recorded
 from sim.summary import Summary
+from sim.trust import check_reach
 from storage.environments import Environment
 from storage.files import Durability
 from storage.journal import ForkStarted, Journal, Recording
@@ -44,6 +45,7 @@ def fork(
     *,
     settings: Sequence[Mapping[str, Any]] = (),
     say: Mapping[str, str] | None = None,
+    trusted: bool = False,
     out: Path | str | None = None,
     environment: Environment | None = None,
     model: ChatModel | None = None,
@@ -55,10 +57,18 @@ def fork(
     From there on *settings* hold, and what a role *says* at that very step (the critic of what it
     led to, the reflector of its episode) stands in place of its model's reply. Calls that come to
     ask the same as in the parent keep their replies. The fork is a run of its own in *out*. Raises
-    ConfigError for a point or a setting that cannot be forked.
+    ConfigError for a point or a setting that cannot be forked, and if a parent from elsewhere would
+    reach out by what is neither in *settings* nor *trusted*.
     """
     parent = open_recorded(run, environment)
     course = forked_course(parent, at, settings, say or {})
+    check_reach(
+        parent.directory.config,
+        course.config,
+        proven=parent.proven,
+        named=settings,
+        trusted=trusted,
+    )
     if out is not None:
         check_free(Path(out))
     begun: list[RunDirectory] = []

@@ -15,12 +15,14 @@ from engine.errors import ConfigError
 from sim.checks import check_values
 from sim.config import Audience, RunConfig, Settings, TestMemory
 from storage.files import Durability
+from storage.reading import SETTINGS_SIZE, at_most, parse_toml
 
 
 def read_config(path: Path) -> Settings:
     """Return the settings of a TOML file; raises ConfigError if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:  # of the user's own naming: it may come through a pipe
+            return parse_toml(at_most(file, path, SETTINGS_SIZE))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such configuration") from error
     except OSError as error:

@@ -18,6 +18,7 @@ from sim.live import Live, View, doors_of, stopping, written_in
 from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, check_not_imported, open_recorded
 from sim.summary import Summary
+from sim.trust import check_reach
 from storage.environments import Environment
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
@@ -82,6 +83,7 @@ def resume(
     *,
     retry_failed: bool = False,
     settings: Sequence[Mapping[str, Any]] = (),
+    trusted: bool = False,
     environment: Environment | None = None,
     model: ChatModel | None = None,
     extensions: Extensions = NO_EXTENSIONS,
@@ -90,8 +92,9 @@ def resume(
     """Finish the run in directory *run* and return what came of it; None if it was finished.
 
     Calls in its journal are not made again, except, with *retry_failed*, those that failed.
-    *settings* that leave no mark on a trace, such as max_calls, may change. Raises DivergenceError
-    if code or data are no longer those of the run; else what `sim.run.run` raises.
+    *settings* that leave no mark on a trace, such as max_calls, may change. Raises ConfigError if a
+    run from elsewhere would reach out by what is neither in them nor *trusted*, DivergenceError if
+    code or data are no longer those of the run; else what `sim.run.run` raises.
     """
     directory = open_run(Path(run))
     check_not_imported(directory)
@@ -104,6 +107,13 @@ def resume(
         recorded = replace(recorded, course=recorded.course.operated(settings))
         if recorded.finished and not retry_failed:
             return None
+        check_reach(
+            directory.config,
+            recorded.course.config,
+            proven=recorded.proven,
+            named=settings,
+            trusted=trusted,
+        )
         main = partial(_resume, recorded, retry_failed, model, extensions, views)
         with stopping([directory]):
             return in_event_loop(main)

@@ -65,7 +65,8 @@ configs = st.builds(
         CriticSettings, **recalling, discount=st.floats(0, 1), reward_in_advantage=st.booleans()
     ),
     reflector=st.builds(ReflectorSettings, **drawn, prompt_tokens=counts),
-    base_url=texts,
+    base_url=st.sampled_from(["", "http://localhost:1/v1"]),
+    key_file=texts,
     patience=st.floats(0.001, 1e9),
     fsync=st.sampled_from(["none", "interval", "call"]),
     prompts=st.booleans(),
@@ -199,7 +200,7 @@ def test_a_word_without_key_or_value_is_refused(text: str) -> None:
         parse_set(text)
 
 
-@given(name=st.sampled_from(["model", "environment", "base_url"]), text=texts)
+@given(name=st.sampled_from(["model", "environment", "key_file"]), text=texts)
 @settings(deadline=None)
 def test_any_text_can_be_said_in_quotes(name: str, text: str) -> None:
     """JSON's quotes will do."""

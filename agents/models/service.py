@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx2
 import msgspec
 
+from agents.models.addresses import usable, without_secrets
 from agents.models.exchange import Answer, Exchange, Timeouts, headers_to_send
 from agents.models.failures import Complaint, read_complaint, shown, status_failure
 from agents.models.model import TransientError
@@ -42,9 +43,9 @@ class Account:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
-        if not _usable(self.url):
-            url = self.url.rpartition("@")[2]
-            raise ConfigError(f"{url!r} is no URL of a service", hint="--base-url http://HOST/v1")
+        if not usable(self.url):
+            what = f"{without_secrets(self.url)!r} is no URL of a service"
+            raise ConfigError(what, hint="--base-url http://HOST/v1")
 
     @property
     def azure(self) -> str:
@@ -150,18 +151,12 @@ class _Models(msgspec.Struct, frozen=True):
 _decode_models = msgspec.json.Decoder(_Models).decode
 
 
-def _usable(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def _client(account: Account, exchange: Exchange) -> "openai.AsyncOpenAI":
     import openai
 
-    http = openai.DefaultAioHttpClient(transport=exchange, trust_env=False)
+    http = openai.DefaultAioHttpClient(
+        transport=exchange, trust_env=False, follow_redirects=False
+    )
     if account.azure:
         return openai.AsyncAzureOpenAI(
             azure_endpoint=account.url,

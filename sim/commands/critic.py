@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sim.commands.options import gathered
+from sim.commands.outputs import Trust
 from sim.config import Settings
 from sim.critique import DRAWN, critique
 from sim.layers import merged, parse_set
@@ -41,6 +42,7 @@ class CallOptions:
 
     model: Annotated[str | None, typer.Option(help="embedded or openai/NAME.")] = None
     base_url: Annotated[str | None, typer.Option(help="Where the service is.")] = None
+    trust: Trust = False
     set: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,6 +88,7 @@ def critic(
             sample.rollouts,
             discount=sample.discount,
             settings=[calls.settings()],
+            trusted=calls.trust,
             seed=sample.seed,
             environment=None if calls.environment is None else open_environment(calls.environment),
             progress=progress,

@@ -8,7 +8,7 @@ import typer
 
 from engine.errors import ConfigError
 from sim.commands.options import gathered
-from sim.commands.outputs import ShownOptions, tell, views
+from sim.commands.outputs import ShownOptions, Trust, tell, views
 from sim.commands.places import parse_point
 from sim.config import Settings
 from sim.extensions import load_extensions
@@ -40,6 +40,7 @@ class ChangeOptions:
     ] = None
     model: Annotated[str | None, typer.Option(help="embedded or openai/NAME.")] = None
     base_url: Annotated[str | None, typer.Option(help="Where the service is.")] = None
+    trust: Trust = False
 
     def settings(self) -> Settings:
         """Return the settings that change."""
@@ -78,6 +79,7 @@ def fork(
         parse_point(change.at),
         settings=[change.settings()],
         say=dict(map(_said, change.say or [])),
+        trusted=change.trust,
         out=place.out,
         environment=environment,
         extensions=load_extensions(shown.listener or []),

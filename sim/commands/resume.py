@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sim.commands.options import gathered
-from sim.commands.outputs import ShownOptions, tell, views
+from sim.commands.outputs import ShownOptions, Trust, tell, views
 from sim.extensions import load_extensions
 from sim.layers import parse_set
 from sim.resume import resume as resume_run
@@ -33,6 +33,7 @@ class AgainOptions:
             metavar="KEY=VALUE",
         ),
     ] = None
+    trust: Trust = False
 
 
 @gathered
@@ -50,6 +51,7 @@ def resume(
         run,
         retry_failed=again.retry_failed,
         settings=[parse_set(text) for text in again.set or []],
+        trusted=again.trust,
         environment=environment,
         extensions=load_extensions(shown.listener or []),
         views=views(shown),
