@@ -19,6 +19,7 @@ import numpy as np
 from engine.calls import Call
 from engine.errors import JournalError
 from storage.files import AppendOnly, Durability, lost
+from storage.reading import lines_of, open_regular
 from storage.sealed import seal, unseal
 
 Identity: TypeAlias = tuple[int, int, int, str, int]
@@ -278,8 +279,8 @@ def read_journal(path: Path) -> Recording:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
-        with path.open("rb") as file:
-            yield from enumerate(file, 1)
+        with open_regular(path) as file:
+            yield from enumerate(lines_of(file), 1)
     except FileNotFoundError as error:
         raise JournalError(f"{path}: there is no such journal") from error
     except OSError as error:
@@ -293,5 +294,5 @@ def _read_line(path: Path, number: object, line: bytes) -> Entry:
         raise JournalError(f"{path}:{number}: {error}") from error
     try:
         return _decoder.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise JournalError(f"{path}:{number}: not a call: {error}") from error

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from engine.errors import FileError
 from engine.records import MemoryName, Recall, Record, Vector
+from storage.arrays import read_array
 from storage.files import make_directory, whole
 from storage.index import BLOCK, VectorLog
+from storage.reading import lines_of, open_regular
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -127,7 +129,7 @@ class Memory(Generic[P]):
             try:
                 entry = read_line(line, key)
                 self._payloads.append(decoder.decode(entry.payload))
-            except (msgspec.MsgspecError, ValueError) as error:
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 raise FileError(f"{lines}:{count}: not a record: {error}") from error
             self._episodes.append(entry.episode)
         try:
@@ -168,9 +170,11 @@ class MemoryView(Generic[P]):
 def saved_length(directory: Path, name: str) -> int:
     """Return how many records the memory *name* has on disk; raises FileError."""
     path = directory / f"{name}.jsonl"
+    if not name.isidentifier():  # it stands in a trace, which may come from anybody
+        raise FileError(f"{directory}: there is no memory called {name!r}")
     try:
-        with path.open("rb") as file:
-            return sum(1 for _ in file)
+        with open_regular(path) as file:
+            return sum(1 for _ in lines_of(file))
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from error
 
@@ -196,10 +200,12 @@ def read_line(line: bytes, key: NDArray[np.int8]) -> RecordLine:
 def read_keys(path: Path) -> NDArray[np.int8]:
     """Return the keys that a memory has on disk, one a row; raises FileError."""
     try:
-        keys = np.load(path, allow_pickle=False)
+        keys = read_array(path)
     except FileNotFoundError as error:
         raise FileError(f"{path}: there is no such memory") from error
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise FileError(f"{path}: not keys: {error}") from error
     if keys.dtype != np.int8 or keys.ndim != 2:
         raise FileError(f"{path}: expected rows of int8, got {keys.dtype} {keys.shape}")
@@ -210,8 +216,8 @@ def _pairs(
     path: Path, keys: NDArray[np.int8], lines: Path
 ) -> Iterable[tuple[bytes, NDArray[np.int8]]]:
     try:
-        with lines.open("rb") as file:
-            whole = file.readlines()
+        with open_regular(lines) as file:
+            whole = list(lines_of(file))
     except FileNotFoundError as error:
         raise FileError(f"{lines}: there is no such memory") from error
     except OSError as error:

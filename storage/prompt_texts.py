@@ -9,9 +9,11 @@ import msgspec
 import zstandard
 
 from engine.errors import FileError
+from storage.reading import open_regular
 
 _FRAME = 1 << 20
-_PIECE = 1 << 18
+_PIECE = 1 << 11  # the smaller, the less can come of one at a time
+_LARGEST = 64 << 20  # bytes of a frame, unpacked
 _LEVEL = 1
 
 
@@ -59,15 +61,23 @@ class PromptTexts:
 
 
 def read_prompts(path: Path) -> Iterator[PromptText]:
-    """Yield the texts in the whole frames of *path*; none if there is no such file."""
+    """Yield the texts in the whole frames of *path*; none if there is no such file.
+
+    Raises FileError.
+    """
     if not path.exists() or not path.stat().st_size:
         return
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        for frame in _frames(data):
-            yield from map(_decode, frame.splitlines())
+    try:
+        with (
+            open_regular(path) as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            for frame in _frames(data):
+                yield from map(_decode, frame.splitlines())
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise FileError(f"{path}: not the texts of requests: {error}") from error
 
 
 def _frames(data: mmap.mmap) -> Iterator[bytes]:
@@ -81,7 +91,7 @@ def _frames(data: mmap.mmap) -> Iterator[bytes]:
 
 
 def _frame(data: mmap.mmap, start: int) -> tuple[bytes, int]:
-    """Return what the frame at *start* holds and where it ends: 0 if it is not whole."""
+    """Return what the frame at *start* holds and where it ends: 0 if it is not whole, or no end."""
     frame = zstandard.ZstdDecompressor().decompressobj()
     text = bytearray()
     try:
@@ -90,6 +100,8 @@ def _frame(data: mmap.mmap, start: int) -> tuple[bytes, int]:
             text += frame.decompress(piece)
             if frame.eof:
                 return bytes(text), place + len(piece) - len(frame.unused_data)
+            if len(text) > _LARGEST:
+                break
     except zstandard.ZstdError:
         pass
     return b"", 0

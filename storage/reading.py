@@ -8,11 +8,15 @@ import errno
 import os
 import stat
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 SETTINGS_SIZE = 1 << 20
 """Bytes that a file of settings has at most."""
+
+LONGEST_LINE = 64 << 20
+"""Bytes that a line of a run's files has at most."""
 
 _DEEPEST = 10
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
@@ -29,7 +33,7 @@ def open_regular(path: Path) -> BinaryIO:
         return os.fdopen(file, "rb")
     os.close(file)
     if stat.S_ISDIR(kind):
-        raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
@@ -63,3 +67,14 @@ def _deeper(value: Any, levels: int) -> bool:
         return False
     parts = value.values() if isinstance(value, dict) else value
     return levels == 0 or any(_deeper(part, levels - 1) for part in parts)
+
+
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of *file*; raises OSError for one that is longer than any of ours.
+
+    What has no end of line would else be read until the memory is full.
+    """
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise OSError(errno.EFBIG, f"has a line of more than {LONGEST_LINE:,} bytes")
+        yield line

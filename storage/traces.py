@@ -16,6 +16,7 @@ import msgspec
 from engine.errors import TraceError
 from engine.messages import SCHEMA, Envelope, Message, RunStarted
 from storage.files import AppendOnly, HeldBack, lost
+from storage.reading import LONGEST_LINE, lines_of, open_regular
 
 Line: TypeAlias = tuple[int, bytes, Envelope[Message]]
 """A line of a trace: its number from 1, its bytes without the end, its envelope."""
@@ -86,7 +87,7 @@ def decode_line(path: Path, number: int, line: bytes) -> Envelope[Message]:
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the whole lines of a trace, numbered from 1; a torn last line is left out."""
     with _opened(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(lines_of(file), 1):
             if not line.endswith(b"\n"):
                 return
             yield number, line[:-1]
@@ -95,7 +96,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             yield file
     except FileNotFoundError as error:
         raise TraceError(f"{path}: there is no such trace") from error
@@ -168,7 +169,8 @@ def whole_size(path: Path) -> int:
         return 0
     with _opened(path) as file:
         end = file.seek(0, 2)
-        while end:
+        least = max(0, end - LONGEST_LINE)
+        while end > least:
             start = max(0, end - _TAIL)
             file.seek(start)
             newline = file.read(end - start).rfind(b"\n")
@@ -199,7 +201,7 @@ def survey(path: Path) -> Survey:
     if not path.exists():
         return Survey()
     with _opened(path) as file:
-        for line in file:
+        for line in lines_of(file):
             if not line.endswith(b"\n") or lost(line, place):
                 break
             if line.startswith(b'{"episode":%d,' % len(begins)):

@@ -13,6 +13,7 @@ import msgspec
 
 from engine.errors import FileError
 from storage.files import AppendOnly, Durability, lost, make_directory
+from storage.reading import lines_of, open_regular
 from storage.sealed import seal, unseal
 
 
@@ -101,7 +102,7 @@ def _entries(path: Path) -> Iterator[tuple[VectorEntry, int]]:
             return
         try:
             entry = _read_line(line)
-        except ValueError as error:  # also of msgspec and of base64
+        except (ValueError, RecursionError) as error:  # also of msgspec and of base64
             raise FileError(f"{path}:{number}: not a vector: {error}") from error
         got = len(entry.numbers)
         length = length or got
@@ -116,8 +117,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     if not path.exists():
         return
     try:
-        with path.open("rb") as file:
-            yield from enumerate(file, 1)
+        with open_regular(path) as file:
+            yield from enumerate(lines_of(file), 1)
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from error
 

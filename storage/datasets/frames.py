@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.errors import DataError
 from storage.datasets.interactions import Codes
 from storage.environments import SourceFile
+from storage.reading import open_regular
 
 Column: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
 
@@ -142,7 +143,8 @@ def _as_dates(column: pl.Series) -> pl.Series | None:
 def read_source(path: Path) -> bytes:
     """Return the bytes of a file of a source; raise DataError when it cannot be read."""
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", hint="check the path of the source") from error
     except OSError as error:
@@ -231,7 +233,8 @@ def read_parquet(path: Path) -> pl.DataFrame:
     """Return the table at *path*; raise DataError when it is missing or unreadable."""
     try:
         # The bytes are read here: a damaged file must not be mapped into memory.
-        return pl.read_parquet(path.read_bytes())
+        with open_regular(path) as file:
+            return pl.read_parquet(file.read())
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
     except pl.exceptions.PolarsError as error:
