@@ -154,9 +154,7 @@ _decode_models = msgspec.json.Decoder(_Models).decode
 def _client(account: Account, exchange: Exchange) -> "openai.AsyncOpenAI":
     import openai
 
-    http = openai.DefaultAioHttpClient(
-        transport=exchange, trust_env=False, follow_redirects=False
-    )
+    http = openai.DefaultAioHttpClient(transport=exchange, trust_env=False, follow_redirects=False)
     if account.azure:
         return openai.AsyncAzureOpenAI(
             azure_endpoint=account.url,
