@@ -8,7 +8,7 @@ arXiv 0902.2206.)
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -19,8 +19,13 @@ from engine.records import UNIT, Vector
 DIMENSIONS = 256
 _LENGTHS = (3, 4)
 _LARGE = 1e140  # sums of squares of such numbers are still finite, and of their inverses not 0
+_LONGEST_COUNT = np.iinfo(np.int16).max
 _CACHED_LINES = 65_536
+_USUAL_LINE = 500  # characters of a line that is remembered: those of strangers may be long
+_USUAL_TEXT = 4_000
 _CACHED_TEXTS = 4_096  # a state is asked for by actor and critic, and again when all is settled
+
+Counts: TypeAlias = NDArray[np.int16] | NDArray[np.int64]
 
 
 class Embedder(Protocol):
@@ -41,14 +46,20 @@ class HashingEmbedder:
 
 def hashed(lines: Sequence[str]) -> Vector:
     """Return the vector of a text: 256 integers of Euclidean length about 127; read-only."""
-    return _hashed(tuple(lines))
+    if sum(map(len, lines)) > _USUAL_TEXT:
+        return _hashed(tuple(lines))
+    return _remembered(tuple(lines))
 
 
 @lru_cache(_CACHED_TEXTS)
+def _remembered(lines: tuple[str, ...]) -> Vector:
+    return _hashed(lines)
+
+
 def _hashed(lines: tuple[str, ...]) -> Vector:
     counts = np.zeros(DIMENSIONS, np.int64)
     for line in lines:
-        counts += _counts(line)
+        counts += _counts(line) if len(line) <= _USUAL_LINE else _counted(line)
     vector = to_unit(counts)
     vector.flags.writeable = False
     return vector
@@ -69,12 +80,18 @@ def to_unit(numbers: NDArray[np.int64] | NDArray[np.float64]) -> Vector:
 
 
 @lru_cache(_CACHED_LINES)
-def _counts(line: str) -> NDArray[np.int16]:
+def _counts(line: str) -> Counts:
+    return _counted(line)
+
+
+def _counted(line: str) -> Counts:
     text = f" {' '.join(line.casefold().split())} ".encode()
-    counts = np.zeros(DIMENSIONS, np.int16)
+    counts = np.zeros(DIMENSIONS, np.int64)
     for length in _LENGTHS:
         for start in range(len(text) - length + 1):
             code = crc32(text[start : start + length])
             counts[code % DIMENSIONS] += 1 if code & 0x8000_0000 else -1
-    counts.flags.writeable = False
-    return counts
+    # Many are kept, and hardly any line is so long that its counts need more.
+    kept = counts if np.abs(counts).max() > _LONGEST_COUNT else counts.astype(np.int16)
+    kept.flags.writeable = False
+    return kept

@@ -6,7 +6,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.chance import Stream
-from engine.messages import Recalled
+from engine.messages import (
+    ActionTaken,
+    AdvantageEstimated,
+    Message,
+    Recalled,
+    ReflectionWritten,
+    StateValued,
+)
 from engine.records import MemoryName, Recall, Vector, View, distance
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -59,3 +66,25 @@ def at_random(
             places.append(place)
     found = [Recall(place, distance(key, view[place].key), view[place]) for place in places]
     return [recall for recall in found if recall.distance <= within]
+
+
+def told(memory: str, episode: Sequence[Message]) -> list[msgspec.Struct]:
+    """Return what the messages of an episode tell of the records that it left for a *memory*.
+
+    In their order in the log; nothing for memories whose records no message tells of.
+    """
+    match memory:
+        case REFLECTIONS.name:
+            return [Reflection(text=m.text) for m in episode if isinstance(m, ReflectionWritten)]
+        case EXPERIENCES.name:
+            actions = {m.step: m for m in episode if isinstance(m, ActionTaken)}
+            worths = [m for m in episode if isinstance(m, AdvantageEstimated) and m.step in actions]
+            return [_experience(actions[worth.step], worth.advantage) for worth in worths]
+        case VALUATIONS.name:
+            values = {m.state: m.value for m in episode if isinstance(m, StateValued)}
+            return [Valuation(value=value) for _, value in sorted(values.items())]
+    return []
+
+
+def _experience(action: ActionTaken, advantage: float) -> Experience:
+    return Experience(item=action.item, title=action.title, advantage=advantage)

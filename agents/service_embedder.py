@@ -1,12 +1,12 @@
 """An embedder that asks a service, once for each text of a run."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from agents.models.embedding_model import decoded, embedding_request
-from agents.models.model import ChatModel
+from agents.models.model import ChatModel, ChatReply, ChatRequest
 from engine.errors import CallFailedError, FileError, ServiceError
 from engine.records import Vector
 from storage.vectors import VectorEntry, VectorFile
@@ -14,11 +14,15 @@ from storage.vectors import VectorEntry, VectorFile
 
 @dataclass(eq=False)
 class ServiceEmbedder:
-    """Vectors of texts by *name*, a service's embedding model; *file* holds what it said."""
+    """Vectors of texts by *name*, a service's embedding model; *file* holds what it said.
+
+    *keep* is told every reply once it is there.
+    """
 
     model: ChatModel
     name: str
     file: VectorFile
+    keep: Callable[[ChatRequest, ChatReply], None] = lambda _, __: None
     _asked: dict[str, asyncio.Task[VectorEntry]] = field(default_factory=dict)
 
     async def embed(self, lines: Sequence[str]) -> Vector:
@@ -37,12 +41,13 @@ class ServiceEmbedder:
         return await asyncio.shield(task)
 
     async def _answered(self, digest: str, text: str) -> VectorEntry:
+        request = embedding_request(self.name, text or " ")  # a service takes no empty text
         try:
-            # A service takes no empty text.
-            reply = await self.model.reply(embedding_request(self.name, text or " "))
+            reply = await self.model.reply(request)
             self._check(decoded(reply.text))
         except CallFailedError as error:
             entry = VectorEntry(text=digest, vector=None, error=error.kind, attempts=1)
+            self.file.add(entry)
         else:
             entry = VectorEntry(
                 text=digest,
@@ -51,7 +56,8 @@ class ServiceEmbedder:
                 tokens=reply.prompt_tokens,
                 attempts=reply.attempts,
             )
-        self.file.add(entry)
+            self.file.add(entry)
+            self.keep(request, reply)
         return entry
 
     def _check(self, vector: Vector) -> None:

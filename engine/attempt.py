@@ -1,51 +1,134 @@
-"""The one place where any exception is caught: around listeners and followers of the user's own."""
+"""The one place where any exception is caught: around listeners and followers of the user's own.
+
+They can raise whatever Python knows, `SystemExit` and `KeyboardInterrupt` among it, and cancel the
+task that they find themselves in: all of it is their error, and nobody else's end. A true Ctrl-C
+cancels the run from outside; what a second one raises is the one exception that passes.
+"""
 
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import anyio
+
+from engine.errors import StopAtOnce
+
 A = TypeVar("A")
+
+_LEAVE = 1.0  # seconds that a cancelled listener may take to end
 
 
 class CancelledByItselfError(Exception):
     """Stands for a CancelledError that nobody asked for: it would end whoever waits beside it."""
 
-    def __init__(self, error: asyncio.CancelledError) -> None:
-        super().__init__(f"cancelled, but by nobody here: {error!r}")
+    def __init__(self) -> None:
+        super().__init__("cancelled, but by nobody here")
 
 
-async def attempt(function: Callable[[A], Awaitable[None] | None], argument: A) -> Exception | None:
+async def attempt(
+    function: Callable[[A], Awaitable[None] | None], argument: A
+) -> BaseException | None:
     """Call *function*, await what it returns if it must be awaited, and return what it raised."""
+    task = asyncio.current_task()
+    asked = 0 if task is None else task.cancelling()
+    answer, error = attempted(lambda: _awaitable(function(argument)))
+    if task is not None and task.cancelling() > asked:
+        await _take_back(task, asked)
+        return CancelledByItselfError()
+    if answer is not None:
+        return await _awaited(answer)
+    return error
+
+
+def _awaitable(answer: Awaitable[None] | None) -> Awaitable[None] | None:
+    return answer if inspect.isawaitable(answer) else None
+
+
+async def _take_back(task: asyncio.Task[object], asked: int) -> None:
+    """Take back what *task*, the running one, did to itself: it was cancelled *asked* times."""
+    while task.cancelling() > asked:
+        task.uncancel()
     try:
-        answer = function(argument)
-        if inspect.isawaitable(answer):
-            await answer
-    except Exception as error:
-        return error
-    except asyncio.CancelledError as error:
-        if _cancelled():
+        await asyncio.sleep(0)  # before Python 3.13 the cancellation comes all the same
+    except asyncio.CancelledError:
+        if task.cancelling() > asked:
             raise
-        return CancelledByItselfError(error)
+
+
+async def _awaited(answer: Awaitable[None]) -> BaseException | None:
+    """Return what *answer* raises, awaited in a task of its own: that is what it can cancel."""
+    task = asyncio.create_task(_caught(answer))
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait({task}, timeout=_LEAVE)
+        _end(task, answer)
+        raise
+    return CancelledByItselfError() if task.cancelled() else task.result()
+
+
+def _end(task: asyncio.Task[object], answer: Awaitable[None]) -> None:
+    """End a listener that does not let itself be cancelled, or close one that never began."""
+    coroutine = answer if task.done() else task.get_coro()
+    if inspect.iscoroutine(coroutine):
+        attempted(coroutine.close)
+    if not task.done():
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        task.cancel()
+
+
+async def _caught(answer: Awaitable[None]) -> BaseException | None:
+    task = asyncio.current_task()
+    try:
+        await answer
+    except StopAtOnce:
+        raise
+    except asyncio.CancelledError:
+        return CancelledByItselfError()
+    except GeneratorExit as error:
+        if not _runs(task):  # it is we who are closed, not the listener that raises it
+            raise
+        return error
+    except BaseException as error:
+        return error
     return None
 
 
-def _cancelled() -> bool:
-    """Tell whether somebody cancels the running task; else it let another one's error pass."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
+def _runs(task: asyncio.Task[object] | None) -> bool:
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:
+        return False
 
 
-def attempted(function: Callable[[], A]) -> tuple[A | None, Exception | None]:
+def attempted(function: Callable[[], A]) -> tuple[A | None, BaseException | None]:
     """Return what *function* returns, or what it raised."""
     try:
         return function(), None
-    except Exception as error:
+    except StopAtOnce:
+        raise
+    except asyncio.CancelledError:
+        return None, CancelledByItselfError()
+    except BaseException as error:
         return None, error
+
+
+def told(error: BaseException) -> str:
+    """Return what *error* is and says, even if it cannot say it."""
+    text, _ = attempted(lambda: str(error))
+    return f"{type(error).__name__}: {'it cannot be told' if text is None else text}"
 
 
 def name_of(function: object) -> str:
     """Return a name for *function* that is the same in every process."""
+    name, _ = attempted(lambda: _name_of(function))
+    return name if isinstance(name, str) else type(function).__name__
+
+
+def _name_of(function: object) -> object:
     owner = getattr(function, "__self__", None)
     if owner is not None:
         return f"{type(owner).__name__}.{getattr(function, '__name__', '?')}"

@@ -16,11 +16,22 @@
     │       └── BudgetError      what the run may spend is spent
     ├── UnreadableReplyError     a reply outside the grammar that was asked for
     ├── InterruptedRunError      a run stopped before its end; what was done is on disk
+    ├── FailedEpisodesError      a run that came to its end, but without some of its episodes
     ├── LeakError                an experiment whose test users were learned from
+    ├── OutputError              standard output that takes nothing any more
     └── DivergenceError          a replay that differs from the recorded run
 
 An error's text is one sentence; its *hint* says what to do about it. *exit_status* is what the
-command line returns.
+command line returns:
+
+====  ==============================================================================
+0     all is well
+1     something differs, is damaged or breaks a law: what was looked for was found
+2     what was asked cannot be done, or a service stopped the run, which can go on
+3     the run came to its end, but episodes failed
+4     what the run may spend is spent; it can go on
+130   interrupted; it can go on
+====  ==============================================================================
 """
 
 
@@ -73,12 +84,14 @@ class ModelError(BillpError):
 class CallFailedError(ModelError):
     """Raised when a call failed for good; *kind* is a stable word for why.
 
-    Raised again in the handler that asked: its episode fails, the others go on.
+    *said* is what the service said of it. Raised again in the handler that asked: its episode
+    fails, the others go on.
     """
 
-    def __init__(self, message: str, *, kind: str) -> None:
+    def __init__(self, message: str, *, kind: str, said: str = "") -> None:
         super().__init__(message)
         self.kind = kind
+        self.said = said
 
 
 class ServiceError(ModelError):
@@ -90,11 +103,17 @@ class ServiceError(ModelError):
 class BudgetError(ServiceError):
     """Raised when what a run may spend is spent; *setting* is what to raise before resuming it."""
 
-    exit_status = 3
+    exit_status = 4
 
     def __init__(self, message: str, *, setting: str) -> None:
         super().__init__(f"{setting} is reached: {message}")
         self.setting = setting
+
+
+class FailedEpisodesError(BillpError):
+    """Raised when a run has told what came of it, and episodes of it failed."""
+
+    exit_status = 3
 
 
 class LeakError(BillpError):
@@ -109,6 +128,12 @@ class UnreadableReplyError(BillpError):
     exit_status = 1
 
 
+class OutputError(BillpError):
+    """Raised when standard output cannot be written; what was done before stays done."""
+
+    exit_status = 1
+
+
 class InterruptedRunError(BillpError):
     """Raised when a run stopped before its end."""
 
@@ -119,3 +144,10 @@ class DivergenceError(BillpError):
     """Raised when a replay differs from the recorded run."""
 
     exit_status = 1
+
+
+class StopAtOnce(KeyboardInterrupt):
+    """Raised by Ctrl-C in a run that one has begun to stop: it passes through whatever is there.
+
+    No error of ours, and no listener's either: who waits for a listener must not take it for one.
+    """

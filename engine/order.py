@@ -90,7 +90,7 @@ class Release:
                 if error is not None:
                     self._failed(following, error)
 
-    def _failed(self, following: Following, error: Exception) -> None:
+    def _failed(self, following: Following, error: BaseException) -> None:
         if following.essential:
             raise error
         following.dropped = True

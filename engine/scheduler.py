@@ -10,8 +10,11 @@ function of virtual time alone. Limits on resources change nothing in a trace.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -28,6 +31,8 @@ from engine.messages import EpisodeStarted, MemoryLength, RunEnded, RunStarted
 from engine.records import Log, Record
 
 T = TypeVar("T")
+
+_CANCELLED = "a task beside the run was cancelled, but not by the run"
 
 
 @dataclass(frozen=True)
@@ -122,13 +127,22 @@ class Scheduler(Generic[T]):
     async def run(self, started: RunStarted) -> RunEnded:
         """Run all episodes and return the end of the trace; raise what stopped the run."""
         await self.bus.open(started)
-        asyncio.get_running_loop().set_exception_handler(self._unforeseen)
+        with _told(self._unforeseen):
+            await self._run_beside()
+        self._move_records(None)
+        ended = RunEnded(episodes=self._started, failed=self._failed)
+        self.bus.messages += self._wiring.messages
+        await self.bus.close(ended, self._latest)
+        return ended
+
+    async def _run_beside(self) -> None:
+        """Run all episodes beside what releases them, listens to them and watches over them."""
         whole = False
         async with anyio.create_task_group() as beside:
-            beside.start_soon(self.bus.release.run, self._wake_up)
-            beside.start_soon(self._watch)
+            beside.start_soon(self._beside, partial(self.bus.release.run, self._wake_up))
+            beside.start_soon(self._beside, self._watch)
             for ear in self.bus.listeners():
-                beside.start_soon(ear.run)
+                beside.start_soon(self._beside, ear.run)
             try:
                 await self._run_episodes()
                 whole = True
@@ -136,12 +150,16 @@ class Scheduler(Generic[T]):
                 await self._stop_tasks()
                 beside.cancel_scope.cancel()
         if not whole:  # a task group takes a CancelledError of its tasks for its own
-            raise LawError("a task beside the run was cancelled, but not by the run")
-        self._move_records(None)
-        ended = RunEnded(episodes=self._started, failed=self._failed)
-        self.bus.messages += self._wiring.messages
-        await self.bus.close(ended, self._latest)
-        return ended
+            raise LawError(_CANCELLED)
+
+    async def _beside(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run beside the episodes; if somebody else ends it, stop: they would wait for ever."""
+        try:
+            await run()
+        except asyncio.CancelledError:
+            if anyio.current_effective_deadline() > -inf and not self._wiring.stopping:
+                self.stop(LawError(_CANCELLED))
+            raise
 
     async def _run_episodes(self) -> None:
         while True:
@@ -294,3 +312,15 @@ class Scheduler(Generic[T]):
         error = context.get("exception") or LawError(str(context.get("message")))
         if not self._wiring.stopping:
             self.stop(error)
+
+
+@contextmanager
+def _told(handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]) -> Iterator[None]:
+    """Let *handler* hear of errors that nobody awaits; then whoever heard of them before."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(handler)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(before)

@@ -2,10 +2,22 @@
 
 from sim.config import RunConfig
 from sim.diff import diff
-from sim.fork import fork
-from sim.replay import replay
-from sim.resume import resume
-from sim.run import run
+from sim.fork import fork, fork_async
+from sim.replay import replay, replay_async
+from sim.resume import resume, resume_async
+from sim.run import run, run_async
 from sim.verify import verify
 
-__all__ = ["RunConfig", "diff", "fork", "replay", "resume", "run", "verify"]
+__all__ = [
+    "RunConfig",
+    "diff",
+    "fork",
+    "fork_async",
+    "replay",
+    "replay_async",
+    "resume",
+    "resume_async",
+    "run",
+    "run_async",
+    "verify",
+]

@@ -191,12 +191,17 @@ def _subscriptions(
 
 def head(course: Course, environment: Environment) -> RunStarted:
     """Return the head of the trace: all that decides the run, and not the way to the model."""
+    return head_in(course, environment.head.digest)
+
+
+def head_in(course: Course, digest: str) -> RunStarted:
+    """Return the head of the trace in an environment of that *digest*."""
     config = course.config
     return RunStarted(
         schema=SCHEMA,
         agent=config.agent,
         model=plain_name(config.model),
-        environment=environment.head.digest,
+        environment=digest,
         seed=config.seed,
         settings=config.deciding(),
         forks=course.forks(),
@@ -245,13 +250,14 @@ def _limits(in_flight: int, settings: RunConfig | RoleSettings) -> Limits:
 
 def samplings(course: Course) -> Callable[[Call], Sampling]:
     """Return how the reply to a call is drawn."""
-    tables = [_samplings(stage.config) for stage in course.stages]
+    tables = [samplings_of(stage.config) for stage in course.stages]
     if len(tables) == 1:
         return lambda call: tables[0][call.role]
     return lambda call: tables[course.stage_at(point_of_call(call))][call.role]
 
 
-def _samplings(config: RunConfig) -> dict[str, Sampling]:
+def samplings_of(config: RunConfig) -> dict[str, Sampling]:
+    """Return how the replies of each role are drawn."""
     return {
         role: Sampling(
             model=plain_name(settings.model or config.model),

@@ -82,7 +82,7 @@ def _check_numbers(config: RunConfig) -> None:
         if isinstance(value, int) and not -_WHOLE <= value < _WHOLE:
             size = value.bit_length() + 1
             raise ConfigError(f"{name} must be a number of 64 bits, got one of {size:,}")
-        if name.rpartition(".")[2] in _RATES and 0 < value < _SLOWEST:
+        if name.rpartition(".")[2] in _RATES and 0 < float(value) < _SLOWEST:
             raise ConfigError(f"{name} must be 0, for none, or at least {_SLOWEST}, got {value!r}")
 
 

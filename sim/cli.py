@@ -6,8 +6,10 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
-from engine.errors import BillpError, InterruptedRunError
+from engine.errors import BillpError, InterruptedRunError, OutputError
+from engine.text import visible
 from sim.commands import (
     cache,
     compare,
@@ -28,7 +30,9 @@ from sim.commands import (
 from sim.commands.import_trajectories import import_trajectories
 from sim.logs import log_to_stderr
 from sim.loop import first_error
+from sim.streams import open_closed, show_traceback, standard_streams
 from sim.views.console import plain
+from storage.names import check_name
 
 app = typer.Typer(
     name="billp",
@@ -83,22 +87,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = _DEBUG in words
     words = [word for word in words if word != _DEBUG]
-    log_to_stderr()
+    open_closed()
+    with standard_streams() as (out, err):
+        log_to_stderr()
+        status = _status(words, debug=debug)
+        try:
+            out.flush()
+        except OutputError as error:
+            status = _said(error)
+        err.flush()
+        status = status or int(err.lost is not None)
+    sys.exit(status)
+
+
+def _status(words: list[str], *, debug: bool) -> int:
+    """Run the command that *words* name, tell what went wrong, and return the exit status."""
     try:
-        app(words, prog_name="billp")
-    except KeyboardInterrupt:
-        sys.exit(_said(InterruptedRunError("interrupted")))
+        for word in words:
+            check_name(word)
+        # Typer returns the status of a command that ended early, and None of one that did not.
+        status: int | None = app(words, prog_name="billp", standalone_mode=False)
     except (BillpError, BaseExceptionGroup) as error:
         first = first_error(error)
         if debug or not isinstance(first, BillpError):
             raise
-        sys.exit(_said(first))
+        return _said(first)
+    except TyperException as error:
+        return _misused(error)
+    except typer.Abort:
+        return _said(InterruptedRunError("interrupted"))
+    finally:
+        sys.excepthook = show_traceback  # Typer put its own there
+    if status == InterruptedRunError.exit_status:  # so Typer tells of a KeyboardInterrupt
+        return _said(InterruptedRunError("interrupted"))
+    return status or 0
+
+
+def _misused(error: TyperException) -> int:
+    """Tell how a command was called wrongly; without words there is none, and help was shown."""
+    said = error.format_message()
+    if said:
+        where = getattr(error, "ctx", None)
+        command = "billp" if where is None else where.command_path
+        refusal = BillpError(said[:1].lower() + said[1:].rstrip("."), hint=f"see {command} --help")
+        _said(refusal)
+    return error.exit_code
 
 
 def _said(error: BillpError) -> int:
-    """Tell what went wrong and return the exit status."""
+    """Tell what went wrong and return the exit status; who left is told nothing."""
+    if isinstance(error.__cause__, BrokenPipeError):
+        return error.exit_status
     console = plain(stderr=True, folding=False)
-    console.print(f"billp: {error}")
+    console.print(f"billp: {visible(str(error))}")
     if error.hint:
-        console.print(f"  {error.hint}")
+        console.print(f"  {visible(error.hint)}")
     return error.exit_status

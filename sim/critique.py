@@ -87,7 +87,6 @@ def critique(
     *,
     discount: float | None = None,
     settings: Sequence[Mapping[str, Any]] = (),
-    trusted: bool = False,
     seed: int | None = None,
     environment: Environment | None = None,
     model: ChatModel | None = None,
@@ -98,8 +97,8 @@ def critique(
     So many *states* are drawn from *seed* (the run's own if it is None), and so many *rollouts*
     made of each; *progress* is told when one is done. *discount* γ is the critic's unless it is
     given. *settings* are of calls that are made now: DRAWN, and what leaves no mark on a trace.
-    A run from elsewhere reaches out only by what is in them, unless it is *trusted*. Raises
-    ConfigError, FileError or ServiceError for what cannot be rolled out.
+    A run from elsewhere reaches out only by what is in them (`sim.trust`). Raises ConfigError,
+    FileError or ServiceError for what cannot be rolled out.
     """
     _check_sizes(states, rollouts, discount)
     recorded = open_recorded(run, environment)
@@ -108,7 +107,7 @@ def critique(
         raise RunDirectoryError(what, hint=f"billp resume {run}")
     config = _settled(recorded, settings)
     place = recorded.directory.config
-    check_reach(place, config, proven=recorded.proven, named=settings, trusted=trusted)
+    check_reach(place, config, proven=recorded.proven, named=settings)
     seed = config.seed if seed is None else seed
     chosen = sampled(_eligible(recorded, states), states, seed)
     plan = _Plan(
@@ -208,7 +207,7 @@ class _Plan:
                 _vectors_aside(self.recorded.directory, self.config) as vectors,
             ):
                 embedder = embedder_for(self.config, chain, vectors)
-                player = Player(self.recorded, self.config, chain, embedder)
+                player = Player(self.recorded, self.config, chain, embedder, keep=chain.keep)
                 done = await self._roll(player)
                 return self._judged(done, player, chain)
 

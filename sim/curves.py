@@ -30,7 +30,8 @@ def curves(read: Sequence[RunOutcomes], measure: Measure, seed: int = 0) -> tupl
     found = []
     for label, members in grouped(read).items():
         tests = [members[number].tests for number in sorted(members)]
-        common = set.intersection(*(set(test) for test in tests))
+        told = ({after for after, visits in test.items() if visits} for test in tests)
+        common = set.intersection(*told)
         if len(common) > 1:
             points = tuple(_point(tests, after, measure, seed) for after in sorted(common))
             found.append(Curve(label=label, measure=measure, points=points))

@@ -18,7 +18,13 @@ import tomli_w
 from anyio.abc import Process
 
 from agents.roster import agent_named
-from engine.errors import BillpError, ConfigError, InterruptedRunError, RunDirectoryError
+from engine.errors import (
+    BillpError,
+    ConfigError,
+    FailedEpisodesError,
+    InterruptedRunError,
+    RunDirectoryError,
+)
 from sim.assembly import check_runnable
 from sim.config import RunConfig, Settings
 from sim.course import read_course
@@ -27,6 +33,7 @@ from sim.leaks import check_leaks
 from sim.trust import reaching
 from storage.datasets import open_environment
 from storage.environments import Environment
+from storage.names import check_name
 from storage.runs import RunDirectory, write_whole
 
 Protocol: TypeAlias = Literal["frozen", "paper", "curve"]
@@ -155,6 +162,7 @@ def _written(value: Any) -> str:
 
 def prepare(runs: Sequence[Planned], out: Path) -> Environment:
     """Make *out* and return the environment of *runs*; raises BillpErrors before any of them."""
+    check_name(out)
     names = {run.config.environment for run in runs}
     if len(names) > 1:
         raise ConfigError(f"runs in different environments: {', '.join(sorted(names))}")
@@ -169,11 +177,14 @@ def prepare(runs: Sequence[Planned], out: Path) -> Environment:
 
 
 Told: TypeAlias = Callable[[Planned, str], None]
-"""Is told of a run that it *began*, was *resumed*, is *done* or was *there* already."""
+"""Is told of a run that it *began*, was *resumed*, is *done* or was *there* already.
+
+A run of which episodes *failed* is done as well.
+"""
 
 
 async def run_all(runs: Sequence[Planned], out: Path, jobs: int, told: Told) -> None:
-    """Run what is not there yet, *jobs* at a time; the first run that fails stops all of them."""
+    """Run what is not there yet, *jobs* at a time; the first run that stops stops all of them."""
     slots = anyio.CapacityLimiter(jobs)
     async with anyio.create_task_group() as group:
         for run in runs:
@@ -188,15 +199,14 @@ async def _run(run: Planned, out: Path, slots: anyio.CapacityLimiter, told: Told
         return
     async with slots:
         told(run, state)
-        await _process(words)
-        told(run, "done")
+        told(run, "done" if await _process(words) else "failed")
 
 
 def _words(run: Planned, directory: RunDirectory) -> tuple[list[str], str]:
     """Return what makes a process do what is missing of a run, and what that is."""
     if directory.config.exists():
         _check_same(run, directory)
-        if directory.summary.exists():
+        if directory.finished and directory.manifest.exists():
             return [], "there"
         # Whoever plans the experiment names what its runs reach out by, also where nothing tells
         # that they were made here.
@@ -219,8 +229,11 @@ def _check_same(run: Planned, directory: RunDirectory) -> None:
 _START = "from sim.child import child; child()"
 
 
-async def _process(words: Sequence[str]) -> None:
-    """Let billp work in a process of its own; raises what it says if it fails."""
+async def _process(words: Sequence[str]) -> bool:
+    """Let billp work in a process of its own; raises what it says if it fails.
+
+    Tells whether all went well: a run that came to its end may lack episodes that failed.
+    """
     # -P: what lies in the current directory is not to be taken for our packages.
     command = [sys.executable, "-P", "-c", _START, *words, "--quiet"]
     async with await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
@@ -232,8 +245,9 @@ async def _process(words: Sequence[str]) -> None:
                 process.terminate()  # it stops cleanly, and can be resumed
                 await process.wait()
             raise
-    if process.returncode:
-        raise _failure(said, process.returncode)
+    if process.returncode in {0, FailedEpisodesError.exit_status}:
+        return process.returncode == 0
+    raise _failure(said, process.returncode or 0)
 
 
 async def _last_words(process: Process) -> str:

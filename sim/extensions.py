@@ -9,6 +9,7 @@ import importlib
 import sys
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from types import UnionType
 from typing import Any, Protocol, TypeVar
@@ -16,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import structlog
 
-from engine.attempt import attempted
+from engine.attempt import attempted, told
 from engine.bus import Bus, kinds
 from engine.errors import ConfigError
 from engine.messages import Message
@@ -40,26 +41,65 @@ class Extensions:
 
     def attach(self, bus: Bus[T]) -> None:
         """Subscribe them."""
-        for extension in self.by_name.values():
-            hears: type | UnionType = getattr(extension, "hears", Message)
-            if getattr(extension, "live", False):
-                bus.listen(hears, extension)
-            else:
-                bus.follow(hears, extension)
+        for name, extension in self.by_name.items():
+            _, error = attempted(partial(_attach, extension, bus))
+            if error is not None:
+                structlog.get_logger().error("listener dropped", listener=name, exc_info=error)
 
     def results(self) -> dict[str, Any]:
         """Return what those that have a result found."""
-        having = {name: e for name, e in self.by_name.items() if hasattr(e, "result")}
-        return {name: _result(name, extension) for name, extension in having.items()}
+        having = {name: _result(name, extension) for name, extension in self.by_name.items()}
+        return {name: result for name, result in having.items() if result is not msgspec.UNSET}
 
 
-def _result(name: str, extension: Any) -> Any:
+def _attach(extension: Extension, bus: Bus[T]) -> None:
+    hears: type | UnionType = getattr(extension, "hears", Message)
+    if getattr(extension, "live", False):
+        bus.listen(hears, extension)
+    else:
+        bus.follow(hears, extension)
+
+
+def _result(name: str, extension: Extension) -> Any:
     """Return what *extension* found, as JSON can hold it; what it raises must not cost the run."""
-    result, error = attempted(lambda: msgspec.json.decode(msgspec.json.encode(extension.result())))
+    result, error = attempted(partial(_found, extension))
     if error is not None:
         structlog.get_logger().error("listener without result", listener=name, exc_info=error)
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": told(error)}
     return result
+
+
+_LARGEST = 10_000_000  # bytes of JSON
+_DEEPEST = 100
+
+
+def _found(extension: Any) -> Any:
+    if not hasattr(extension, "result"):
+        return msgspec.UNSET
+    value = msgspec.to_builtins(extension.result())
+    _check(value)
+    text = msgspec.json.encode(value)
+    if len(text) > _LARGEST:
+        raise ValueError(f"{len(text):,} bytes of JSON, expected at most {_LARGEST:,}")
+    return msgspec.json.decode(text)
+
+
+def _check(value: Any) -> None:
+    """Raise ValueError if a number in *value* is none, or it is too deep to be written and read."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError(f"more than {_DEEPEST} lists and objects in each other")
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, float) and not isfinite(one):
+                raise ValueError(f"{one} is no number in JSON")
+            if isinstance(one, dict):
+                below += one.values()
+            elif isinstance(one, list | tuple):
+                below += one
+        level = below
 
 
 _HINT = "a class made without arguments, in a module that Python finds from here"
@@ -88,7 +128,7 @@ def _load(name: str) -> Extension:
     if error is None:
         _, error = attempted(lambda: kinds(getattr(made, "hears", Message)))
     if made is None or error is not None:
-        what = f"{type(error).__name__}: {error}" if error else "it makes None"
+        what = told(error) if error else "it makes None"
         raise ConfigError(f"listener {name!r} cannot be made: {what}", hint=_HINT) from error
     extension: Extension = made
     return extension

@@ -20,8 +20,8 @@ from sim.course import Course, Point, Stage, place, point_of_call
 from sim.excerpts import before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.layers import configured
-from sim.live import Begun, Live, View, doors_of, stopping, written_in
-from sim.loop import first_error, in_event_loop
+from sim.live import Begun, Live, View, doors_of, listed, stopping, written_in
+from sim.loop import first_error, in_event_loop, plain_errors
 from sim.recorded_run import RecordedRun, check_step, open_recorded
 from sim.summary import Summary
 from sim.trust import check_reach
@@ -45,7 +45,6 @@ def fork(
     *,
     settings: Sequence[Mapping[str, Any]] = (),
     say: Mapping[str, str] | None = None,
-    trusted: bool = False,
     out: Path | str | None = None,
     environment: Environment | None = None,
     model: ChatModel | None = None,
@@ -58,17 +57,10 @@ def fork(
     led to, the reflector of its episode) stands in place of its model's reply. Calls that come to
     ask the same as in the parent keep their replies. The fork is a run of its own in *out*. Raises
     ConfigError for a point or a setting that cannot be forked, and if a parent from elsewhere would
-    reach out by what is neither in *settings* nor *trusted*.
+    reach out by others than *settings* (`sim.trust`). Where an event loop runs, await `fork_async`.
     """
     parent = open_recorded(run, environment)
-    course = forked_course(parent, at, settings, say or {})
-    check_reach(
-        parent.directory.config,
-        course.config,
-        proven=parent.proven,
-        named=settings,
-        trusted=trusted,
-    )
+    course = _checked_course(parent, at, settings, say or {})
     if out is not None:
         check_free(Path(out))
     begun: list[RunDirectory] = []
@@ -83,7 +75,50 @@ def fork(
         begun=begun.append,
     )
     with stopping(begun):
-        return in_event_loop(main)
+        return in_event_loop(main, twin="fork_async")
+
+
+async def fork_async(
+    run: Path | str,
+    at: Point,
+    *,
+    settings: Sequence[Mapping[str, Any]] = (),
+    say: Mapping[str, str] | None = None,
+    out: Path | str | None = None,
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    extensions: Extensions = NO_EXTENSIONS,
+    views: Sequence[View] = (),
+) -> Summary:
+    """Do what `fork` does, inside an event loop that runs already."""
+    parent = open_recorded(run, environment)
+    course = _checked_course(parent, at, settings, say or {})
+    if out is not None:
+        check_free(Path(out))
+    begun: list[RunDirectory] = []
+    with stopping(begun), plain_errors():
+        return await _fork(
+            parent,
+            course,
+            model=model,
+            out=out,
+            extensions=extensions,
+            views=views,
+            begun=begun.append,
+        )
+
+
+def _checked_course(
+    parent: RecordedRun,
+    at: Point,
+    settings: Sequence[Mapping[str, Any]],
+    say: Mapping[str, str],
+) -> Course:
+    """Return the course of a fork that goes live; raises ConfigError if it must not."""
+    course = forked_course(parent, at, settings, say)
+    place = parent.directory.config
+    check_reach(place, course.config, proven=parent.proven, named=settings)
+    return course
 
 
 async def _fork(
@@ -113,7 +148,8 @@ async def _fork(
             ):
                 known = forked_calls(calls, course, files.journal)
                 past = Past(comparison, course.fork_point)
-                return await live.run(doors, files, known, [past, files.trace])
+                summary = await live.run(doors, files, known, [past, files.trace])
+            return listed(directory, summary)
 
 
 @contextmanager

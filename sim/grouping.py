@@ -1,6 +1,7 @@
 """Which runs can be compared, and which are one group: those that differ by their seeds only."""
 
 from collections.abc import Sequence
+from shlex import quote
 
 from engine.errors import ConfigError
 from engine.messages import RunStarted, Setting
@@ -20,6 +21,11 @@ def check_comparable(read: Sequence[RunOutcomes]) -> None:
                 f"{other.path} in {two}"
             )
     for run in read:
+        if not run.judged and run.failed:
+            raise ConfigError(
+                f"{run.path}: all episodes by which it would be judged failed",
+                hint=f"billp resume {quote(str(run.path))} --retry-failed",
+            )
         if not run.judged:
             raise ConfigError(f"{run.path}: no episode of it has ended")
     tested = {bool(run.tests) for run in read}

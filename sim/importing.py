@@ -6,12 +6,14 @@ A trace that was imported has neither journal nor environment, and no time: all 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 from math import fsum
 from pathlib import Path
 
 import msgspec
 
 from agents.embeddings import hashed
+from engine.errors import RunDirectoryError
 from engine.messages import (
     SCHEMA,
     ActionTaken,
@@ -34,13 +36,15 @@ from sim.recorded_run import IMPORTED
 from storage.datasets.recordings import RecordedStep
 from storage.datasets.trajectories import RecordedEpisode, Recordings, read_recordings
 from storage.files import AppendOnly
-from storage.runs import check_free, new_run
+from storage.manifest import write_manifest
+from storage.names import check_name
+from storage.runs import RunDirectory, check_free, new_run
 from storage.traces import TraceWriter
 
 FORMAT = "billp-trajectories"
 
 
-class Imported(msgspec.Struct, frozen=True, kw_only=True):
+class Imported(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What came of an import; means are over all *episodes*, the *failed* ones among them.
 
     *failed* ones lack something that could not be read. *len* counts every recommendation, the
@@ -73,6 +77,7 @@ def import_trajectories(path: Path | str, out: Path | str) -> Imported:
     Raises DataError if it is no such file, RunDirectoryError if *out* is taken.
     """
     source, place = Path(path), Path(out)
+    check_name(source)  # which the run tells of
     check_free(place)
     recordings = read_recordings(source)
     directory = new_run(place, "imported")
@@ -84,6 +89,7 @@ def import_trajectories(path: Path | str, out: Path | str) -> Imported:
                 trace.write(lines)
         imported = told(recordings, run=str(place), digest=trace.digest)
         directory.write_summary(imported)
+        write_manifest(directory)
     return imported
 
 
@@ -168,30 +174,100 @@ def _distance(words: str, title: str) -> float:
     return number(max(0.0, 1 - int(one @ other) / UNIT**2))
 
 
+@dataclass(eq=False)
+class Retold:
+    """What a trace tells of an imported run; hears it, message after message."""
+
+    episodes: int = 0
+    failed: int = 0
+    steps: int = 0
+    grounded: int = 0
+    shown: int = 0
+    rewards: list[float] = field(default_factory=list)
+    titles: set[str] = field(default_factory=set)
+    ended: Counter[str] = field(default_factory=Counter)
+    _visit: set[str] = field(default_factory=set)
+
+    def __call__(self, envelope: Envelope[Message]) -> None:
+        """Take note of a message."""
+        match envelope.message:
+            case EpisodeStarted():
+                self.begin()
+            case ActionTaken() as action:
+                self.act(action.title, replaced=action.grounding == "nearest")
+            case UserResponded() as response:
+                self.rewards.append(response.reward)
+            case EpisodeEnded() as ended:
+                self.ended[ended.reason] += 1
+            case EpisodeFailed():
+                self.failed += 1
+
+    def begin(self) -> None:
+        """Begin an episode."""
+        self.episodes += 1
+        self._visit = set()
+
+    def act(self, title: str, *, replaced: bool) -> None:
+        """Take a recommendation, whose words may have been *replaced* by another title."""
+        self.steps += 1
+        self.grounded += replaced
+        self.shown += title not in self._visit
+        self._visit.add(title)
+        self.titles.add(title)
+
+    def imported(self, *, run: str, digest: str, unreadable: dict[str, int]) -> Imported:
+        """Return what came of it, with what no trace tells."""
+        steps, episodes, repeats = self.steps, self.episodes, self.steps - self.shown
+        rewards, unknown = self.rewards, self.episodes - self.ended.total()
+        ended = self.ended + Counter(unknown=unknown)
+        return Imported(
+            run=run,
+            digest=digest,
+            episodes=episodes,
+            failed=self.failed,
+            len=_ratio(steps, episodes),
+            len_rewarded=_ratio(len(rewards), episodes),
+            r_traj=_ratio(fsum(rewards), episodes),
+            r_each=_ratio(fsum(rewards), len(rewards)),
+            grounded=self.grounded,
+            grounded_share=_ratio(self.grounded, steps),
+            repeats=repeats,
+            repeats_share=_ratio(repeats, steps),
+            distinct_items=len(self.titles),
+            ended=dict(sorted(ended.items())),
+            unreadable=unreadable,
+        )
+
+
 def told(recordings: Recordings, *, run: str, digest: str) -> Imported:
     """Return what came of *recordings*."""
-    episodes = recordings.episodes
-    steps = [step for episode in episodes for step in episode.steps]
-    rewards = [step.reward for step in steps if step.reward is not None]
-    shown = sum(len({step.title for step in episode.steps}) for episode in episodes)
-    grounded, repeats = sum(step.replaced for step in steps), len(steps) - shown
-    return Imported(
-        run=run,
-        digest=digest,
-        episodes=len(episodes),
-        failed=sum(bool(episode.fault) for episode in episodes),
-        len=_ratio(len(steps), len(episodes)),
-        len_rewarded=_ratio(len(rewards), len(episodes)),
-        r_traj=_ratio(fsum(rewards), len(episodes)),
-        r_each=_ratio(fsum(rewards), len(rewards)),
-        grounded=grounded,
-        grounded_share=_ratio(grounded, len(steps)),
-        repeats=repeats,
-        repeats_share=_ratio(repeats, len(steps)),
-        distinct_items=len({step.title for step in steps}),
-        ended=dict(sorted(Counter(episode.end or "unknown" for episode in episodes).items())),
-        unreadable={str(kind): count for kind, count in recordings.unreadable.items()},
-    )
+    retold = Retold()
+    for episode in recordings.episodes:
+        retold.begin()
+        for step in episode.steps:
+            retold.act(step.title, replaced=step.replaced)
+        retold.rewards += [step.reward for step in episode.steps if step.reward is not None]
+        retold.failed += bool(episode.fault)
+        if episode.end is not None:
+            retold.ended[episode.end] += 1
+    unreadable = {str(kind): count for kind, count in recordings.unreadable.items()}
+    return retold.imported(run=run, digest=digest, unreadable=unreadable)
+
+
+def check_retold(directory: RunDirectory, retold: Retold) -> str:
+    """Compare the summary of an imported run with its trace; raises RunDirectoryError."""
+    try:
+        summary = msgspec.convert(directory.read_summary(), Imported)
+        found = retold.imported(
+            run=summary.run, digest=summary.digest, unreadable=summary.unreadable
+        )
+    except (msgspec.ValidationError, ArithmeticError) as error:
+        raise RunDirectoryError(f"{directory.summary}: not of an import: {error}") from error
+    for name in found.__struct_fields__:
+        one, other = getattr(found, name), getattr(summary, name)
+        if one != other:
+            raise RunDirectoryError(f"{directory.summary}: {name} is {one}, told {other}")
+    return f"{len(found.__struct_fields__) - 2} fields reckoned again"
 
 
 def _ratio(part: float, whole: int) -> float:

@@ -10,6 +10,8 @@ from shlex import quote
 from typing import Protocol
 
 import anyio
+import msgspec
+import structlog
 
 from agents.embeddings import Embedder, HashingEmbedder
 from agents.models.access import Access, note_attempt
@@ -19,16 +21,20 @@ from agents.models.embedding_model import ROLE as EMBEDDING
 from agents.models.model import ChatModel
 from agents.models.recorded import Recorded
 from agents.service_embedder import ServiceEmbedder
+from engine.attempt import attempt, attempted
 from engine.errors import BudgetError, FileError, InterruptedRunError, LawError, ServiceError
 from engine.order import LineFollower
 from sim.assembly import Assembly, assemble, model_settings, samplings
 from sim.config import RunConfig
 from sim.course import Course
 from sim.extensions import NO_EXTENSIONS, Extensions
+from sim.failures import HEARD as FAILURES
+from sim.failures import FailuresFollower
 from sim.summary import Effort, Summary, summarise
 from storage.environments import Environment
 from storage.files import AppendOnly, HeldBack
 from storage.journal import CallEnded, Journal
+from storage.manifest import write_manifest
 from storage.prompt_texts import PromptTexts
 from storage.runs import RunDirectory
 from storage.traces import TraceWriter, survey
@@ -91,7 +97,7 @@ def written_in(
             before.append(vectors.file)
         file = AppendOnly(directory.trace, config.fsync, survey(directory.trace).size)
         trace = opened.enter_context(closing(TraceWriter(HeldBack(file, before))))
-        prompts = PromptTexts(directory.prompts) if config.prompts else None
+        prompts = PromptTexts(directory.prompts, resumed=journaled > 0) if config.prompts else None
         if prompts is not None:
             opened.enter_context(closing(prompts))
         yield Files(journal, vectors, trace, prompts)
@@ -141,6 +147,7 @@ class Live:
             journal=files.journal,
             prompts=files.prompts,
             asking=self.asking,
+            keep=chain.keep,
         )
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
         self._note_paid(chain.budget)
@@ -151,18 +158,34 @@ class Live:
             embed=embedder_for(config, chain, files.vectors).embed,
             seal=files.journal.seal,
         )
+        failures = FailuresFollower(access.said)
+        assembly.bus.follow(FAILURES, failures, essential=True)
         seconds = await self._run(assembly, access, chain, writers)
         # Once there is a summary the run is over: all that it tells of must be there.
         files.trace.force()
+        if files.prompts is not None:
+            files.prompts.end()
         slots = chain.statistics()
         effort = Effort(
             messages=assembly.bus.messages,
             seconds=seconds,
             utilization=slots.busy_seconds / (seconds * slots.ceiling),
-            cached=sum(cache.hits for cache in chain.caches),
+            cached=chain.hits,
             cost=chain.budget.spent.cost,
         )
-        return self._finish(assembly, access, files.trace.digest, effort)
+        summary = summarise(
+            assembly.head,
+            run=str(self.directory.path),
+            environment=self.environment.head.name,
+            digest=files.trace.digest,
+            measured=assembly.metrics.measured(),
+            usage=access.usage,
+            effort=effort,
+            failures=failures.result(),
+            listeners=self.extensions.results(),
+        )
+        self._finish(assembly, summary)
+        return summary
 
     def _note_paid(self, budget: Budget) -> None:
         """Count what the run has paid for before; what a cache or a fork's parent said is free."""
@@ -190,29 +213,23 @@ class Live:
             await assembly.run()
         return time.perf_counter() - started
 
-    def _finish(self, assembly: Assembly, access: Access, digest: str, effort: Effort) -> Summary:
-        summary = summarise(
-            assembly.head,
-            run=str(self.directory.path),
-            environment=self.environment.head.name,
-            digest=digest,
-            measured=assembly.metrics.measured(),
-            usage=access.usage,
-            effort=effort,
-            listeners=self.extensions.results(),
-        )
+    def _finish(self, assembly: Assembly, summary: Summary) -> None:
         for memory in assembly.memories.values():
-            memory.save(self.directory.memory)
-            memory.close()
+            with closing(memory):
+                memory.save(self.directory.memory)
         self.directory.write_summary(summary.flat())
-        return summary
 
 
-def embedder_for(config: RunConfig, model: ChatModel, vectors: VectorFile | None) -> Embedder:
+def listed(directory: RunDirectory, summary: Summary) -> Summary:
+    """List the files of a run, which are closed by now, and return its summary with the digest."""
+    return msgspec.structs.replace(summary, manifest=write_manifest(directory))
+
+
+def embedder_for(config: RunConfig, chain: Chain, vectors: VectorFile | None) -> Embedder:
     """Return the embedder that *config* names; what a service says is kept in *vectors*."""
     if vectors is None:
         return HashingEmbedder()
-    return ServiceEmbedder(model, config.embedding_model, vectors)
+    return ServiceEmbedder(chain, config.embedding_model, vectors, chain.keep)
 
 
 @asynccontextmanager
@@ -227,17 +244,29 @@ async def doors_of(config: RunConfig, model: ChatModel | None) -> AsyncIterator[
 
 @asynccontextmanager
 async def _shown(views: Sequence[View], underway: Underway) -> AsyncIterator[None]:
-    for view in views:
-        view.attach(underway)
+    """Let *views* show a run; one that raises shows nothing more, and the run goes on."""
+    attached = [view for view in views if _fine(view, attempted(partial(view.attach, underway))[1])]
     whole = False
     async with anyio.create_task_group() as beside:
-        for view in views:
-            beside.start_soon(view.show)
+        for view in attached:
+            beside.start_soon(_show, view)
         yield
         whole = True
         beside.cancel_scope.cancel()
     if not whole:  # a task group takes a CancelledError of its tasks for its own
         raise LawError("a view was cancelled, but not by the run")
+
+
+async def _show(view: View) -> None:
+    _fine(view, await attempt(lambda _: view.show(), None))
+
+
+def _fine(view: View, error: BaseException | None) -> bool:
+    """Tell whether a view raised nothing, and the user if it did."""
+    if error is not None:
+        name = type(view).__name__
+        structlog.get_logger().error("view dropped", view=name, exc_info=error)
+    return error is None
 
 
 @contextmanager

@@ -64,6 +64,11 @@ class RunOutcomes:
     failed: int
 
     @property
+    def episodes(self) -> int:
+        """How many visits there were, those that failed among them."""
+        return len(self.training) + sum(map(len, self.tests.values())) + self.failed
+
+    @property
     def judged(self) -> Visits:
         """The visits by which the run is judged: the last test, or all if there is none."""
         return self.tests[max(self.tests)] if self.tests else self.training
@@ -76,8 +81,11 @@ def read_outcomes(run: Path | str) -> RunOutcomes:
     ended = list(_visits(directory.trace))
     tests: dict[int, dict[Who, Outcome]] = {}
     for visit in ended:
-        if visit.started.phase == "test" and visit.outcome is not None:
-            tests.setdefault(visit.trained, {})[visit.who] = visit.outcome
+        if visit.started.phase == "test" and (visit.outcome is not None or visit.failed):
+            # A test in which all failed is one, too: no other must pass for the last.
+            visits = tests.setdefault(visit.trained, {})
+            if visit.outcome is not None:
+                visits[visit.who] = visit.outcome
     training = {
         visit.who: visit.outcome
         for visit in ended
@@ -99,6 +107,7 @@ class _Visit:
     started: EpisodeStarted
     trained: int
     outcome: Outcome | None = None
+    failed: bool = False
 
     @property
     def who(self) -> Who:
@@ -121,7 +130,7 @@ def _visits(trace: Path) -> Iterator[_Visit]:
             case EpisodeEnded() as ended if visit is not None:
                 visit = replace(visit, outcome=_outcome(ended, rewarded))
             case EpisodeFailed() if visit is not None:
-                visit = replace(visit, outcome=None)
+                visit = replace(visit, outcome=None, failed=True)
     if visit is not None:
         yield visit
 

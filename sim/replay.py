@@ -1,8 +1,8 @@
 """Replay: a recorded run again, with nobody called and every byte compared."""
 
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from sim.comparison import (
 from sim.course import Point, place
 from sim.excerpts import Prefix, before_step, episode_of
 from sim.extensions import NO_EXTENSIONS, Extensions
-from sim.loop import first_error, in_event_loop
+from sim.loop import first_error, in_event_loop, plain_errors
 from sim.recorded_run import RecordedRun, check_head, check_step, open_recorded
 from sim.unrecorded import Nobody, check_embedded, check_journaled
 from storage.environments import Environment
@@ -87,7 +87,43 @@ def replay(
     wanted. *episode* replays one episode alone, *until* stops after a step, (episode, step).
     *concurrency* bounds the episodes at work. Raises FileErrors and DataError for what cannot be
     replayed, ConfigError for what cannot be asked and ServiceError if calls or vectors were lost.
+    Where an event loop runs, await `replay_async`.
     """
+    with _playing(run, every, episode, until, concurrency, environment, extensions, wrap) as play:
+        return in_event_loop(play, twin="replay_async", uvloop=uvloop)
+
+
+async def replay_async(
+    run: Path | str,
+    *,
+    every: bool = False,
+    episode: int | None = None,
+    until: Point | None = None,
+    concurrency: int | None = None,
+    environment: Environment | None = None,
+    extensions: Extensions = NO_EXTENSIONS,
+    wrap: Wrap | None = None,
+) -> Replay:
+    """Do what `replay` does, inside an event loop that runs already."""
+    with (
+        _playing(run, every, episode, until, concurrency, environment, extensions, wrap) as play,
+        plain_errors(),
+    ):
+        return await play()
+
+
+@contextmanager
+def _playing(
+    run: Path | str,
+    every: bool,
+    episode: int | None,
+    until: Point | None,
+    concurrency: int | None,
+    environment: Environment | None,
+    extensions: Extensions,
+    wrap: Wrap | None,
+) -> Iterator[Callable[[], Awaitable[Replay]]]:
+    """Yield what replays a run, or the part of it that is asked for."""
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
     if episode is not None and until is not None and until[0] != episode:
@@ -100,7 +136,7 @@ def replay(
             player.alone(episode)
         if until is not None:
             player.until(until)
-        return in_event_loop(partial(player.play, concurrency), uvloop=uvloop)
+        yield partial(player.play, concurrency)
 
 
 def prompt_of(

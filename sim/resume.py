@@ -1,7 +1,7 @@
 """Resuming: what is recorded is replayed, then the run goes live."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,15 @@ from agents.models.recorded import Recorded, Resumed, Spoken
 from sim.comparison import Comparison, EndOfRecordError
 from sim.extensions import NO_EXTENSIONS, Extensions
 from sim.fork import forked_calls
-from sim.live import Live, View, doors_of, stopping, written_in
-from sim.loop import in_event_loop
+from sim.live import Live, View, doors_of, listed, stopping, written_in
+from sim.loop import check_no_loop, in_event_loop, plain_errors
 from sim.recorded_run import RecordedRun, check_not_imported, open_recorded
 from sim.summary import Summary
 from sim.trust import check_reach
 from storage.environments import Environment
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
+from storage.manifest import write_manifest
 from storage.runs import RunDirectory, open_run
 from storage.traces import Survey, TraceWriter, survey, whole_size
 from storage.vectors import read_vectors
@@ -83,7 +84,6 @@ def resume(
     *,
     retry_failed: bool = False,
     settings: Sequence[Mapping[str, Any]] = (),
-    trusted: bool = False,
     environment: Environment | None = None,
     model: ChatModel | None = None,
     extensions: Extensions = NO_EXTENSIONS,
@@ -93,30 +93,70 @@ def resume(
 
     Calls in its journal are not made again, except, with *retry_failed*, those that failed.
     *settings* that leave no mark on a trace, such as max_calls, may change. Raises ConfigError if a
-    run from elsewhere would reach out by what is neither in them nor *trusted*, DivergenceError if
-    code or data are no longer those of the run; else what `sim.run.run` raises.
+    run from elsewhere would reach out by others than those (`sim.trust`), DivergenceError if code
+    or data are no longer those of the run; else what `sim.run.run` raises. Where an event loop
+    runs, await `resume_async`.
     """
+    check_no_loop("resume_async")
+    with _unfinished(run, retry_failed, settings, environment) as recorded:
+        if recorded is None:
+            return None
+        return in_event_loop(partial(_resume, recorded, retry_failed, model, extensions, views))
+
+
+async def resume_async(
+    run: Path | str,
+    *,
+    retry_failed: bool = False,
+    settings: Sequence[Mapping[str, Any]] = (),
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    extensions: Extensions = NO_EXTENSIONS,
+    views: Sequence[View] = (),
+) -> Summary | None:
+    """Do what `resume` does, inside an event loop that runs already."""
+    unfinished = _unfinished(run, retry_failed, settings, environment)
+    with unfinished as recorded, plain_errors():
+        if recorded is None:
+            return None
+        return await _resume(recorded, retry_failed, model, extensions, views)
+
+
+@contextmanager
+def _unfinished(
+    run: Path | str,
+    retry_failed: bool,
+    settings: Sequence[Mapping[str, Any]],
+    environment: Environment | None,
+) -> Iterator[RecordedRun | None]:
+    """Yield a run that is to go on, its directory locked; None if there is nothing to do."""
     directory = open_run(Path(run))
     check_not_imported(directory)
-    if directory.summary.exists() and not retry_failed:
-        return None
+    if directory.finished and directory.manifest.exists() and not retry_failed:
+        yield None
+        return
     with directory.locked():
         # Read under the lock: who held it until now may have gone further.
-        _cut_torn(directory)
+        if directory.finished and not retry_failed:
+            _list_late(directory)
+            yield None
+            return
+        if not directory.finished:
+            _cut_torn(directory)
         recorded = open_recorded(run, environment)
         recorded = replace(recorded, course=recorded.course.operated(settings))
-        if recorded.finished and not retry_failed:
-            return None
-        check_reach(
-            directory.config,
-            recorded.course.config,
-            proven=recorded.proven,
-            named=settings,
-            trusted=trusted,
-        )
-        main = partial(_resume, recorded, retry_failed, model, extensions, views)
+        config = recorded.course.config
+        check_reach(directory.config, config, proven=recorded.proven, named=settings)
         with stopping([directory]):
-            return in_event_loop(main)
+            yield recorded
+
+
+def _list_late(directory: RunDirectory) -> None:
+    """List the files of a run that was killed between its summary and its manifest."""
+    if not directory.manifest.exists():
+        write_manifest(directory)
+        what = "manifest written now: what the files were before, nobody knows"
+        structlog.get_logger().warning(what, path=str(directory.manifest))
 
 
 def _cut_torn(directory: RunDirectory) -> None:
@@ -147,6 +187,7 @@ async def _resume(
 ) -> Summary:
     course, directory = recorded.course, recorded.directory
     async with doors_of(course.config, model) as doors:
+        remove(directory.manifest)  # before anything is touched that it tells of
         directory.write_config(course.settings())
         forgotten = recorded.recording.vectors
         if retry_failed:
@@ -172,7 +213,8 @@ async def _resume(
                 asking=trace.drop,
             )
             calls = _known(recorded, retry_failed, files.journal)
-            return await live.run(doors, files, calls, [trace])
+            summary = await live.run(doors, files, calls, [trace])
+        return listed(directory, summary)
 
 
 def _known(recorded: RecordedRun, retry_failed: bool, journal: Journal) -> Recorded:

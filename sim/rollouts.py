@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from agents.embeddings import Embedder
-from agents.models.access import Access, Usage
+from agents.models.access import Access, Keep, Usage
 from agents.models.model import ChatModel, Prompt
 from agents.models.recorded import Forked, NoModel
 from agents.trajectory import Delivery, Trajectory
@@ -168,7 +168,7 @@ def rollout_seed(seed: int, state: State, number: int) -> int:
 class Player:
     """Plays on from states of a *recorded* run; *model* answers what is not recorded.
 
-    *config* is that of the calls that are made now. *usage* counts them.
+    *config* is that of the calls that are made now. *usage* counts them, *keep* is told of replies.
     """
 
     recorded: RecordedRun
@@ -176,6 +176,7 @@ class Player:
     model: ChatModel
     embedder: Embedder
     usage: Usage = field(default_factory=Usage)
+    keep: Keep = lambda _, __: None
     handlers: Sequence[Subscription] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -222,6 +223,7 @@ class Player:
             # Nothing that is recorded asks the same, unless the seed is the run's own.
             recorded=Forked(ends, before=lambda _: False),
             usage=self.usage,
+            keep=self.keep,
         )
 
         async def answer(call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:

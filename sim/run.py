@@ -10,8 +10,8 @@ from sim.assembly import check_runnable
 from sim.config import RunConfig
 from sim.course import straight
 from sim.extensions import NO_EXTENSIONS, Extensions
-from sim.live import Begun, Live, View, doors_of, stopping, written_in
-from sim.loop import in_event_loop
+from sim.live import Begun, Live, View, doors_of, listed, stopping, written_in
+from sim.loop import in_event_loop, plain_errors
 from sim.summary import Summary
 from storage.datasets import open_environment
 from storage.environments import Environment
@@ -28,7 +28,7 @@ def run(
     views: Sequence[View] = (),
     uvloop: bool | None = None,
 ) -> Summary:
-    """Run *config* and return what came of it.
+    """Run *config* and return what came of it; where an event loop runs, await `run_async`.
 
     The run directory is *out*, or the next free one in traces/runs. *environment* and *model* are
     made from the configuration unless they are given. Raises ConfigError, DataError, ServiceError
@@ -37,7 +37,7 @@ def run(
     """
     begun: list[RunDirectory] = []
     main = partial(
-        run_async,
+        _run,
         config or RunConfig(),
         environment=environment,
         model=model,
@@ -47,23 +47,42 @@ def run(
         begun=begun.append,
     )
     with stopping(begun):
-        return in_event_loop(main, uvloop=uvloop)
+        return in_event_loop(main, twin="run_async", uvloop=uvloop)
 
 
 async def run_async(
-    config: RunConfig,
+    config: RunConfig | None = None,
     *,
     environment: Environment | None = None,
     model: ChatModel | None = None,
     out: Path | str | None = None,
     extensions: Extensions = NO_EXTENSIONS,
     views: Sequence[View] = (),
-    begun: Begun = lambda _: None,
 ) -> Summary:
-    """Do what `run` does, inside an event loop that runs already (asyncio's or uvloop's).
+    """Do what `run` does, inside an event loop that runs already: asyncio's or uvloop's."""
+    begun: list[RunDirectory] = []
+    with stopping(begun), plain_errors():
+        return await _run(
+            config or RunConfig(),
+            environment=environment,
+            model=model,
+            out=out,
+            extensions=extensions,
+            views=views,
+            begun=begun.append,
+        )
 
-    *begun* is told the run directory as soon as there is one.
-    """
+
+async def _run(
+    config: RunConfig,
+    *,
+    environment: Environment | None,
+    model: ChatModel | None,
+    out: Path | str | None,
+    extensions: Extensions,
+    views: Sequence[View],
+    begun: Begun,
+) -> Summary:
     environment = environment or open_environment(config.environment)
     check_runnable(config, environment)
     if out is not None:
@@ -77,4 +96,5 @@ async def run_async(
             directory.write_config(course.settings())
             live = Live(course, environment, directory, extensions, views)
             with written_in(directory, config) as files:
-                return await live.run(doors, files, NothingRecorded(), [files.trace])
+                summary = await live.run(doors, files, NothingRecorded(), [files.trace])
+            return listed(directory, summary)

@@ -6,6 +6,7 @@ import msgspec
 
 from agents.models.access import Usage
 from engine.messages import RunStarted, number
+from sim.failures import Failure
 from sim.metrics import Measured, Metrics, Point
 
 
@@ -19,12 +20,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     *all_episodes* and *all_steps* are of the whole run, without episodes that failed. What is
     *per_episode* or *per_reward* is of the whole run as well: all calls, also those of episodes
     that failed, by *all_episodes* or by the sum of their rewards (the price of a unit of R_traj);
-    None if there is nothing to divide by.
+    None if there is nothing to divide by. *failed_episodes* are those of the whole run, *failures*
+    the reasons.
 
     *seconds*, *utilization* (of the slots for calls in flight) and *live_calls* (those that were
     not recorded before, *cached_calls* among them) are of this process alone. *tokens* are as the
     service counted them, in both directions. *cost* is by the prices that are set. *listeners* are
-    the results of the user's own.
+    the results of the user's own. *manifest* is the digest of the run's manifest, which lists its
+    summary and so does not stand there.
     """
 
     run: str
@@ -57,15 +60,19 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     train: Metrics | None = None
     test_memory: str = ""
     curve: tuple[Point, ...] = ()
+    failed_episodes: int = 0
+    failures: tuple[Failure, ...] = ()
     listeners: dict[str, Any] = {}
+    manifest: str = ""
 
     def flat(self) -> dict[str, Any]:
-        """Return everything as one object, the metrics beside the rest.
+        """Return everything but the manifest as one object, the metrics beside the rest.
 
         What only runs with tests have is left out without: *train*, *test_memory*, *curve*.
         """
         values: dict[str, Any] = msgspec.to_builtins(self)
         metrics = values.pop("metrics")
+        del values["manifest"]
         head = {name: values.pop(name) for name in ("run", "digest")}
         of_tests = {name: values.pop(name) for name in ("train", "test_memory", "curve")}
         told = {name: value for name, value in of_tests.items() if value}
@@ -94,6 +101,7 @@ def summarise(
     measured: Measured,
     usage: Usage,
     effort: Effort,
+    failures: tuple[Failure, ...] = (),
     listeners: dict[str, Any],
 ) -> Summary:
     """Return the summary of a finished run."""
@@ -130,6 +138,8 @@ def summarise(
         train=measured.train,
         test_memory=str(settings["test_memory"]) if measured.train else "",
         curve=measured.curve,
+        failed_episodes=sum(failure.episodes for failure in failures),
+        failures=failures,
         listeners=listeners,
     )
 

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 
 from engine.errors import ConfigError
-from sim.config import RunConfig, flat
+from sim.config import RunConfig, Settings, flat
+from sim.course import read_course
 from sim.layers import merged
+from sim.recorded_run import check_not_imported
 from storage.origin import unprovable
-from storage.runs import RunDirectory
+from storage.runs import RunDirectory, open_run
 
 REACHING = frozenset({"base_url", "key_file", "azure_version", "cache"})
 """Settings by which a run reaches out; roles have their own of that name."""
@@ -35,15 +37,14 @@ def check_reach(
     *,
     proven: bool,
     named: Sequence[Mapping[str, Any]],
-    trusted: bool,
 ) -> None:
     """Raise ConfigError if *config* reaches out by what only the file at *path* says.
 
-    It may if that is *proven* to be written here, if the user has *named* the settings, or
-    *trusted* them all. Settings that are in no use count as well: they would be taken for the
-    user's own once the run was.
+    It may if that is *proven* to be written here, or if the user has *named* the settings, one by
+    one or all by `confirmed`. Settings that are in no use count as well: they would be taken for
+    the user's own once the run was.
     """
-    if proven or trusted:
+    if proven:
         return
     own = {name for name, _ in flat(merged(*named))}
     asked = [(name, value) for name, value in reaching(config) if value and name not in own]
@@ -69,9 +70,23 @@ def _hint(name: str) -> str:
     return f"name what is yours (--set {name}=…), or confirm all of it with --trust"
 
 
-def check_config(
-    path: Path, config: RunConfig, *, named: Sequence[Mapping[str, Any]], trusted: bool
-) -> None:
+def confirmed(run: Path) -> Settings:
+    """Return the settings by which the run in a directory reaches out: to name them all.
+
+    Raises RunDirectoryError or ConfigError.
+    """
+    directory = open_run(run)
+    check_not_imported(directory)
+    config = read_course(directory.read_config()).config
+    found: Settings = {}
+    for name, value in reaching(config):
+        role, _, setting = name.rpartition(".")
+        part = found.setdefault(role, {}) if role else found
+        part[setting] = value
+    return found
+
+
+def check_config(path: Path, config: RunConfig, *, named: Sequence[Mapping[str, Any]]) -> None:
     """Raise ConfigError if a file of settings at *path* lies in a run directory from elsewhere.
 
     A file that lies anywhere else is the user's who names it.
@@ -79,4 +94,4 @@ def check_config(
     run = RunDirectory(path.parent)
     if run.config.exists() and (run.trace.exists() or run.journal.exists()):
         _, proven = run.read_proven()
-        check_reach(path, config, proven=proven, named=named, trusted=trusted)
+        check_reach(path, config, proven=proven, named=named)

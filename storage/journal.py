@@ -31,11 +31,11 @@ def identity(call: Call) -> Identity:
     return call.user, call.session, call.step, call.role, call.occurrence
 
 
-class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False, omit_defaults=True):
     """A call came to its end, with a reply (*text*) or an *error* of a kind.
 
-    *latency* is the real time in seconds from asking to the end, *wait* the part of it spent
-    waiting for a slot or between attempts.
+    *said* is what the service said of the error, on one line. *latency* is the real time in seconds
+    from asking to the end, *wait* the part of it spent waiting for a slot or between attempts.
     """
 
     user: int
@@ -52,6 +52,7 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     latency: float
     wait: float
     attempts: int
+    said: str = ""
 
     @property
     def identity(self) -> Identity:
@@ -59,8 +60,10 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
         return self.user, self.session, self.step, self.role, self.occurrence
 
 
-class AttemptFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """An attempt at a call failed with an *error* of a kind.
+class AttemptFailed(
+    msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False, omit_defaults=True
+):
+    """An attempt at a call failed with an *error* of a kind; *said* is what the service said of it.
 
     In seconds: the *wait* for a slot, then the *latency*, then the *pause* before the next attempt.
     """
@@ -75,6 +78,7 @@ class AttemptFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=Fals
     latency: float
     wait: float
     pause: float
+    said: str = ""
 
 
 class ForkStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

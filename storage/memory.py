@@ -4,6 +4,7 @@ On disk a memory is two files: `<name>.npy` holds the keys, one a row; `<name>.j
 what episode wrote it and what it says. Each line ends with a checksum of itself and its key.
 """
 
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from engine.errors import FileError
 from engine.records import MemoryName, Recall, Record, Vector
-from storage.arrays import read_array
 from storage.files import make_directory, whole
 from storage.index import BLOCK, VectorLog
 from storage.reading import lines_of, open_regular
@@ -167,16 +167,77 @@ class MemoryView(Generic[P]):
         return self.memory.nearest(self.length, vector, k, within)
 
 
-def saved_length(directory: Path, name: str) -> int:
-    """Return how many records the memory *name* has on disk; raises FileError."""
-    path = directory / f"{name}.jsonl"
-    if not name.isidentifier():  # it stands in a trace, which may come from anybody
-        raise FileError(f"{directory}: there is no memory called {name!r}")
+# Numpy reads the header of a file as Python; ours is always the same.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '\|i1', 'fortran_order': False, "
+    rb"'shape': \(([0-9]{1,15}), ([0-9]{1,9})\), \} *\n",
+    re.DOTALL,
+)
+_LONGEST_HEADER = 256
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """The keys of a memory on disk: *rows* of *columns* numbers, from a *start* in the file."""
+
+    path: Path
+    rows: int
+    columns: int
+    start: int
+
+
+def open_keys(path: Path) -> KeyFile:
+    """Look at the keys that a memory has on disk; raises FileError unless they are all there."""
     try:
         with open_regular(path) as file:
-            return sum(1 for _ in lines_of(file))
+            header = _HEADER.match(file.read(_LONGEST_HEADER))
+            size = file.seek(0, 2)
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: there is no such memory") from error
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+    if header is None:
+        raise FileError(f"{path}: not keys: expected rows of int8 as numpy saves them")
+    rows, columns, start = int(header[1]), int(header[2]), header.end()
+    # Before anything is made of that size, or counted up to it.
+    if start + rows * columns != size or (rows and not columns):
+        raise FileError(f"{path}: not keys: {size:,} bytes are not {rows} rows of {columns}")
+    return KeyFile(path, rows, columns, start)
+
+
+def saved_records(directory: Path, name: MemoryName[P]) -> Iterator[tuple[RecordLine, P]]:
+    """Yield each record that a memory has on disk as it stands there, and what it says.
+
+    All is checked, and little of it held at a time; raises FileError `path:line: reason`.
+    """
+    keys, lines = _paths(directory, name)
+    known = open_keys(keys)
+    decoder = msgspec.json.Decoder(name.payload)
+    try:
+        with open_regular(keys) as rows, open_regular(lines) as file:
+            rows.seek(known.start)
+            count = 0
+            for count, line in enumerate(lines_of(file), 1):
+                key = np.frombuffer(rows.read(known.columns), np.int8)
+                try:
+                    entry = read_line(line, key)
+                    yield entry, decoder.decode(entry.payload)
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                    raise FileError(f"{lines}:{count}: not a record: {error}") from error
+    except OSError as error:
+        raise FileError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    if count != known.rows:
+        raise FileError(f"{lines}: {count:,} records for {known.rows:,} keys in {keys}")
+
+
+def saved_length(directory: Path, name: MemoryName[Any]) -> int:
+    """Return how many records a memory has on disk; raises FileError."""
+    _, lines = _paths(directory, name)
+    try:
+        with open_regular(lines) as file:
+            return sum(1 for _ in lines_of(file))
+    except OSError as error:
+        raise FileError(f"{lines}: cannot be read: {error.strerror}") from error
 
 
 def _paths(directory: Path, name: MemoryName[Any]) -> tuple[Path, Path]:
@@ -199,17 +260,12 @@ def read_line(line: bytes, key: NDArray[np.int8]) -> RecordLine:
 
 def read_keys(path: Path) -> NDArray[np.int8]:
     """Return the keys that a memory has on disk, one a row; raises FileError."""
+    known = open_keys(path)
     try:
-        keys = read_array(path)
-    except FileNotFoundError as error:
-        raise FileError(f"{path}: there is no such memory") from error
+        keys = np.fromfile(path, np.int8, known.rows * known.columns, offset=known.start)
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise FileError(f"{path}: not keys: {error}") from error
-    if keys.dtype != np.int8 or keys.ndim != 2:
-        raise FileError(f"{path}: expected rows of int8, got {keys.dtype} {keys.shape}")
-    return np.ascontiguousarray(keys)
+    return keys.reshape(known.rows, known.columns)
 
 
 def _pairs(

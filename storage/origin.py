@@ -1,9 +1,9 @@
-"""`.origin`: the proof that a run directory was made here, and that its run.toml is as it was left.
+"""`.origin`: the proof that a run.toml was written here, and is as it was left.
 
-What a run.toml says, billp does: it goes to the services named there, with the keys named there. One
-that comes from somebody else, or was edited, must not do that unasked. So whoever writes run.toml
-leaves beside it a keyed hash of its bytes, under a secret that only this user has and that lies
-elsewhere. The proof tells nothing of the machine, the user or the path.
+What a run.toml says, billp does: it goes to the services named there, with the keys named there.
+One that comes from somebody else, or was edited, must not do that unasked. So whoever writes
+run.toml leaves beside it a keyed hash of its bytes, under a secret that only this user has and that
+lies elsewhere. The proof tells nothing of the machine, the user or the path.
 """
 
 import errno

@@ -1,7 +1,7 @@
-"""Reading what may come from anybody: regular files only, no more than is wanted, TOML not too deep.
+"""Reading what may come from anybody: regular files only, in bounded memory, TOML not too deep.
 
-A directory from elsewhere may hold anything under the names of ours. To open a named pipe waits for
-ever, a device never ends, and what is parsed may be nested until Python gives up.
+A directory from elsewhere may hold anything under the names of ours. To open a named pipe is to
+wait for ever, a device never ends, and what is parsed may be nested until Python gives up.
 """
 
 import errno
@@ -76,5 +76,6 @@ def lines_of(file: BinaryIO) -> Iterator[bytes]:
     """
     while line := file.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
-            raise OSError(errno.EFBIG, f"has a line of more than {LONGEST_LINE:,} bytes")
+            reason = f"has a line of more than {LONGEST_LINE:,} bytes"
+            raise OSError(errno.EFBIG, reason, file.name)
         yield line

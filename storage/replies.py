@@ -11,6 +11,7 @@ import msgspec
 from filelock import FileLock
 
 from engine.errors import FileError
+from storage.names import check_name
 
 NAME = "replies.sqlite"
 _HINT = "move it away, or name another directory"
@@ -28,6 +29,7 @@ CREATE TABLE IF NOT EXISTS replies (
     used REAL NOT NULL
 ) WITHOUT ROWID
 """
+_REPLY = ("text", "prompt_tokens", "completion_tokens", "finish")
 _COLUMNS = ["key", "model", "text", "prompt_tokens", "completion_tokens", "finish", "used"]
 
 
@@ -54,21 +56,26 @@ class CacheStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class ReplyCache:
     """Replies by key in *directory*; to be closed.
 
-    Raises FileError if the directory cannot be written or holds another file of that name.
+    Another process may hold the file for *patience* seconds. Raises FileError if the directory
+    cannot be written or holds another file of that name, and if the file fails later.
     """
 
     directory: Path
+    patience: float = _BUSY
     _used: set[bytes] = field(default_factory=set)
     _connection: sqlite3.Connection = field(init=False)
 
     def __post_init__(self) -> None:
+        check_name(self.directory)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"{self.directory}: cannot be made: {error.strerror}") from error
         # SQLite does not wait for others who turn the write-ahead log on at the same time.
-        with self._said(), FileLock(f"{self.path}.lock", timeout=_BUSY, poll_interval=0.005):
-            self._connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None)
+        with self._said(), self._locked():
+            self._connection = sqlite3.connect(
+                self.path, timeout=self.patience, isolation_level=None
+            )
             try:
                 self._check_ours()
                 self._prepare()
@@ -80,6 +87,9 @@ class ReplyCache:
     def path(self) -> Path:
         """The file."""
         return self.directory / NAME
+
+    def _locked(self) -> FileLock:
+        return FileLock(f"{self.path}.lock", timeout=self.patience, poll_interval=0.005)
 
     def _check_ours(self) -> None:
         if self._connection.execute("SELECT * FROM sqlite_master").fetchone() is None:
@@ -98,9 +108,9 @@ class ReplyCache:
     def _said(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, OverflowError, ValueError) as error:
             # What is merely locked or full is no damage: those are operational errors.
-            passing = isinstance(error, sqlite3.OperationalError | OSError)
+            passing = isinstance(error, sqlite3.OperationalError | OSError | OverflowError)
             raise FileError(
                 f"{self.path}: the cache cannot be used: {error}", hint="" if passing else _HINT
             ) from error
@@ -112,13 +122,12 @@ class ReplyCache:
                 "SELECT text, prompt_tokens, completion_tokens, finish FROM replies WHERE key = ?",
                 (key,),
             ).fetchone()
-        if row is None:
-            return None
+            if row is None:
+                return None
+            # SQLite keeps anything in any column, and others may have written here.
+            found = msgspec.convert(dict(zip(_REPLY, row, strict=True)), CachedReply)
         self._used.add(key)
-        text, prompt, completion, finish = row
-        return CachedReply(
-            text=text, prompt_tokens=prompt, completion_tokens=completion, finish=finish
-        )
+        return found
 
     def put(self, key: bytes, model: str, reply: CachedReply) -> None:
         """Keep *reply* under *key*; the first one stays."""
@@ -179,7 +188,12 @@ class ReplyCache:
                 "UPDATE replies SET used = ? WHERE key = ?", ((now, key) for key in self._used)
             )
             self._connection.execute("COMMIT")
-        self._connection.close()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is; one that fails may take its time for more."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
 
 
 def _size(path: Path) -> int:

@@ -10,6 +10,7 @@
     memory/        the memories at the end
     summary.json   metrics, digest, cost
     .origin        the proof that run.toml was written here
+    manifest.json  the sha256 of every file, written last
 """
 
 import os
@@ -27,6 +28,7 @@ from filelock import FileLock, Timeout
 from engine.errors import BillpError, RunDirectoryError
 from storage.files import make_directory, remove, whole
 from storage.journal import read_journal
+from storage.names import check_name
 from storage.origin import NAME as ORIGIN
 from storage.origin import prove, proven
 from storage.reading import SETTINGS_SIZE, parse_toml, read_small
@@ -76,6 +78,11 @@ class RunDirectory:
         return self.path / "summary.json"
 
     @property
+    def manifest(self) -> Path:
+        """The sha256 and size of every file."""
+        return self.path / "manifest.json"
+
+    @property
     def memory(self) -> Path:
         """The memories at the end."""
         return self.path / "memory"
@@ -84,6 +91,11 @@ class RunDirectory:
     def vectors(self) -> Path:
         """Vectors from a service."""
         return self.path / "embeddings" / "vectors.jsonl"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.summary.exists()
 
     def write_config(self, settings: dict[str, Any]) -> None:
         """Write run.toml, and the proof that it was written here."""
@@ -159,7 +171,11 @@ class RunDirectory:
 
 
 def check_free(path: Path) -> None:
-    """Raise RunDirectoryError if *path* holds anything that could be missed."""
+    """Raise RunDirectoryError if *path* holds anything that could be missed.
+
+    Raises ConfigError if it cannot be written down.
+    """
+    check_name(path)
     if not path.exists() or (path.is_dir() and _is_unbegun(path)):
         return
     what = "holds another run" if (path / "run.toml").exists() else "is not empty"

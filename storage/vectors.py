@@ -7,7 +7,9 @@ is that there is none.
 from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -87,6 +89,24 @@ def read_vectors(path: Path, *, forgotten: int = 0) -> tuple[dict[str, VectorEnt
         if entry.vector is None and end <= forgotten:
             del known[entry.text]
     return known, size
+
+
+class VectorCount(NamedTuple):
+    """The *texts* that a file knows of, how many *failed*, and its *size* without a torn line."""
+
+    texts: int
+    failed: int
+    size: int
+
+
+def count_vectors(path: Path) -> VectorCount:
+    """Look at the whole of the file at *path*, and hold little of it; raises as `read_vectors`."""
+    size = 0
+    known: dict[bytes, bool] = {}
+    for entry, end in _entries(path):
+        size = end
+        known[blake2b(entry.text.encode(), digest_size=8).digest()] = entry.vector is None
+    return VectorCount(len(known), sum(known.values()), size)
 
 
 def every_vector(path: Path) -> Iterator[VectorEntry]:

@@ -17,12 +17,24 @@ from storage.disk import OperatingSystem
 _PAGE = 4096  # what a system brings to the disk at once
 
 
+@dataclass
+class Ticking:
+    """A clock that goes on a second whenever somebody looks at it: real time decides nothing."""
+
+    seconds: float = 0.0
+
+    def monotonic(self) -> float:
+        self.seconds += 1.0
+        return self.seconds
+
+
 @contextmanager
-def on(disk: OperatingSystem, *, interval: float = 1.0) -> Iterator[None]:
-    """Let all files of runs be on *disk*, forced every *interval* seconds if so configured."""
+def on(disk: OperatingSystem, *, every: int = 1_000) -> Iterator[None]:
+    """Let all files of runs be on *disk*; they are forced *every* so many looks at the clock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "disk", disk)
-        patch.setattr(files, "_INTERVAL", interval)
+        patch.setattr(files, "time", Ticking())
+        patch.setattr(files, "_INTERVAL", float(every))
         yield
 
 

@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 from sim.fork import fork
 from sim.layers import configured, read_config
 from sim.run import run
+from storage.manifest import write_manifest
+from storage.runs import RunDirectory
 
 TRACES = Path(__file__).parents[1] / "traces"
 KEPT = ("run.toml", "trace.jsonl", "calls.jsonl", "summary.json")
@@ -45,6 +47,7 @@ def main() -> None:
             for kept in KEPT:
                 text = (scratch / name / kept).read_bytes()
                 (place / kept).write_bytes(text.replace(directory.encode(), b"traces"))
+            write_manifest(RunDirectory(place))
 
 
 if __name__ == "__main__":

@@ -25,15 +25,19 @@ class Said:
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs billp in this process, in front of a screen of some *width* that is no terminal."""
+    """Runs billp in this process, in front of a screen of some *width*, as if on a *terminal*."""
 
     capsys: pytest.CaptureFixture[str]
     width: int = 1_000
+    terminal: bool = False
 
     def billp(self, *arguments: str | Path) -> Said:
         self.capsys.readouterr()
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("FORCE_COLOR", raising=False)
+            if self.terminal:
+                patch.setenv("FORCE_COLOR", "1")
+                patch.setenv("TERM", "xterm-256color")
             patch.setenv("COLUMNS", str(self.width))
             with pytest.raises(SystemExit) as left:
                 main([str(argument) for argument in arguments])

@@ -226,6 +226,22 @@ def test_a_failed_call_is_journaled(journal: Journal) -> None:
     assert (end.text, end.error, end.prompt_tokens) == (None, "timeout", 0)
 
 
+def test_what_the_service_said_is_journaled(journal: Journal) -> None:
+    """Of the call's end and of each attempt; where it said nothing, no line is longer for it."""
+    error = CallFailedError("no reply", kind="server", said="no json_schema here")
+    attempt = Attempt(
+        call=CALL, number=1, kind="server", wait=0.0, latency=0.5, said="no json_schema here"
+    )
+    note_attempt(journal, attempt)
+    answered(access(Scripted(error=error), journal=journal))
+    note_attempt(journal, replace(attempt, said=""))
+    first, second, third = journal.path.read_bytes().splitlines()
+    assert kept(journal).said == "no json_schema here"
+    assert b'"said":"no json_schema here"' in first
+    assert b"no json_schema" in second
+    assert b"said" not in third
+
+
 def test_a_service_that_is_gone_stops_the_run(journal: Journal) -> None:
     """Nothing is journaled: the call is not over, and is asked again when the run goes on."""
     asking = access(Scripted(error=ServiceError("the key is refused")), journal=journal)
@@ -240,6 +256,18 @@ def test_a_call_that_is_cancelled_did_not_fail(journal: Journal) -> None:
     with pytest.raises(asyncio.CancelledError):
         answered(stopped)
     assert journal.path.read_bytes() == b""
+
+
+def test_a_reply_is_journaled_before_it_is_kept_elsewhere(journal: Journal) -> None:
+    """What keeps it for other runs finds it in the journal; a failed call is not kept."""
+    found: list[tuple[str, int]] = []
+
+    def keep(request: ChatRequest, reply: ChatReply) -> None:
+        found.append((reply.text, len(read_journal(journal.path))))
+
+    answered(replace(access(journal=journal), keep=keep))
+    answered(replace(access(Scripted(error=FAILURE), journal=journal), keep=keep))
+    assert found == [("Vary.", 1)]
 
 
 def test_failed_attempts_stand_in_the_journal(journal: Journal) -> None:

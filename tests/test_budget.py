@@ -249,9 +249,9 @@ def spent(request: pytest.FixtureRequest, shell: Shell) -> Any:
 
 
 def test_a_spent_budget_is_one_sentence(spent: Spent) -> None:
-    """With what was spent and how to go on; exit status 3."""
+    """With what was spent and how to go on; exit status 4."""
     sentence, hint = spent.said.err.splitlines()
-    assert (spent.said.status, spent.said.out) == (3, "")
+    assert (spent.said.status, spent.said.out) == (4, "")
     assert sentence.startswith(f"billp: {spent.setting} is reached: {BUDGETS[spent.setting][1]}")
     assert hint == f"  allow more: billp resume run --set {spent.setting}=…"
 
@@ -299,7 +299,7 @@ def test_without_more_it_stops_again(setting: str, shell: Shell) -> None:
         answered, journal = service.answered, Path("run/calls.jsonl").read_bytes()
         assert shell.billp("resume", "run") == said
         assert service.answered == answered + 1
-    assert said.status == 3
+    assert said.status == 4
     assert Path("run/calls.jsonl").read_bytes() == journal
 
 
@@ -378,7 +378,7 @@ def test_a_price_that_a_role_lacks_is_refused_as_well(refusal: Refusal) -> None:
 
 def test_a_resumed_run_needs_prices_as_well(refusal: Refusal, shell: Shell) -> None:
     """Nothing of its directory changes."""
-    assert shell.billp(*few("--max-calls", "10", "--out", "run")).status == 3
+    assert shell.billp(*few("--max-calls", "10", "--out", "run")).status == 4
     sentence, _ = refusal("resume", "run", "--set", "max_cost=1")
     assert sentence == "max_cost is set, but 'embedded' has no price"
 

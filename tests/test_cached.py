@@ -13,16 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.models.cached import Cached
+from agents.models.cached import Cached, SpareCache
 from agents.models.model import ChatMessage, ChatModel, ChatReply, ChatRequest, Sampling
 from engine.calls import Call
 from engine.errors import BudgetError, CallFailedError
 from sim.layers import configured
-from sim.resume import resume
 from sim.run import run
 from sim.summary import Summary
 from storage.journal import read_journal
-from storage.replies import NAME, ReplyCache, open_cache
+from storage.replies import NAME, open_cache
 from storage.runs import RunDirectory
 from tests.served import served
 from tests.shell import Shell, tree
@@ -55,16 +54,22 @@ class Moody:
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Iterator[ReplyCache]:
-    with closing(ReplyCache(tmp_path / "cache")) as opened:
+def cache(tmp_path: Path) -> Iterator[SpareCache]:
+    with closing(SpareCache(tmp_path / "cache")) as opened:
         yield opened
 
 
+async def answered(cached: Cached, asked: ChatRequest) -> ChatReply:
+    reply = await cached.reply(asked)
+    cached.keep(asked, reply)
+    return reply
+
+
 def ask(cached: Cached, *requests: ChatRequest) -> list[str]:
-    """Return what is said to *requests*, one after the other."""
+    """Return what is said to *requests*, one after the other; each reply is kept in its turn."""
 
     async def main() -> list[str]:
-        return [(await cached.reply(asked)).text for asked in requests]
+        return [(await answered(cached, asked)).text for asked in requests]
 
     return asyncio.run(main())
 
@@ -72,16 +77,16 @@ def ask(cached: Cached, *requests: ChatRequest) -> list[str]:
 # -- call by call
 
 
-def test_a_call_is_made_once(cache: ReplyCache) -> None:
+def test_a_call_is_made_once(cache: SpareCache) -> None:
     """The second time the same is said, with the same tokens, and nobody is asked."""
     model = Moody()
     cached = Cached(model, cache, "here")
-    first, second = (asyncio.run(cached.reply(request())) for _ in range(2))
+    first, second = (asyncio.run(answered(cached, request())) for _ in range(2))
     assert second == msgspec.structs.replace(first, attempts=0)
     assert (model.asked, cached.hits, cached.misses) == (1, 1, 1)
 
 
-def test_identical_prompts_keep_their_own_replies(cache: ReplyCache) -> None:
+def test_identical_prompts_keep_their_own_replies(cache: SpareCache) -> None:
     """Two calls that say the same are two calls, in whatever order they come."""
     one, other, elsewhere = request(), request(occurrence=1), request(seed=8)
     assert ask(Cached(Moody(), cache, "here"), one, other, elsewhere) == ["1", "2", "3"]
@@ -98,18 +103,18 @@ def test_identical_prompts_keep_their_own_replies(cache: ReplyCache) -> None:
         {"messages": (ChatMessage(role="user", content="what else?"),)},
     ],
 )
-def test_whatever_decides_a_reply_asks_anew(cache: ReplyCache, change: dict[str, Any]) -> None:
+def test_whatever_decides_a_reply_asks_anew(cache: SpareCache, change: dict[str, Any]) -> None:
     changed = msgspec.structs.replace(request(), **change)
     assert ask(Cached(Moody(), cache, "here"), request(), changed) == ["1", "2"]
 
 
-def test_models_of_one_name_are_told_apart_by_their_place(cache: ReplyCache) -> None:
+def test_models_of_one_name_are_told_apart_by_their_place(cache: SpareCache) -> None:
     model = Moody()
     assert ask(Cached(model, cache, "http://here/v1"), request()) == ["1"]
     assert ask(Cached(model, cache, "http://there/v1"), request()) == ["2"]
 
 
-def test_failed_calls_are_not_kept(cache: ReplyCache) -> None:
+def test_failed_calls_are_not_kept(cache: SpareCache, tmp_path: Path) -> None:
     """Next time they are asked again."""
     model = Moody(failing=True)
     cached = Cached(model, cache, "here")
@@ -117,7 +122,8 @@ def test_failed_calls_are_not_kept(cache: ReplyCache) -> None:
         ask(cached, request())
     model.failing = False
     assert ask(cached, request(), request()) == ["2", "2"]
-    assert cache.statistics().replies == 1
+    with closing(open_cache(tmp_path / "cache")) as opened:
+        assert opened.statistics().replies == 1
 
 
 # -- run by run
@@ -319,18 +325,3 @@ def test_a_place_that_is_no_directory_is_refused_before_a_run_begins(shell: Shel
     sentence, _ = shell.refusal("run", "--episodes", "2", "--cache", "cache", "--out", "run")
     assert sentence == "cache: cannot be made: File exists"
     assert not Path("run").exists()
-
-
-def test_a_cache_that_is_damaged_stops_its_run_alone(shell: Shell, filled: dict[str, Any]) -> None:
-    """One sentence; without the cache the run goes on to the same digest."""
-    path = Path("cache", NAME)
-    content = bytearray(path.read_bytes())
-    for place in range(8_192, len(content), 4_096):
-        content[place : place + 200] = b"\xff" * 200
-    path.write_bytes(content)
-    sentence, hint = shell.refusal("run", "--episodes", "4", "--cache", "cache", "--out", "run")
-    assert sentence == f"cache/{NAME}: the cache cannot be used: database disk image is malformed"
-    assert hint == "move it away, or name another directory; then: billp resume run"
-    finished = resume("run", settings=[{"cache": ""}])
-    assert finished is not None
-    assert finished.digest == filled["digest"]

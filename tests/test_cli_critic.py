@@ -206,7 +206,7 @@ def test_a_key_that_is_missing(
 def test_a_budget_that_is_spent(shell: Shell, run: RunDirectory) -> None:
     """It is that of the critique alone; its exit status is a run's."""
     said = shell.billp("critic", run.path, *FEW, "--set", "max_calls=5")
-    assert (said.status, said.out) == (3, "")
+    assert (said.status, said.out) == (4, "")
     assert "max_calls is reached" in said.err
     assert "allow more: --set max_calls=…" in said.err
 

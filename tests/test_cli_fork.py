@@ -66,7 +66,7 @@ def test_a_fork_tells_what_came_of_it(shell: Shell, run: RunDirectory) -> None:
     assert (said.status, said.err) == (0, "")
     told = facts(said.out)
     assert (told["run"], told["digest"]) == ("mine", digest_of(Path("mine/trace.jsonl")))
-    assert f"digest  {told['digest']}" in shell.fine("fork", run.path, *AT, *change)
+    assert f"digest    {told['digest']}" in shell.fine("fork", run.path, *AT, *change)
 
 
 def test_forks_without_a_place_are_numbered(shell: Shell, run: RunDirectory) -> None:
@@ -200,8 +200,18 @@ def test_a_whole_run(shell: Shell, run: RunDirectory) -> None:
     """A line for each check, and a verdict."""
     lines = shell.fine("verify", run.path).splitlines()
     assert lines[-1] == f"{run.path} is whole."
-    names = ["journal", "trace", "digest", "memory", "environment"]
-    assert [line.split()[:2] for line in lines[:-1]] == [["✓", name] for name in names]
+    names = ["files", "settings", "environment", "journal", "trace", "prompts", "calls", "memory"]
+    names += ["summary", "digest", "manifest"]
+    told = [line.split()[:2] for line in lines if line.startswith("✓")]
+    assert told == [["✓", name] for name in names]
+    assert "by the manifest alone: finish, latency, " in "\n".join(lines)
+    assert max(map(len, lines)) <= 80 + len(str(run.path))
+
+
+def test_a_verification_says_what_it_cannot_know(shell: Shell, run: RunDirectory) -> None:
+    *_, first, second, _ = shell.fine("verify", run.path).splitlines()
+    assert first.startswith("No checksum tells who made it: ")
+    assert "Compare digest and manifest" in second
 
 
 def test_a_damaged_run(shell: Shell, spoilt: RunDirectory) -> None:
@@ -209,19 +219,21 @@ def test_a_damaged_run(shell: Shell, spoilt: RunDirectory) -> None:
     said = shell.billp("verify", spoilt.path)
     assert (said.status, said.err) == (1, "")
     lines = said.out.splitlines()
-    assert lines[1].startswith("✗ trace        spoilt/trace.jsonl:")
-    assert lines[1].endswith("call at step 0 is not in the journal")
-    assert [line[0] for line in lines] == ["✓", "✗", "✓", "✓", "s"]
+    faults = [line for line in lines if line.startswith("✗")]
+    assert faults[0].startswith("✗ files        spoilt: 'calls.jsonl' was altered")
+    assert faults[1].startswith("✗ trace        spoilt/trace.jsonl:")
+    assert faults[1].endswith("call at step 0 is not in the journal")
+    assert sum(line.startswith("✓") for line in lines) >= 4
     assert lines[-1] == "spoilt is damaged."
 
 
 def test_a_verification_as_json(shell: Shell, run: RunDirectory, spoilt: RunDirectory) -> None:
     told = facts(shell.fine("verify", run.path, "--json"))
-    assert (told["whole"], len(told["checks"])) == (True, 5)
+    assert (told["whole"], len(told["checks"])) == (True, 11)
     said = shell.billp("verify", spoilt.path, "--json")
     told = facts(said.out)
     assert (said.status, told["whole"]) == (1, False)
-    assert [check["name"] for check in told["checks"] if check["fault"]] == ["trace"]
+    assert [check["name"] for check in told["checks"] if check["fault"]] == ["files", "trace"]
 
 
 @pytest.mark.parametrize(

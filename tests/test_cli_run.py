@@ -139,7 +139,7 @@ def test_quiet_leaves_the_json_that_was_asked_for(shell: Shell) -> None:
 def test_the_report_names_metrics_digest_and_path(shell: Shell) -> None:
     out = shell.fine("run", *FEW, "--out", "mine")
     digest = sha256(Path("mine/trace.jsonl").read_bytes()).hexdigest()
-    for text in ("Len", "R_each", "R_traj", f"digest  {digest}", "run     mine\n", "stand-in"):
+    for text in ("Len", "R_each", "R_traj", f"digest    {digest}", "run       mine\n", "stand-in"):
         assert text in out
 
 
@@ -149,7 +149,7 @@ def test_the_next_commands_can_be_copied(capsys: pytest.CaptureFixture[str], her
     out = here / "runs of last week" / "that went on and on and on and on and on and on and on"
     lines = shell.fine("run", *FEW, "--out", out).splitlines()
     show, replay = (shlex.split(line) for line in lines[lines.index("Next:") + 1 :])
-    assert f"run     {out}" in lines
+    assert f"run       {out}" in lines
     assert "agrees to the byte" in shell.fine(*replay[1:3])
     assert shell.fine(*show[1:4]).startswith("Episode 0: ")
 
@@ -270,8 +270,9 @@ def test_an_episode_fails_alone(shell: Shell) -> None:
     titles = [environment.catalog.titles[item] for item, _ in history]
     with serving(Averse(titles)) as url:
         remote = ("--model", "openai/embedded", "--base-url", url, "--set", "attempts=1")
-        found = summary(shell.fine("run", *FEW, *remote, "--json", "--out", "mine"))
-    assert (found["episodes"], found["failed"]) == (3, 1)
+        said = shell.billp("run", *FEW, *remote, "--json", "--out", "mine")
+    found = summary(said.out)
+    assert (said.status, found["episodes"], found["failed"]) == (3, 3, 1)
     (failed,) = (episode for episode, kind in in_trace("mine") if kind == "EpisodeFailed")
     page = shell.fine("show", "mine", str(failed))
     assert "The planner's call at step 0 failed: server." in page

@@ -259,7 +259,7 @@ def test_the_mode_is_what_all_runs_have_in_common(runs: Runs) -> None:
         (lambda r: r.add("b", 2, ("train", [(0, 1, 1.0)])), "no seed in common"),
         (lambda r: r.add("b", 1, ("train", [(7, 1, 1.0)])), "no visit in common"),
         (lambda r: r.add("b", 1), "no episode of it has ended"),
-        (lambda r: r.add("b", 1, ("train", [(7, 0, 1.0)])), "no episode of it has ended"),
+        (lambda r: r.add("b", 1, ("train", [(7, 0, 1.0)])), "all episodes by which it would be"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(
@@ -275,6 +275,23 @@ def test_nothing_and_nobody_are_refused(runs: Runs) -> None:
         compare([])
     with pytest.raises(ConfigError, match="there is no group 'x'"):
         compare(two(runs), reference="x")
+
+
+def test_a_last_test_in_which_all_failed_is_not_passed_over(runs: Runs) -> None:
+    """Neither an earlier test nor the training stands in for it; a curve ends before it."""
+    tests: list[tuple[Phase, Sequence[Visit]]] = [
+        ("test", [(7, 2, 6.0)]),
+        ("train", [(0, 1, 1.0)]),
+        ("test", [(7, 1, 5.0)]),
+    ]
+    lost: tuple[Phase, Sequence[Visit]] = ("test", [(7, 0, 0.0)])
+    whole = runs.add("a", 1, *tests)
+    spoilt = runs.add("b", 1, *tests, ("train", [(1, 1, 1.0)]), lost)
+    with pytest.raises(ConfigError, match="all episodes by which it would be") as caught:
+        compare([whole, spoilt])
+    assert caught.value.hint == f"billp resume {spoilt} --retry-failed"
+    (curve,) = curves([read_outcomes(spoilt)], "r_traj")
+    assert [point.trained for point in curve.points] == [0, 1]
 
 
 # -- as people read it

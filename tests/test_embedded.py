@@ -20,6 +20,7 @@ from agents.reflector import Reflector, read_reflection
 from agents.tools import CandidateSearch
 from agents.trajectory import Trajectory
 from engine.calls import Call
+from engine.errors import CallFailedError
 from engine.messages import EpisodeEnded
 from engine.records import P, Recall, Record
 from storage.catalog import Catalog
@@ -307,3 +308,18 @@ def test_titles_may_have_any_signs(title: str) -> None:
     actor = replace(ACTOR, catalog=catalog).prompt(so_far, tools, [])
     assert read_action(said(actor)) == title
     assert said(Planner(catalog).prompt(so_far, [])) == "Take from A."
+
+
+def test_a_schema_of_another_kind_fails_the_call() -> None:
+    """It fills the one field of its roles' schemas, and says so of any other."""
+    prompt = msgspec.structs.replace(PLANNER.prompt(trajectory(), []), schema='{"properties": {}}')
+    with pytest.raises(CallFailedError, match="follows no schema but") as caught:
+        said(prompt)
+    assert caught.value.kind == "schema"
+
+
+def test_a_prompt_without_end_fails_the_call() -> None:
+    prompt = msgspec.structs.replace(PLANNER.prompt(trajectory(), []), text="x" * 2**18)
+    with pytest.raises(CallFailedError, match="maximum context length") as caught:
+        said(prompt)
+    assert caught.value.kind == "too_long"

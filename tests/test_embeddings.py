@@ -112,3 +112,9 @@ def test_nothing_points_anywhere() -> None:
 def test_scaling_by_two_changes_nothing(numbers: NDArray[np.float64]) -> None:
     """Only the direction counts."""
     assert to_unit(numbers * 2).tolist() == to_unit(numbers).tolist()
+
+
+def test_a_very_long_line_does_not_wrap() -> None:
+    """Counts beyond 16 bits: who says one thing a hundred thousand times says that thing."""
+    often, oftener = hashed(["ab " * 100_000]), hashed(["ab " * 30_000])
+    assert int(often.astype(int) @ oftener.astype(int)) > 0.99 * UNIT**2

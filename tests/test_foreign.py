@@ -57,7 +57,7 @@ class Place:
         """Return a run with the user's own service that its budget stopped."""
         words = ("run", *FEW, *self.own.words, *how, "--max-calls", str(calls), "--out", "run")
         said = self.shell.billp(*words)
-        assert said.status == 3, said
+        assert said.status == 4, said
         return Path("run")
 
     def goes_on(self, *words: str) -> None:
@@ -106,7 +106,7 @@ def test_a_run_made_here_goes_on_without_a_question(place: Place) -> None:
     shutil.move("run", "elsewhere")
     shutil.copytree("elsewhere", "run")
     words = ("resume", "run", "--set", "max_calls=40", "--set", "concurrency=2")
-    assert place.shell.billp(*words).status == 3
+    assert place.shell.billp(*words).status == 4
     place.goes_on()
     assert all(KEY in sent for sent in place.mine.sent)
 
@@ -173,7 +173,7 @@ def test_what_was_confirmed_is_known_from_then_on(place: Place) -> None:
     """The run is this machine's then; whoever confirms a service, sends it the key."""
     run = place.unfinished()
     edit(run, base_url=place.evil)
-    assert place.shell.billp("resume", run, "--trust", "--set", "max_calls=25").status == 3
+    assert place.shell.billp("resume", run, "--trust", "--set", "max_calls=25").status == 4
     assert all(KEY in sent for sent in place.attacker.sent)
     place.goes_on()
 
@@ -209,7 +209,7 @@ def test_a_configuration_in_a_run_from_elsewhere_is_its_word(place: Place) -> No
     assert place.attacker.sent == []
     shutil.copy(run / "run.toml", "mine.toml")
     said = place.shell.billp("run", "--config", "mine.toml", "--out", "again", "--quiet")
-    assert said.status == 3
+    assert said.status == 4
     assert place.attacker.sent
 
 
@@ -260,7 +260,7 @@ def test_an_experiment_goes_on_without_a_question(
     words += [*("--episodes", "2", "--test-episodes", "2")]
     words += [word for setting in how for word in ("--set", setting)]
     stopped = place.shell.billp(*words, "--set", "max_calls=10")
-    assert stopped.status == 3, stopped
+    assert stopped.status == 4, stopped
     run = next(Path("all").glob("billp*"))
     edit(run, max_calls=0)
     assert place.shell.billp(*words).status == 0

@@ -25,12 +25,13 @@ from engine.messages import (
     check_numbers,
     number,
 )
-from sim.importing import import_trajectories, items_of, told, trace_of
+from sim.importing import FORMAT, import_trajectories, items_of, told, trace_of
 from sim.metrics import MetricsFollower
 from sim.verify import verify
 from storage.catalog import Catalog
 from storage.datasets.recordings import RecordedStep
 from storage.datasets.trajectories import End, RecordedEpisode, Recordings
+from storage.manifest import write_manifest
 from storage.runs import RunDirectory
 from storage.traces import digest_of, read_episode, read_trace
 from tests.shell import Shell, tree
@@ -321,8 +322,9 @@ def test_whatever_was_recorded_makes_a_valid_trace(
     run = RunDirectory(tmp_path_factory.mktemp("any"))
     recordings = Recordings(digest="0" * 64, episodes=tuple(found), unreadable={})
     run.trace.write_bytes(b"".join(trace_of(recordings)))
-    run.write_config({"imported": {}})
-    run.write_summary({"digest": digest_of(run.trace)})
+    run.write_config({"imported": {"sha256": recordings.digest, "format": FORMAT}})
+    run.write_summary(told(recordings, run="", digest=digest_of(run.trace)))
+    write_manifest(run)
     assert not [check for check in verify(run.path) if check.fault]
     for place, episode in enumerate(found):
         envelopes = read_episode(run.trace, place)

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from agents.models.latency import Latency
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.server import Behaviour
 from engine.messages import RunStarted
+from sim.replay import replay
+from sim.resume import resume
 from storage.journal import read_journal
 from storage.runs import RunDirectory
 from storage.traces import read_trace
@@ -89,6 +93,8 @@ def stopped(out: Path, number: signal.Signals, *words: str) -> Stopped:
         (signal.SIGTERM,),
         (signal.SIGTERM, "without uvloop"),
         (signal.SIGTERM, "in the background"),
+        (signal.SIGHUP,),
+        (signal.SIGHUP, "without uvloop"),
     ],
     ids=lambda how: " ".join([how[0].name, *how[1:]]),
 )
@@ -167,3 +173,87 @@ def test_a_refused_key_leaves_a_sound_trace(refused: Stopped) -> None:
     assert isinstance(messages[0], RunStarted)
     assert not {"EpisodeFailed", "ModelFailed", "RunEnded"} & {type(m).__name__ for m in messages}
     assert not refused.directory.summary.exists()
+
+
+SLEEPING = """
+import time
+
+class Sleeping:
+    live = True
+
+    def __call__(self, live):
+        with open("asleep", "w"):
+            pass
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("count", "loop"),
+    [(2, ()), (3, ()), (2, ("without uvloop",))],
+    ids=["twice", "three times", "twice without uvloop"],
+)
+def test_a_second_ctrl_c_ends_a_run_at_once(
+    tmp_path: Path, count: int, loop: tuple[str, ...]
+) -> None:
+    """Even if the loop hangs in a listener; one sentence, files that are whole, and it goes on."""
+    (tmp_path / "sleeping.py").write_text(SLEEPING)
+    run = ["run", "--episodes", "3", "--out", "run", "--quiet", "--listener", "sleeping:Sleeping"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", BILLP, *run, *loop],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    try:
+        until((tmp_path / "asleep").exists)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)  # a listener that hangs is left alone by the first
+        assert process.poll() is None
+        for _ in range(count - 1):
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert out == ""
+    assert process.returncode in {130, -signal.SIGINT}  # the third may come when all is said
+    assert err == (
+        "billp: interrupted; everything so far is in run\n  go on with: billp resume run\n"
+    )
+    directory = RunDirectory(tmp_path / "run")
+    assert not directory.summary.exists()
+    assert not read_journal(directory.journal).torn
+    assert resume(directory.path) is not None
+    assert replay(directory.path).agrees
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    """A run that was told to ignore the end of its terminal goes on."""
+    code = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{BILLP}"
+    model = Counted()
+    with serving(model, SLOW) as url:
+        remote = ["--model", "openai/embedded", "--base-url", url, "--episodes", "3"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "run", *remote, "--out", "run", "--quiet"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            until(lambda: model.calls > 3)
+            process.send_signal(signal.SIGHUP)
+            _, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+    assert (process.returncode, err) == (0, b"")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something *holds*."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)

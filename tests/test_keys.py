@@ -158,7 +158,7 @@ LOUD = ("--log-level", "debug", "--log-format", "json")
 def live(life: Life, *how: str) -> None:
     """Run with a cache, stop, go on; then do all that can be done with a run."""
     stopped = ("--cache", "cache", "--max-calls", "20", "--out", "run")
-    life.billp("run", *FEW, *how, *LOUD, *stopped, status=3)
+    life.billp("run", *FEW, *how, *LOUD, *stopped, status=4)
     life.billp("resume", "run", "--set", "max_calls=0", *LOUD)
     life.billp("run", *FEW, *how, "--cache", "cache", "--json", "--out", "again")
     life.billp("fork", "run", "--at", "2:0", "--say", "planner=Take Puzzle.", "--out", "fork")
@@ -214,7 +214,7 @@ def test_a_resumed_run_needs_the_key_again(life: Life, monkeypatch: pytest.Monke
     """Since nobody has kept it."""
     monkeypatch.setenv(VARIABLE, KEY)
     with served(service(KEY)) as remote:
-        life.billp("run", *FEW, *remote.words, "--max-calls", "20", "--out", "run", status=3)
+        life.billp("run", *FEW, *remote.words, "--max-calls", "20", "--out", "run", status=4)
         monkeypatch.delenv(VARIABLE)
         life.billp("resume", "run", "--set", "max_calls=0", status=2)
         assert "refuses the key with 401" in life.said[-1]
@@ -238,7 +238,7 @@ def test_a_refused_key_is_nowhere(
         life.debugged(*begin, "--set", "embeddings=openai/hashing", "--set", "model=embedded")
         life.debugged(*begin, "--set", f"key_file={files[OTHER]}")
         monkeypatch.setenv(VARIABLE, KEY)
-        life.billp(*begin, "--max-calls", "20", "--out", "run", status=3)
+        life.billp(*begin, "--max-calls", "20", "--out", "run", status=4)
         monkeypatch.setenv(VARIABLE, WRONG)
         life.debugged("resume", "run", "--set", "max_calls=0")
     assert remote.outcomes["401"] == 5
@@ -315,9 +315,9 @@ def test_what_a_service_quotes_is_nowhere(life: Life, files: dict[str, Path], te
     """Services do quote keys in their errors: what we tell of them does not."""
     with served(Quoting(TELLING[tell])) as remote:
         how = (*remote.words, "--set", f"key_file={files[KEY]}", "--set", "attempts=1")
-        status = 0 if tell in PASSING else 2
+        status = 3 if tell in PASSING else 2
         life.billp("run", *FEW, *how, *LOUD, "--out", "run", status=status)
-        if status:
+        if status == 2:
             life.debugged("resume", "run")
         else:
             life.billp("show", "run", "0")
@@ -325,5 +325,5 @@ def test_what_a_service_quotes_is_nowhere(life: Life, files: dict[str, Path], te
     life.check()
 
 
-PASSING = {"400", "400 content filter", "408", "413", "422", "429", "500", "200 without JSON"}
+PASSING = {"400", "400 content filter", "408", "413", "422", "500", "200 without JSON"}
 """Those that cost the call and its episode; others stop the run."""

@@ -233,6 +233,15 @@ def test_nothing_left_holds_the_first_call_back() -> None:
     assert len(service.order) == 1
 
 
+@pytest.mark.parametrize("limits", [Limits(), Limits(tokens_per_minute=10**6)], ids=["", "own"])
+def test_absurd_limit_of_a_service_stops_nobody(limits: Limits) -> None:
+    """A token a minute: whatever was spent, a minute later the next call is tried."""
+    service = Service(latency=0.1)
+    stated = {"m": Rates(tokens=1.0, tokens_left=0.0)}
+    virtually(lambda: flood(service, limits, stated, seconds=650))
+    assert 9 <= len(service.replied) <= 12
+
+
 def test_of_models_with_different_limits_the_lowest_holds() -> None:
     """Until it is raised: what a service says last of a model is what holds for it."""
     limits = {"m": 600.0, "other": 60.0}

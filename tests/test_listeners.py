@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 from structlog.testing import capture_logs
@@ -170,3 +171,59 @@ def test_a_listener_in_arrears_hears_the_rest_at_the_end() -> None:
     kernel.run()
     assert heard == ["RunEnded"]
     assert kernel.bus.statistics().missed == 0
+
+
+# -- code of the user's that leaves by any way there is
+
+
+def leaves(error: type[BaseException]) -> Callable[[object], None]:
+    def listener(_: object) -> None:
+        raise error
+
+    return listener
+
+
+def awaits_and_leaves(error: type[BaseException]) -> Callable[[object], Awaitable[None]]:
+    async def listener(_: object) -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    return listener
+
+
+def cancels_itself(_: object) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
+async def awaits_and_cancels_itself(_: object) -> None:
+    cancels_itself(None)
+    await asyncio.sleep(0)
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("it cannot say what it is")
+
+
+LEAVING = [
+    *(leaves(error) for error in (SystemExit, KeyboardInterrupt, GeneratorExit, MuteError)),
+    *(awaits_and_leaves(error) for error in (SystemExit, KeyboardInterrupt, MuteError)),
+    cancels_itself,
+    awaits_and_cancels_itself,
+]
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("listener", LEAVING)
+def test_nothing_that_a_listener_or_follower_does_ends_a_run(
+    listener: Callable[[object], Awaitable[None] | None], live: bool
+) -> None:
+    undisturbed = Kernel().on(EpisodeStarted, end).run()
+    kernel = Kernel().on(EpisodeStarted, end)
+    (kernel.bus.listen if live else kernel.bus.follow)(EpisodeStarted, listener)
+    with capture_logs() as logs:
+        assert kernel.run() == undisturbed
+    event = "listener dropped" if live else "follower dropped"
+    assert [(log["event"], log["log_level"]) for log in logs] == [(event, "error")]

@@ -74,7 +74,9 @@ def bounds(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["dwell", "return_gap"])
-@pytest.mark.parametrize("number", [*NEVER, *BEYOND, "1e308", "-1.0"], ids=lambda number: number[:8])
+@pytest.mark.parametrize(
+    "number", [*NEVER, *BEYOND, "1e308", "-1.0"], ids=lambda number: number[:8]
+)
 def test_durations_without_measure_are_refused(name: str, number: str) -> None:
     with pytest.raises(ConfigError, match=name):
         of(name, f"[0, {number}]")

@@ -287,6 +287,24 @@ def test_key_in_an_error_is_blotted_out() -> None:
     assert str(caught.value).endswith("refused the request with 400: what is …?")
 
 
+def test_what_a_service_says_of_an_error_is_kept() -> None:
+    """On one line, inert, without the key, and no more than 500 characters of it."""
+    message = f"no\n\x1b[31mjson_schema\x00 \u202e{KEY}\u2028here {'x' * 900}"
+    with pytest.raises(TransientError) as caught:
+        ask(complaining(500, message=message))
+    said = caught.value.said
+    assert said.startswith("no [31mjson_schema … here xxx")
+    assert len(said) == 500
+    assert str(caught.value).endswith(f"answered 500: {said}")
+
+
+def test_what_is_said_of_a_key_is_not_kept() -> None:
+    """It quotes the key, and not always whole."""
+    with pytest.raises(ServiceError) as caught:
+        ask(complaining(401, message="what is sk-very…6789?"))
+    assert "sk-" not in str(caught.value)
+
+
 def test_no_cause_shows_the_key() -> None:
     """aiohttp's errors have the request's headers in their repr: those are dropped."""
 
@@ -607,7 +625,16 @@ def test_broken_key_is_not_shown() -> None:
         ({}, None),
         ({"retry-after": "2"}, 2.0),
         ({"retry-after": "2", "retry-after-ms": "1500"}, 1.5),
-        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "3", "retry-after-ms": "-1"}, 3.0),
+        ({"retry-after": "1e300"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, None),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2359"}, None),
+        ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00"}, 0.0),
+        ({"retry-after": "Wed, 99 Oct 2015 77:28:00 GMT"}, None),
+        ({"retry-after": "\udcff\x00"}, None),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"retry-after": "nan"}, None),

@@ -82,7 +82,7 @@ class Crashes:
         """Return where a run was, and the disk that it was on."""
         root = self._new()
         disk = Forgetful(root)
-        with on(disk, interval=self.chance.choice([0.0005, 0.002, 1.0])):
+        with on(disk, every=self.chance.choice([5, 20, 1_000])):
             model = Fickle(self.chance, ill=self.chance.choice([0.0, 0.05]))
             settings = {"fsync": self.fsync, "prompts": False}
             run(configured(SMALL, settings), out=root / "run", model=model)
@@ -97,7 +97,7 @@ class Crashes:
         found = self.chance.choice(disk.moments).crash(self.chance)
         after = lay(found, root, self._new() / "after")
         again = Forgetful(after)
-        with on(again, interval=self.chance.choice([0.0005, 1.0])):
+        with on(again, every=self.chance.choice([5, 1_000])):
             for directory in sorted(path for path in after.iterdir() if path.is_dir()):
                 self.ends[self._go_on(directory)] += 1
         if depth and again.moments:
@@ -180,7 +180,7 @@ def place(tmp_path: Path) -> Path:
 def begin_on(disk: OperatingSystem, place: Path) -> tuple[Fickle, str]:
     """Begin a run on a *disk*; return its model, and what stopped it."""
     model = Fickle(random.Random(1))
-    with on(disk, interval=0.001):
+    with on(disk, every=5):
         try:
             run(configured(SMALL, {"fsync": "interval"}), out=place, model=model)
         except FileError as error:

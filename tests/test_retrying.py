@@ -110,12 +110,105 @@ def test_gives_up_after_so_many_attempts() -> None:
     assert len(script.slept) == 2
 
 
-def test_gives_up_at_once_where_waiting_is_no_use() -> None:
-    """A call that is told to wait longer than it may does not wait first."""
-    script = Script([ill(3_600.0, kind="rate_limit")])
-    with pytest.raises(CallFailedError, match="no reply after 1 attempt: ill"):
+@pytest.mark.parametrize("kind", ["rate_limit", "server", "timeout"])
+def test_a_service_that_says_much_later_stops_the_run(kind: str) -> None:
+    """Whatever its reason: it is not waited for, and the call has not failed."""
+    script = Script([ill(7_200.0, kind=kind)])
+    with pytest.raises(
+        ServiceError, match=r"^the service asks to wait for 2 hours: ill$"
+    ) as caught:
         script.ask(Patience(total=60.0))
+    assert (script.slept, caught.value.hint) == ([], "wait that long")
+    assert [one.kind for one in script.attempts] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1.0, "1 second"),
+        (60.0, "60 seconds"),
+        (61.0, "2 minutes"),
+        (3_601.0, "2 hours"),
+        (90_000.0, "2 days"),
+        (3e9, "34,723 days"),
+    ],
+)
+def test_how_long_to_wait_is_told_in_words(seconds: float, words: str) -> None:
+    with pytest.raises(ServiceError, match=f"asks to wait for {words}: "):
+        Script([ill(seconds)]).ask(Patience(total=0.1))
+
+
+def test_a_service_that_always_says_later_stops_the_run() -> None:
+    """Be it without a word how much later: the next call would fare no better."""
+    script = Script([ill(kind="rate_limit") for _ in range(3)])
+    with pytest.raises(ServiceError, match="said 'later' to 3 attempts at a call: ill"):
+        script.ask(Patience(attempts=3))
+    assert len(script.slept) == 2
+
+
+def test_a_call_that_had_other_trouble_fails_alone() -> None:
+    """A limit here and there is not why it came to nothing."""
+    script = Script([ill(), ill(0.1, kind="rate_limit")])
+    with pytest.raises(CallFailedError, match="no reply after 2 attempts"):
+        script.ask(Patience(attempts=2))
+
+
+def test_gives_up_at_once_where_waiting_is_no_use() -> None:
+    """Without a word of the service the pause is ours, and it is not waited for."""
+    script = Script([ill()])
+    with pytest.raises(CallFailedError, match="no reply after 1 attempt: ill"):
+        script.ask(Patience(total=0.1))
     assert script.slept == []
+
+
+# -- a service that is gone
+
+
+def gone() -> TransientError:
+    return TransientError("nobody there", kind="connection", gone=True)
+
+
+def asked_together(calls: Sequence[Sequence[ChatReply | Exception]]) -> list[object]:
+    """Return how calls end that are asked in turn, each with its outcomes, by one Retrying."""
+    script = Script([outcome for outcomes in calls for outcome in outcomes])
+    retrying = Retrying(script, Patience(attempts=2), clock=lambda: script.now, sleep=script.sleep)
+
+    async def end(user: int) -> object:
+        try:
+            return await retrying.reply(request(user))
+        except (CallFailedError, ServiceError) as error:
+            return type(error)
+
+    async def main() -> list[object]:
+        return [await end(user) for user in range(len(calls))]
+
+    return asyncio.run(main())
+
+
+def test_a_service_that_is_gone_stops_the_run() -> None:
+    """No call got through since this one failed first, be there replies from before."""
+    assert asked_together([[REPLY], [gone(), gone()]]) == [REPLY, ServiceError]
+
+
+def test_a_service_that_drops_one_call_is_not_gone() -> None:
+    """It was there to take it: the call is its trouble, and would stop every resumed run again."""
+    dropped = ill(kind="connection")
+    assert asked_together([[dropped, dropped], [REPLY]]) == [CallFailedError, REPLY]
+
+
+def test_a_service_that_answers_others_is_not_gone() -> None:
+    """A call got through since this one failed first: the next ones may as well."""
+    script = Script([gone(), REPLY, gone()])
+    retrying = Retrying(script, Patience(attempts=2), clock=lambda: script.now)
+
+    async def main() -> None:
+        first = asyncio.create_task(retrying.reply(request()))
+        await asyncio.sleep(0)
+        await retrying.reply(request(1))
+        with pytest.raises(CallFailedError):
+            await first
+
+    asyncio.run(main())
 
 
 def test_waiting_for_a_slot_costs_no_patience() -> None:
@@ -144,6 +237,15 @@ def test_every_attempt_is_told() -> None:
     first, second = script.slept
     assert told == [(1, "rate_limit", first), (2, "timeout", second), (3, None, 0.0)]
     assert [one.latency for one in script.attempts] == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_what_the_service_said_is_handed_on() -> None:
+    """With every attempt, and with the failure of the call: nobody has to guess."""
+    script = Script([TransientError("ill", kind="server", said="no json_schema here")] * 2)
+    with pytest.raises(CallFailedError) as caught:
+        script.ask(Patience(attempts=2))
+    said = [caught.value.said, *(attempt.said for attempt in script.attempts)]
+    assert said == ["no json_schema here"] * 3
 
 
 def test_statistics_count_what_failed() -> None:

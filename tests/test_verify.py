@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -19,10 +20,12 @@ from agents.models.model import ChatReply, ChatRequest
 from engine.errors import RunDirectoryError, ServiceError
 from sim.fork import fork
 from sim.verify import verify
+from storage.manifest import write_manifest
 from storage.runs import RunDirectory
 from tests.small import Counted, Failing, lines_of, recorded, synthetic
 
 TRACES = Path(__file__).parents[1] / "traces"
+BEFORE_THE_END = ["files", "settings", "environment", "journal", "trace", "prompts"]
 CHECK = b',"check":"%08x"}\n'
 
 Line = dict[str, Any]
@@ -47,8 +50,18 @@ def spoilt(run: RunDirectory, tmp_path: Path) -> RunDirectory:
 
 
 def faults(run: RunDirectory) -> dict[str, str]:
-    """Return what is wrong with a run, by the name of the check that found it."""
-    return {check.name: check.fault for check in verify(run.path) if check.fault}
+    """Return what is wrong with a run, by the name of the check that found it.
+
+    What the manifest tells is left out: here it is to be found without.
+    """
+    checks = verify(run.path)
+    return {check.name: check.fault for check in checks if check.fault and check.name != "files"}
+
+
+def unfinish(run: RunDirectory) -> None:
+    """Let a run be as if it had been killed at its end."""
+    run.summary.unlink()
+    run.manifest.unlink()
 
 
 def found(run: RunDirectory) -> dict[str, str]:
@@ -95,7 +108,9 @@ def test_a_whole_run_has_no_fault(run: RunDirectory) -> None:
     """Everything was looked at, and what was found is told."""
     assert not faults(run)
     told = found(run)
-    assert list(told) == ["journal", "trace", "digest", "memory", "environment"]
+    assert list(told) == [*BEFORE_THE_END, "calls", "memory", "summary", "digest", "manifest"]
+    assert told["files"] == "10 files, as the manifest says"
+    assert told["manifest"] == sha256(run.manifest.read_bytes()).hexdigest()
     assert told["trace"].startswith(f"{len(lines_of(run)):,} envelopes, 6 episodes, ")
     assert told["digest"] == run.read_summary()["digest"]
 
@@ -104,7 +119,7 @@ def test_a_whole_run_has_no_fault(run: RunDirectory) -> None:
 def test_golden_traces_are_whole(path: Path) -> None:
     """They keep no memories, which is no fault."""
     golden = RunDirectory(path.parent)
-    assert not faults(golden)
+    assert not [check for check in verify(golden.path) if check.fault]
     assert found(golden)["memory"] in {"not kept", "none"}
 
 
@@ -133,12 +148,13 @@ def test_an_unfinished_run_is_whole(heard: int, tmp_path: Path) -> None:
         recorded(tmp_path / "run", Counted(heard))
     unfinished = RunDirectory(tmp_path / "run")
     assert not faults(unfinished)
-    assert list(found(unfinished)) == ["journal", "trace", "environment"]
+    assert list(found(unfinished)) == BEFORE_THE_END
+    assert not [check for check in verify(unfinished.path) if check.fault]
 
 
 def test_a_run_killed_before_its_first_line_is_whole(spoilt: RunDirectory) -> None:
     """It can be resumed as any other."""
-    spoilt.summary.unlink()
+    unfinish(spoilt)
     spoilt.trace.write_bytes(b"")
     assert not faults(spoilt)
 
@@ -146,7 +162,7 @@ def test_a_run_killed_before_its_first_line_is_whole(spoilt: RunDirectory) -> No
 @pytest.mark.parametrize("name", ["journal", "trace"])
 def test_a_torn_last_line_is_told_and_no_fault(name: str, spoilt: RunDirectory) -> None:
     """A crash leaves one behind; the run can be resumed."""
-    spoilt.summary.unlink()
+    unfinish(spoilt)
     path = spoilt.journal if name == "journal" else spoilt.trace
     size = 0 if name == "trace" else path.stat().st_size
     path.write_bytes(path.read_bytes()[:size] + b'{"episode":nu')
@@ -250,7 +266,7 @@ def test_an_end_that_counts_otherwise(name: str, spoilt: RunDirectory) -> None:
 @pytest.mark.parametrize("place", [0, -1])
 def test_the_runs_own_lines_are_numbered(place: int, spoilt: RunDirectory) -> None:
     """Also in a run without a digest."""
-    spoilt.summary.unlink()
+    unfinish(spoilt)
     lines = lines_of(spoilt)
     lines[place] = altered(lines[place], lambda line: line.update(n=5))
     spoilt.trace.write_bytes(b"".join(lines))
@@ -294,6 +310,8 @@ def test_what_no_trace_tells_is_no_fault(spoilt: RunDirectory) -> None:
     """How long a call took, say."""
     rewrite(spoilt.journal, 3, lambda call: call.update(latency=99.0, attempts=7))
     assert not faults(spoilt)
+    (journal,) = [check for check in verify(spoilt.path) if check.name == "journal"]
+    assert {"latency", "attempts"} <= {*journal.unexplained}
 
 
 def test_a_line_that_does_not_agree_with_its_checksum(spoilt: RunDirectory) -> None:
@@ -359,7 +377,7 @@ def test_torn_vectors_of_an_unfinished_run_are_no_fault(
     embedding: RunDirectory, tmp_path: Path
 ) -> None:
     unfinished = RunDirectory(Path(copytree(embedding.path, tmp_path / "run")))
-    unfinished.summary.unlink()
+    unfinish(unfinished)
     unfinished.vectors.write_bytes(unfinished.vectors.read_bytes()[:-9])
     assert not faults(unfinished)
     assert found(unfinished)["vectors"].endswith(", and a torn last line")
@@ -386,7 +404,7 @@ def test_a_digest_that_was_changed(spoilt: RunDirectory) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
 def test_a_summary_that_was_spoilt(text: str, spoilt: RunDirectory) -> None:
     spoilt.summary.write_text(text)
-    assert list(faults(spoilt)) == ["digest"]
+    assert "digest" in faults(spoilt)
 
 
 @pytest.mark.parametrize("memory", ["planner", "critic", "actor"])
@@ -417,13 +435,15 @@ def test_an_environment_that_is_gone(spoilt: RunDirectory) -> None:
     """It may be elsewhere."""
     settings = spoilt.read_config()
     spoilt.write_config({**settings, "environment": "gone"})
+    write_manifest(spoilt)
     assert list(faults(spoilt)) == ["environment"]
+    assert found(spoilt)["metrics"] == "not checked: the environment is not at hand"
     assert not any(check.fault for check in verify(spoilt.path, environment="synthetic"))
 
 
 def test_a_configuration_that_was_spoilt(spoilt: RunDirectory) -> None:
     spoilt.config.write_text("episodes = [\n")
-    assert list(faults(spoilt)) == ["environment"]
+    assert list(faults(spoilt)) == ["settings", "environment"]
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:

@@ -266,8 +266,8 @@ def test_digest_and_path_stand_on_lines_of_their_own() -> None:
     """To be copied, also from a narrow terminal."""
     run_path = "/somewhere/deep/down/in/a/directory/with/a/long/name/the run"
     page = printed(report(msgspec.structs.replace(SUMMARY, run=run_path)), width=40)
-    assert f"\ndigest  {SUMMARY.digest}\n" in page
-    assert f"\nrun     {run_path}\n" in page
+    assert f"\ndigest    {SUMMARY.digest}\n" in page
+    assert f"\nrun       {run_path}\n" in page
     assert f"\n  billp show '{run_path}' 0  " in page
 
 

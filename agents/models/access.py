@@ -1,23 +1,30 @@
 """From a handler's question to the reply it gets: the kernel's way to models.
 
-A recorded end of a call comes before everything else. A new one is journaled before it is used.
+A recorded end of a call comes before everything else. A new one is journaled before it is used, and
+before anything that a run can do without: the cache, the prompts' texts, witnesses. Those may fail
+without costing a reply or stopping a run.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
+
+import structlog
 
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
 from agents.models.recorded import NothingRecorded, Recorded
 from agents.models.retrying import Attempt
+from engine.attempt import attempted, name_of
 from engine.calls import Call
 from engine.errors import CallFailedError
 from engine.messages import ModelFailed, ModelReplied
-from storage.journal import AttemptFailed, CallEnded, Journal
+from storage.journal import AttemptFailed, CallEnded, Identity, Journal
 from storage.prompt_texts import PromptText, PromptTexts
 
 Watch: TypeAlias = Callable[[ChatRequest, str, CallEnded | None], None]
+Keep: TypeAlias = Callable[[ChatRequest, ChatReply], None]
 Witness: TypeAlias = Callable[[ChatRequest, CallEnded], None]
 
 
@@ -43,8 +50,9 @@ class Access:
 
     *sampling* says for each role how replies are drawn, *recorded* how calls ended that are known
     beforehand. *asking* is told the episode of every call before it is asked anew; *watch* is told
-    every request with its digest and, if known, its recorded end; *witnesses* every call that was
-    made now, as it ended.
+    every request with its digest and, if known, its recorded end; *keep* every reply that was given
+    now, once it is journaled; *witnesses* every call that was made now, as it ended. A witness that
+    raises is dropped. *said* is what services said of the calls that failed.
     """
 
     model: ChatModel
@@ -55,8 +63,10 @@ class Access:
     prompts: PromptTexts | None = None
     asking: Callable[[int], None] = lambda _: None
     watch: Watch | None = None
+    keep: Keep = lambda _, __: None
     witnesses: list[Witness] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
+    said: dict[Identity, str] = field(default_factory=dict)
 
     async def answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
         """Return how the call ended; raises ServiceError if the run cannot go on."""
@@ -67,8 +77,6 @@ class Access:
             self.watch(request, digest, ended)
         if ended is None:
             ended = await self._ask(request, digest)
-            if self.prompts is not None:
-                self.prompts.add(prompt_text(request, digest))
         self._count(ended)
         return _outcome(ended, digest)
 
@@ -76,22 +84,38 @@ class Access:
         self.asking(request.call.episode)
         self.usage.live += 1
         start = time.perf_counter()
+        reply: ChatReply | None = None
         try:
             reply = await self.model.reply(request)
         except CallFailedError as error:
-            ended = _ended(request, digest, _NO_REPLY, start, error.kind)
+            ended = _ended(request, digest, _NO_REPLY, start, error)
         else:
             ended = _ended(request, digest, reply, start, None)
-        if self.journal is not None:
-            self.journal.append(ended)
-        for witness in self.witnesses:
-            witness(request, ended)
+        try:
+            if self.journal is not None:
+                self.journal.append(ended)
+        finally:  # it may stand there all the same: what waits for the journal may fail
+            if self.prompts is not None:
+                self.prompts.add(prompt_text(request, digest))
+        if reply is not None:
+            self.keep(request, reply)
+        for witness in (*self.witnesses,):
+            self._tell(witness, request, ended)
         return ended
+
+    def _tell(self, witness: Witness, request: ChatRequest, ended: CallEnded) -> None:
+        _, error = attempted(partial(witness, request, ended))
+        if error is not None and witness in self.witnesses:
+            self.witnesses.remove(witness)
+            name = name_of(witness)
+            structlog.get_logger().error("witness dropped", witness=name, exc_info=error)
 
     def _count(self, ended: CallEnded) -> None:
         usage = self.usage
         usage.calls += 1
-        usage.failed += ended.error is not None
+        if ended.error is not None:
+            usage.failed += 1
+            self.said[ended.identity] = ended.said
         usage.prompt_tokens += ended.prompt_tokens
         usage.completion_tokens += ended.completion_tokens
 
@@ -99,7 +123,9 @@ class Access:
 def prompt_text(request: ChatRequest, digest: str) -> PromptText:
     """Return a request as people read it."""
     system, user = request.messages
-    return PromptText(request=digest, system=system.content, text=user.content)
+    return PromptText(
+        request=digest, system=system.content, text=user.content, schema=request.schema
+    )
 
 
 def note_attempt(journal: Journal, attempt: Attempt) -> None:
@@ -119,6 +145,7 @@ def note_attempt(journal: Journal, attempt: Attempt) -> None:
             latency=round(attempt.latency, 6),
             wait=round(attempt.wait, 6),
             pause=round(attempt.pause, 6),
+            said=attempt.said,
         )
     )
 
@@ -127,7 +154,11 @@ _NO_REPLY = ChatReply(text="", prompt_tokens=0, completion_tokens=0, finish="")
 
 
 def _ended(
-    request: ChatRequest, digest: str, reply: ChatReply, start: float, error: str | None
+    request: ChatRequest,
+    digest: str,
+    reply: ChatReply,
+    start: float,
+    error: CallFailedError | None,
 ) -> CallEnded:
     call = request.call
     return CallEnded(
@@ -138,13 +169,14 @@ def _ended(
         occurrence=call.occurrence,
         request=digest,
         text=None if error else reply.text,
-        error=error,
+        error=error.kind if error else None,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
         finish=reply.finish,
         latency=round(time.perf_counter() - start, 6),
         wait=round(reply.wait, 6),
         attempts=reply.attempts,
+        said=error.said if error else "",
     )
 
 

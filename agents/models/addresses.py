@@ -56,6 +56,7 @@ def _place(parts: SplitResult) -> tuple[str, str | None, int | None]:
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        return None if parts.port == 0 else parts
+        port = parts.port
     except ValueError:
         return None
+    return None if port == 0 else parts

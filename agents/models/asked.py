@@ -1,27 +1,44 @@
 """What strangers ask of a service of our own: requests on the wire, read into ours."""
 
 from hashlib import blake2b
-from typing import Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from agents.models.model import ChatMessage, ChatRequest, Sampling
-from agents.models.wire import ResponseFormat
 from engine.calls import Call
 
+MESSAGES: Final = 2_048
+"""The messages that a request may have, and the texts."""
+
+TEXT: Final = 32_768
+"""The characters that a text to be embedded may have."""
+
 _Role: TypeAlias = Literal["system", "user", "assistant", "developer"]
+_Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+# To JSON 3.0 is a whole number too.
+_CountAsFloat: TypeAlias = Annotated[float, Meta(ge=1, le=2**31 - 1, multiple_of=1)]
+_Seed: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_SeedAsFloat: TypeAlias = Annotated[float, Meta(ge=-(2**63), lt=2**63, multiple_of=1)]
+_Text: TypeAlias = Annotated[str, Meta(max_length=TEXT)]
 
 
-class _Part(msgspec.Struct, frozen=True):
+class TextPart(msgspec.Struct, frozen=True):
+    """A part of a message."""
+
     type: Literal["text"]
     text: str
 
 
-class _Asked(msgspec.Struct, frozen=True):
+class AskedMessage(msgspec.Struct, frozen=True):
+    """A message, whole or in parts."""
+
     role: _Role
-    content: str | tuple[_Part, ...]
+    content: str | tuple[TextPart, ...]
 
     def message(self) -> ChatMessage:
+        """Return the message that it is."""
         role: Literal["system", "user", "assistant"]
         role = "system" if self.role == "developer" else self.role
         if isinstance(self.content, str):
@@ -29,18 +46,44 @@ class _Asked(msgspec.Struct, frozen=True):
         return ChatMessage(role=role, content="".join(part.text for part in self.content))
 
 
+class TextFormat(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+    """Replies in words."""
+
+
+class ObjectFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_object"):
+    """Replies in JSON."""
+
+
+class AskedSchema(msgspec.Struct, frozen=True):
+    """The JSON schema that replies are to follow."""
+
+    name: str
+    schema: Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+    strict: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not bytes(self.schema).startswith(b"{"):
+            raise ValueError("Expected `object` as schema")
+
+
+class SchemaFormat(msgspec.Struct, frozen=True, tag_field="type", tag="json_schema"):
+    """Replies in JSON that follow a schema."""
+
+    json_schema: AskedSchema
+
+
 class AskedReply(msgspec.Struct, frozen=True):
     """A chat request as it came; unknown fields are passed over, as services do."""
 
     model: str
-    messages: tuple[_Asked, ...]
-    seed: int | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    response_format: ResponseFormat | None = None
+    messages: Annotated[tuple[AskedMessage, ...], Meta(min_length=1, max_length=MESSAGES)]
+    seed: _Seed | _SeedAsFloat | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: _Count | _CountAsFloat | None = None
+    max_completion_tokens: _Count | _CountAsFloat | None = None
+    response_format: TextFormat | ObjectFormat | SchemaFormat | None = None
     stream: bool | None = False
-    n: int | None = 1
+    n: Literal[1] | None = 1
 
     def request(self, body: bytes) -> ChatRequest:
         """Return the request that it is: of ours, the very same messages, seed and schema.
@@ -50,26 +93,30 @@ class AskedReply(msgspec.Struct, frozen=True):
         seed = self.seed
         if seed is None:
             seed = int.from_bytes(blake2b(body, digest_size=6).digest(), "big")
-        limit = self.max_completion_tokens if self.max_tokens is None else self.max_tokens
+        limit = _whole(self.max_completion_tokens if self.max_tokens is None else self.max_tokens)
         return ChatRequest(
             call=Call(episode=0, user=0, session=0, step=0, role="stranger", occurrence=0),
             sampling=Sampling(model=self.model, temperature=self.temperature, max_tokens=limit),
             messages=tuple(asked.message() for asked in self.messages),
-            seed=seed % 2**64,
+            seed=int(seed) % 2**64,
             schema=self._schema(),
         )
 
     def _schema(self) -> str:
-        if self.response_format is None or self.response_format.json_schema is None:
+        if not isinstance(self.response_format, SchemaFormat):
             return ""
         return bytes(self.response_format.json_schema.schema).decode()
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
 
 
 class AskedVectors(msgspec.Struct, frozen=True):
     """A request for embeddings as it came."""
 
     model: str
-    input: str | tuple[str, ...]
+    input: _Text | Annotated[tuple[_Text, ...], Meta(min_length=1, max_length=MESSAGES)]
     encoding_format: Literal["float", "base64"] | None = "float"
 
     @property

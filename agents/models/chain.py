@@ -2,19 +2,20 @@
 
 A call goes through the cache, the budget, the retries, the limits of its role and those of its
 account, then to the model. There is one limiter for an account, and it stands inside the retries:
-a call that waits to be tried again holds no slot.
+a call that waits to be tried again holds no slot. The cache is filled by whoever has written a
+reply down: `Chain.keep`.
 """
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
 
 from agents.models.budget import Allowances, Budget
-from agents.models.cached import Cached
+from agents.models.cached import Cached, SpareCache
 from agents.models.embedded import NAME, EmbeddedModel
 from agents.models.embedding_model import ROLE, EmbeddingModel
 from agents.models.keys import read_key
@@ -179,17 +180,28 @@ class ChainStatistics:
 
 @dataclass(frozen=True)
 class Chain:
-    """All that a call goes through; its parts tell how it is doing."""
+    """All that a call goes through; its parts tell how it is doing. *caches* are by role."""
 
     model: ChatModel
     limiters: Mapping[str, Limiter]
     retrying: Retrying
     budget: Budget
-    caches: tuple[Cached, ...] = ()
+    caches: Mapping[str, Cached] = field(default_factory=dict)
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the reply; raises CallFailedError or ServiceError."""
         return await self.model.reply(request)
+
+    def keep(self, request: ChatRequest, reply: ChatReply) -> None:
+        """Keep a *reply* for other runs; to be called when this one has it on disk."""
+        cached = self.caches.get(request.call.role)
+        if cached is not None:
+            cached.keep(request, reply)
+
+    @property
+    def hits(self) -> int:
+        """How many replies came from a cache."""
+        return sum(cached.hits for cached in {*self.caches.values()})
 
     def statistics(self) -> ChainStatistics:
         """Return how things are now."""
@@ -221,14 +233,14 @@ def linked(
     if settings.cache is None:
         yield Chain(budget, limiters, retrying, budget)
         return
-    cache = ReplyCache(settings.cache)
-    try:
-        places = {door.place for door in doors.values()}
-        cached = {place: Cached(budget, cache, place) for place in sorted(places)}
-        front = Routed({role: cached[door.place] for role, door in doors.items()})
-        yield Chain(front, limiters, retrying, budget, tuple(cached.values()))
-    finally:
-        cache.close()
+    with closing(SpareCache(settings.cache)) as cache:
+        places = {place: Cached(budget, cache, place) for place in _places(doors)}
+        caches = {role: places[door.place] for role, door in doors.items()}
+        yield Chain(Routed(caches), limiters, retrying, budget, caches)
+
+
+def _places(doors: Mapping[str, Door]) -> list[str]:
+    return sorted({door.place for door in doors.values()})
 
 
 def _by_account(doors: Mapping[str, Door]) -> dict[str, dict[str, Door]]:

@@ -16,21 +16,25 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from agents.grammar import field_of
 from agents.models.model import ChatReply, ChatRequest
 from agents.prompts import SEPARATOR, TOKEN, sections
 from engine.chance import Stream
+from engine.errors import CallFailedError
 
 NAME = "embedded"
 
 _RECENT = 4
 _LOW = 2.0
 _MIDDLE = 3.0
-_REWARD = re.compile(r"-?\d+\.\d\d")
-_LIKED = re.compile(r"liked: ([^.]*)\.")
-_NOT_LIKED = re.compile(r"not welcome: ([^.]*)\.")
+_REWARD = re.compile(r"-?\d{1,9}\.\d\d")
+_VALUE = re.compile(r"-?\d{1,9}(\.\d{1,9})?(e[+-]\d\d)?")
+_LIKED = "liked: "
+_NOT_LIKED = "not welcome: "
+_LONGEST = 2**18  # characters of a prompt; so that whatever it says, its reply takes no long time
+_USUAL = 200  # characters of a line that are remembered: those of strangers may be very long
 
 Sections = Mapping[str, Sequence[str]]
 
@@ -46,13 +50,23 @@ class _Line:
         """The reward, or the middle where there is none."""
         return _MIDDLE if self.reward is None else self.reward
 
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The categories, to compare."""
+        return frozenset(self.categories)
+
 
 class EmbeddedModel:
     """Replies by rule; the same request always gets the same reply."""
 
     async def reply(self, request: ChatRequest) -> ChatReply:
-        """Return the reply; never waits."""
+        """Return the reply; never waits. Raises CallFailedError for what it cannot follow."""
         system, text = request.messages[0].content, request.messages[-1].content
+        if len(system) + len(text) > _LONGEST:
+            raise CallFailedError(
+                f"the prompt is longer than the maximum context length, {_LONGEST:,} characters",
+                kind="too_long",
+            )
         rule = next((r for opening, r in _RULES if system.startswith(opening)), _no_rule)
         said = rule(sections(text), Stream(request.seed.to_bytes(8, "big")))
         if request.schema:
@@ -64,20 +78,31 @@ class EmbeddedModel:
 def _structured(said: str, schema: str) -> str:
     """Return what is *said* as the JSON object that *schema* asks for."""
     value = said.removeprefix("recommend[").removesuffix("]") if said.startswith("rec") else said
-    kind = json.loads(schema)["properties"][field_of(schema)]
-    return json.dumps(
-        {field_of(schema): int(value) if kind["type"] == "integer" else value}, ensure_ascii=False
-    )
+    try:
+        field = field_of(schema)
+        kind = json.loads(schema)["properties"][field]["type"]
+        answer = {field: int(value) if kind == "integer" else value}
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise CallFailedError(
+            "the embedded model follows no schema but those of its roles, of one field",
+            kind="schema",
+        ) from error
+    return json.dumps(answer, ensure_ascii=False)
 
 
 # -- reading a prompt
 
 
 def _read(lines: Iterable[str]) -> list[_Line]:
-    return [_line(line) for line in lines if line.startswith("- ")]
+    items = (line for line in lines if line.startswith("- "))
+    return [_usual(line) if len(line) <= _USUAL else _line(line) for line in items]
 
 
 @lru_cache(65_536)
+def _usual(line: str) -> _Line:
+    return _line(line)
+
+
 def _line(line: str) -> _Line:
     # From the right: a title may contain the separator.
     parts = line[2:].split(SEPARATOR)
@@ -95,8 +120,11 @@ def _worth(lines: Iterable[_Line]) -> dict[str, float]:
     return worth
 
 
-def _names(pattern: re.Pattern[str], text: str) -> list[str]:
-    return [name for found in pattern.findall(text) for name in found.split(", ") if name]
+def _names(opening: str, text: str) -> list[str]:
+    """Return the names that follow *opening* up to a full stop, wherever in *text* they do."""
+    # No regular expression: one would look for the stop again from each of many openings.
+    found = [sentence.partition(opening)[2] for sentence in text.split(".")[:-1]]
+    return [name for names in found for name in names.split(", ") if name]
 
 
 def _best(worth: Mapping[str, float], count: int) -> list[str]:
@@ -116,11 +144,11 @@ def _plan(text: Sections, stream: Stream) -> str:
     for name in _names(_NOT_LIKED, lessons):
         worth[name] -= 1.0
     varied = "vary" in lessons.casefold()
-    avoid = sorted(name for name in worth if worth[name] < -_MIDDLE)
+    unwanted = {name for name in worth if worth[name] < -_MIDDLE}
     if varied:
-        shown = {name for step in steps[-_RECENT:] for name in step.categories}
-        avoid = sorted({*avoid, *shown})
-    open_to = {name: value for name, value in worth.items() if name not in avoid and value >= 0}
+        unwanted |= {name for step in steps[-_RECENT:] for name in step.categories}
+    avoid = sorted(unwanted)
+    open_to = {name: value for name, value in worth.items() if name not in unwanted and value >= 0}
     wanted = stream.shuffled(_best(open_to, 4))[:2]
     where = f"take from {' or '.join(wanted)}" if wanted else "take what was never tried"
     opening = "Vary: nothing like the last items; " if varied else ""
@@ -157,8 +185,9 @@ def _act(text: Sections, stream: Stream) -> str:
 
 def _alike(one: _Line, other: _Line) -> float:
     """Return the Jaccard likeness of two items' categories; of two items without any it is 1."""
-    both = {*one.categories, *other.categories}
-    return len({*one.categories} & {*other.categories}) / len(both) if both else 1.0
+    shared = len(one.kinds & other.kinds)
+    both = len(one.kinds) + len(other.kinds) - shared
+    return shared / both if both else 1.0
 
 
 def _judge(text: Sections, stream: Stream) -> str:
@@ -172,7 +201,9 @@ def _judge(text: Sections, stream: Stream) -> str:
         content = sum(line.content for line in recent) / len(recent)
         value = 5 - 6 * (1 - variety) - 2 * max(0.0, 3.5 - content)
     for line in text.get("Values of like states", ()):
-        value = (value + float(line.rsplit(" ", 1)[-1])) / 2
+        remembered = line.rsplit(" ", 1)[-1]
+        if _VALUE.fullmatch(remembered):
+            value = (value + float(remembered)) / 2
     return str(max(-5, min(5, round(value))))
 
 
@@ -195,7 +226,7 @@ def _why_left(steps: Sequence[_Line]) -> str:
         return f"{why} Before that it helped to vary the categories." if varied else why
     if not earlier:
         return f"The user left at once, at {last.title}."
-    near = max(earlier, key=lambda line: len({*line.categories} & {*last.categories}))
+    near = max(earlier, key=lambda line: len(line.kinds & last.kinds))
     return (
         f"The user left because {last.title} was too much like {near.title}. "
         "Next time vary the categories from step to step."

@@ -1,8 +1,7 @@
-"""Bytes to a service and back: the transport under the OpenAI SDK.
+"""Bytes to a service and back, with the URL and the headers that the SDK prepared (service.py).
 
-The SDK's HTTP client sends through it, and so do, directly, the calls that are made by the
-thousand, with the URL and the headers that the SDK prepared (service.py). Where the SDK's own
-transport tells a broken connection from a timeout by chance, this one says what happened.
+Where the SDK's own transport tells a broken connection from a timeout by chance, this one says what
+happened; it follows no redirection, and takes no more than the bounds allow (bounded.py).
 """
 
 from collections.abc import Mapping
@@ -13,7 +12,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
+from agents.models.bounded import ENCODINGS, malformed, received
 from agents.models.failures import harmless, transport_failure
 
 
@@ -35,16 +37,34 @@ class Answer:
     body: bytes
 
 
-_DROPPED = frozenset({"content-encoding", "content-length", "transfer-encoding"})  # done with
+_SPOILT = 8  # connections in a row
 _OWN = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
 
 
 def headers_to_send(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return *headers* without those that say how bytes travel: they are aiohttp's to set."""
-    return {name: value for name, value in headers.items() if name.lower() not in _OWN}
+    """Return *headers* with our own word on how bytes travel: the rest of that is aiohttp's."""
+    sent = {name: value for name, value in headers.items() if name.lower() not in _OWN}
+    return {**sent, "Accept-Encoding": ENCODINGS}
 
 
-class Exchange(httpx2.AsyncBaseTransport):
+class _Connector(aiohttp.TCPConnector):
+    """Connections; none is used again over which came what nobody had asked for.
+
+    aiohttp would take it for the answer to the next call.
+    """
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        for _ in range(_SPOILT):
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+        raise malformed("speaks without being asked")
+
+
+class Exchange:
     """A pool of *connections* to the service at *url*. Of one event loop; to be closed."""
 
     def __init__(self, *, url: str, connections: int, timeouts: Timeouts) -> None:
@@ -69,19 +89,12 @@ class Exchange(httpx2.AsyncBaseTransport):
                 proxy=self._proxy,
                 allow_redirects=False,
             ) as response:
-                return Answer(response.status, response.headers, await response.read())
+                return Answer(response.status, response.headers, await received(response))
         except (aiohttp.ClientError, OSError) as error:  # timeouts and TLS are OSErrors
             failure = transport_failure(error, self._url, self._proxy)
             cause = harmless(error)
         # Only here, so that an error that shows the key in its repr is not even its context.
         raise failure from cause
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Answer the SDK's HTTP client."""
-        headers = headers_to_send(request.headers)
-        answer = await self.send(request.method, str(request.url), headers, request.content)
-        passed = [pair for pair in answer.headers.items() if pair[0].lower() not in _DROPPED]
-        return httpx2.Response(answer.status, headers=passed, content=answer.body)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -94,13 +107,14 @@ class Exchange(httpx2.AsyncBaseTransport):
         secure = self._url.startswith("https:")
         self._proxy = proxy_for(self._url)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=self._connections, ssl=httpx2.create_ssl_context() if secure else True
             ),
             timeout=aiohttp.ClientTimeout(
                 total=timeouts.whole, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # what is packed is unpacked within bounds
         )
         return self._session
 

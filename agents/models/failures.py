@@ -14,11 +14,14 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from agents.models.bounded import entries, loosely, member, text_of, valid
 from agents.models.headers import rates, retry_after
 from agents.models.model import TransientError
 from engine.errors import CallFailedError, ModelError, ServiceError
 
-_SAID = 200  # characters of what a service says
+_SAID = 500  # characters of what a service says
+_REASON = 60  # of what is wrong with its HTTP
+_HEARD = 65_536  # that are looked at for it
 
 Headers: TypeAlias = Mapping[str, str]
 
@@ -37,20 +40,26 @@ class Complaint(msgspec.Struct, frozen=True):
         return any(word in said for word in words)
 
 
-class _Body(msgspec.Struct, frozen=True):
-    error: Complaint | str = ""
-    message: str = ""
-
-
 def read_complaint(body: bytes) -> Complaint:
     """Return what is wrong, from a body in whatever shape."""
     try:
-        read = msgspec.json.decode(body, type=_Body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Complaint(message=body.decode("utf-8", "replace"))
-    if isinstance(read.error, Complaint):
-        return read.error
-    return Complaint(message=read.error or read.message)
+        said = loosely(body)
+    except TransientError:
+        said = None
+    said = next(iter(entries(said)), said)  # Google's come in a list
+    error = member(said, "error")
+    texts = map(text_of, (member(error, "message"), error, *(member(said, n) for n in _SPOKEN)))
+    message = next((text for text in texts if text is not None), None)
+    code = member(error, "code")
+    return Complaint(
+        message=valid(body.decode("utf-8", "replace")) if message is None else message,
+        code=code if type(code) is int else text_of(code),
+        param=text_of(member(error, "param")),
+        type=text_of(member(error, "type")),
+    )
+
+
+_SPOKEN = ("message", "detail", "error_description")  # where others say what is wrong
 
 
 def shown(url: str) -> str:
@@ -76,7 +85,8 @@ def transport_failure(error: Exception, url: str, proxy: str | None) -> ModelErr
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         place = f"the proxy {shown(proxy or '')}"
     kind, what = next((kind, what) for types, kind, what in _TRANSPORT if isinstance(error, types))
-    return TransientError(f"{place} {what.format(_reason(error))}", kind=kind)
+    gone = isinstance(error, aiohttp.ClientConnectorError)
+    return TransientError(f"{place} {what.format(_reason(error))}", kind=kind, gone=gone)
 
 
 def harmless(error: Exception) -> Exception | None:
@@ -89,7 +99,7 @@ def harmless(error: Exception) -> Exception | None:
 _TRANSPORT = (  # the first that fits: timeouts are connection errors as well
     (TimeoutError, "timeout", "did not answer in time"),
     (aiohttp.ClientHttpProxyError, "connection", "cannot connect"),
-    (aiohttp.ClientResponseError, "malformed", "does not speak HTTP"),
+    (aiohttp.ClientResponseError, "malformed", "does not speak HTTP: {}"),
     (aiohttp.ClientConnectorError, "connection", "cannot be reached: {}"),
     (Exception, "connection", "dropped the connection"),
 )
@@ -102,6 +112,9 @@ def _reason(error: Exception) -> str:
         error = error.os_error
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
+    if isinstance(error, aiohttp.ClientResponseError):
+        # What comes after the colon is what the service said, byte for byte.
+        return error.message.partition(":")[0].lower()[:_REASON]
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno).lower()
     if isinstance(error, OSError) and error.strerror:
@@ -113,17 +126,19 @@ def status_failure(
     status: int, headers: Headers, complaint: Complaint, *, url: str, key: str
 ) -> ModelError:
     """Return what it means that *url* answered with *status*, which is no 2xx."""
-    said = _cleaned(complaint.message, key)
+    said = cleaned(complaint.message, key)
+    after = f": {said}" if said else ""
     if complaint.code == "insufficient_quota" or status == 402:
         return ServiceError(
             f"the account at {shown(url)} has no credit left", hint="add credit, then resume"
         )
     if status in _PASSING or status >= 500:
         return TransientError(
-            f"{shown(url)} answered {status}{said}",
+            f"{shown(url)} answered {status}{after}",
             kind=_PASSING.get(status, "server"),
             retry_after=retry_after(headers),
             rates=rates(headers),
+            said=said,
         )
     if status in {401, 403}:
         # What it says is left out: it quotes the key.
@@ -138,26 +153,29 @@ _PASSING = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit"}
 
 
 def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelError:
+    after = f": {said}" if said else ""
     if complaint.about("content_filter", "content_policy", "content management policy"):
-        return CallFailedError(f"the content filter refused the prompt{said}", kind=CONTENT_FILTER)
-    if status == 413 or complaint.about("context_length", "maximum context length"):
-        return CallFailedError(f"the prompt is too long{said}", kind="too_long")
-    if status in {404, 405} or status < 400:
+        what, kind = "the content filter refused the prompt", CONTENT_FILTER
+    elif status == 413 or complaint.about("context_length", "maximum context length"):
+        what, kind = "the prompt is too long", "too_long"
+    elif status in {404, 405} or status < 400:
         return ServiceError(
-            f"{shown(url)} is not where the service is: {status}{said}",
+            f"{shown(url)} is not where the service is: {status}{after}",
             hint="--base-url mostly ends in /v1",
         )
-    return CallFailedError(f"{shown(url)} refused the request with {status}{said}", kind="refused")
+    else:
+        what, kind = f"{shown(url)} refused the request with {status}", "refused"
+    return CallFailedError(what + after, kind=kind, said=said)
 
 
 CONTENT_FILTER = "content_filter"
 
 
-def _cleaned(message: str, key: str) -> str:
-    """Return `: message` on one line, without the key, or nothing."""
+def cleaned(message: str, key: str) -> str:
+    """Return the beginning of a service's *message* on one line, inert and without the key."""
     if key:
         message = message.replace(key, "…")
-    message = " ".join(message.split())
-    if len(message) > _SAID:
-        message = message[: _SAID - 1] + "…"
-    return f": {message}" if message else ""
+    # Spaces, not nothing, for what cannot be seen: taking it out could put a key together again.
+    seen = "".join(sign if sign.isprintable() else " " for sign in message[:_HEARD])
+    line = " ".join(seen.split())
+    return line if len(line) <= _SAID else f"{line[: _SAID - 1]}…"

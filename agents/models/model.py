@@ -60,8 +60,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def digest(self) -> str:
         """Return 24 hexadecimal digits that stand for all that decides the reply."""
-        matter = (self.sampling, self.messages, self.seed, self.schema)
-        return blake2b(_encode(matter), digest_size=12).hexdigest()
+        return request_digest(self.sampling, self.messages, self.seed, self.schema)
 
     @property
     def priority(self) -> tuple[bool, int, int]:
@@ -111,7 +110,8 @@ class TransientError(ModelError):
 
     *kind* is a stable word for the trace and the journal (`rate_limit`, `timeout`, `connection`,
     `server`, `malformed`, ...), *retry_after* the seconds the service asked to wait, if it did.
-    *wait* is how long the attempt had waited for a slot.
+    *said* is what the service said of it, *wait* how long the attempt had waited for a slot. Where
+    the service is *gone* nobody was there to take the call.
     """
 
     def __init__(
@@ -121,15 +121,26 @@ class TransientError(ModelError):
         kind: str,
         retry_after: float | None = None,
         rates: Rates | None = None,
+        said: str = "",
+        gone: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
+        self.said = said
+        self.gone = gone
         self.retry_after = retry_after
         self.rates = rates
         self.wait = 0.0
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+def request_digest(
+    sampling: Sampling, messages: tuple[ChatMessage, ...], seed: int, schema: str
+) -> str:
+    """Return the digest of a request that consists of these."""
+    return blake2b(_encode((sampling, messages, seed, schema)), digest_size=12).hexdigest()
 
 
 def call_seed(run_seed: int, call: Call) -> int:

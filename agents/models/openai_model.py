@@ -10,7 +10,14 @@ import msgspec
 
 from agents.models.exchange import Answer
 from agents.models.failures import CONTENT_FILTER, Complaint, read_complaint, shown
-from agents.models.model import ChatMessage, ChatReply, ChatRequest, Rates, Sampling
+from agents.models.model import (
+    ChatMessage,
+    ChatReply,
+    ChatRequest,
+    Rates,
+    Sampling,
+    TransientError,
+)
 from agents.models.probing import probe
 from agents.models.service import Account, Service
 from agents.models.wire import PLAIN, REASONING, Dialect, decode_reply, dialect_of, encode_request
@@ -18,6 +25,7 @@ from engine.calls import Call
 from engine.errors import CallFailedError, ModelError, ServiceError
 
 _PATH = "/chat/completions"
+_DIALECTS = 8  # tried for one call: a service may refuse whatever it is told
 _PARAMETERS = ("max_completion_tokens", "max_tokens", "temperature", "seed")
 
 
@@ -64,14 +72,15 @@ class OpenAIModel:
         model = request.sampling.model
         if request.schema and not self._structured:
             request = msgspec.structs.replace(request, schema="")
-        while True:
+        for _ in range(_DIALECTS):
             dialect = self._dialects.get(model) or self._first_dialect(model)
             answer = await self._service.post(_PATH, model, encode_request(request, dialect))
-            if answer.status == 200:
-                return _read(answer)
+            if 200 <= answer.status < 300:
+                return self._read(answer)
             complaint = read_complaint(answer.body)
             if not self._learn(model, dialect, answer, complaint):
-                raise await self._failure(request, answer, complaint)
+                break
+        raise await self._failure(request, answer, complaint)
 
     async def probe(
         self, models: Iterable[str], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -109,7 +118,16 @@ class OpenAIModel:
             self._dialects[model] = other
         return other is not None
 
-    # -- what cannot be answered
+    # -- what is answered
+
+    def _read(self, answer: Answer) -> ChatReply:
+        try:
+            reply = decode_reply(answer.body, answer.headers)
+        except TransientError as error:
+            raise self._service.unread(answer, error) from error
+        if reply.finish == CONTENT_FILTER:
+            raise CallFailedError("the content filter withheld the reply", kind=CONTENT_FILTER)
+        return reply
 
     async def _failure(
         self, request: ChatRequest, answer: Answer, complaint: Complaint
@@ -123,13 +141,6 @@ class OpenAIModel:
                 hint="switch structured replies off",
             )
         return self._service.failure(answer, complaint)
-
-
-def _read(answer: Answer) -> ChatReply:
-    reply = decode_reply(answer.body, answer.headers)
-    if reply.finish == CONTENT_FILTER:
-        raise CallFailedError("the content filter withheld the reply", kind=CONTENT_FILTER)
-    return reply
 
 
 def _greeting(model: str) -> ChatRequest:

@@ -8,6 +8,7 @@ that starts full and holds a whole minute would spend twice the limit in the fir
 from agents.models.model import ChatReply, ChatRequest
 
 _SHARE = 0.985  # of the limit: what arrives may be closer together than what was sent
+_WINDOW = 60 / _SHARE  # seconds
 _BURST = 0.75  # seconds' worth that may be handed out at once
 
 
@@ -23,9 +24,10 @@ class Pace:
         self.limit = limit
         self.spent = 0.0
         self._learned = learned
+        self._wish = limit
         self._stated: dict[str, float] = {}
         self._level = self._capacity
-        self._now = now
+        self._now = self._last = now
 
     @property
     def _capacity(self) -> float:
@@ -44,11 +46,18 @@ class Pace:
     def delay(self, cost: float, now: float) -> float:
         """Return the seconds until *cost* may be spent; more than fits waits for a full bucket."""
         missing = min(cost, self._capacity) - self.left(now)
-        return max(0.0, missing / self._rate)
+        delay = max(0.0, missing / self._rate)
+        if self._learned or self.limit < self._wish:
+            # A service has forgotten after a minute what was spent, be its limit ever so low: so
+            # that no header makes anybody wait for ever.
+            return min(delay, max(0.0, self._last + _WINDOW - now))
+        return delay
 
     def spend(self, cost: float) -> None:
         """Take *cost*; less than nothing gives back."""
         self._level -= cost
+        if cost > 0:
+            self._last = self._now
         self.spent += cost
 
     def heed(

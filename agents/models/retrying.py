@@ -2,6 +2,10 @@
 
 It stands outside the limiter, so a call that waits to be tried again holds no slot. None of it can
 be seen in a trace: jitter has streams of its own, and every attempt is told to an observer only.
+
+When patience is at its end the call has failed, and its episode with it. But a service that said
+"later" to the very end, or that nobody can reach any more, would fail one episode after the other:
+then the run stops, and can go on when the service does.
 """
 
 import asyncio
@@ -9,13 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 import msgspec
 
 from agents.models.model import ChatModel, ChatReply, ChatRequest, TransientError
 from engine.calls import Call
 from engine.chance import Stream, chance
-from engine.errors import CallFailedError, ConfigError
+from engine.errors import CallFailedError, ConfigError, ModelError, ServiceError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +57,8 @@ class Patience:
 class Attempt:
     """One attempt at a call, in seconds: the *wait* for a slot, then the *latency*, then a *pause*.
 
-    *kind* is why it failed, or None if it got a reply; after the last attempt there is no pause.
+    *kind* is why it failed, or None if it got a reply, *said* what the service said of that; after
+    the last attempt there is no pause.
     """
 
     call: Call
@@ -61,6 +67,7 @@ class Attempt:
     wait: float
     latency: float
     pause: float = 0.0
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +98,7 @@ class Retrying:
         self._clock = clock
         self._sleep = sleep
         self._pausing = self._attempts = self._given_up = 0
+        self._replied = float("-inf")
         self._kinds: Counter[str] = Counter()
 
     def statistics(self) -> RetryStatistics:
@@ -103,7 +111,7 @@ class Retrying:
         )
 
     async def reply(self, request: ChatRequest) -> ChatReply:
-        """Return the first reply; raises CallFailedError when patience is at its end."""
+        """Return the first reply; raises CallFailedError or ServiceError at the end of patience."""
         effort = _Effort(request)
         while True:
             effort.number += 1
@@ -114,23 +122,41 @@ class Retrying:
             except TransientError as error:
                 pause = self._after(error, self._clock() - start - error.wait, effort)
             else:
-                self._tell(effort, None, reply.wait, self._clock() - start - reply.wait, 0.0)
+                self._replied = self._clock()
+                latency = self._replied - start - reply.wait
+                self._tell(effort, wait=reply.wait, latency=latency)
                 return effort.told(reply)
             await self._pause(pause)
 
     def _after(self, error: TransientError, latency: float, effort: "_Effort") -> float:
-        """Return the seconds to pause after an attempt that failed; raises CallFailedError."""
+        """Return the seconds to pause after an attempt that failed; raises what `reply` does."""
         self._kinds[error.kind] += 1
         pause = self._patience.pause(effort.number, error.retry_after, effort.jitter)
         effort.spent += latency + pause
         effort.waited += error.wait + pause
+        effort.refused += error.kind == "rate_limit"
+        effort.failing = min(effort.failing, self._clock())
         last = effort.number >= self._patience.attempts or effort.spent > self._patience.total
-        self._tell(effort, error.kind, error.wait, latency, 0.0 if last else pause)
+        self._tell(effort, error, wait=error.wait, latency=latency, pause=0.0 if last else pause)
         if last:
             self._given_up += 1
-            attempts = "1 attempt" if effort.number == 1 else f"{effort.number} attempts"
-            raise CallFailedError(f"no reply after {attempts}: {error}", kind=error.kind) from error
+            raise self._end(error, effort) from error
         return pause
+
+    def _end(self, error: TransientError, effort: "_Effort") -> ModelError:
+        """Return what it means that patience is at its end."""
+        attempts = "1 attempt" if effort.number == 1 else f"{effort.number} attempts"
+        if error.retry_after is not None and effort.spent > self._patience.total:
+            what = f"the service asks to wait for {_words(error.retry_after)}: {error}"
+            return ServiceError(what, hint="wait that long")
+        if effort.refused == effort.number:
+            what = f"the service said 'later' to {attempts} at a call: {error}"
+            return ServiceError(what, hint="wait a while, or ask for less at once (concurrency)")
+        # Nobody is there, and no call at all got through since this one failed first.
+        if error.gone and self._replied <= effort.failing:
+            return ServiceError(str(error), hint="see that the service is running")
+        what = f"no reply after {attempts}: {error}"
+        return CallFailedError(what, kind=error.kind, said=error.said)
 
     async def _pause(self, seconds: float) -> None:
         self._pausing += 1
@@ -140,27 +166,39 @@ class Retrying:
             self._pausing -= 1
 
     def _tell(
-        self, effort: "_Effort", kind: str | None, wait: float, latency: float, pause: float
+        self,
+        effort: "_Effort",
+        error: TransientError | None = None,
+        *,
+        wait: float,
+        latency: float,
+        pause: float = 0.0,
     ) -> None:
         if self._observe is not None:
             self._observe(
                 Attempt(
                     call=effort.request.call,
                     number=effort.number,
-                    kind=kind,
+                    kind=error.kind if error else None,
                     wait=wait,
                     latency=latency,
                     pause=pause,
+                    said=error.said if error else "",
                 )
             )
 
 
 @dataclass(slots=True, eq=False)
 class _Effort:
-    """All attempts at one call: seconds *spent* on it, and *waited* for slots and in pauses."""
+    """All attempts at one call: how many were *refused* by a limit, and since when it is *failing*.
+
+    Seconds *spent* on it, and *waited* for slots and in pauses.
+    """
 
     request: ChatRequest
     number: int = 0
+    refused: int = 0
+    failing: float = float("inf")
     spent: float = 0.0
     waited: float = 0.0
     _jitter: Stream | None = None
@@ -180,3 +218,13 @@ class _Effort:
             return reply
         wait = reply.wait + self.waited
         return msgspec.structs.replace(reply, attempts=self.number, wait=wait)
+
+
+def _words(seconds: float) -> str:
+    """Return how long that is, in the largest unit of which it is at least two, rounded up."""
+    unit, size = next((u for u in _UNITS if seconds > u[1]), _UNITS[-1])
+    count = ceil(seconds / size)
+    return f"{count:,} {unit}" + ("" if count == 1 else "s")
+
+
+_UNITS = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0), ("second", 1.0))

@@ -13,20 +13,23 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
 from agents.models.allowance import Quota
+from agents.models.answers import Embedding, Embeddings, Offer, Offers, TextUsage, json_response
 from agents.models.asked import AskedReply, AskedVectors
+from agents.models.bodies import decoded, read_body
+from agents.models.connections import Bounds, Connections
+from agents.models.described import described
 from agents.models.faults import Draws, Faults, mangled, spoilt
 from agents.models.latency import Latency
 from agents.models.model import ChatModel, ChatReply, ChatRequest
+from agents.models.places import CHAT, DESCRIPTION, EMBEDDINGS, METHODS, MODEL, MODELS, place_of
 from agents.models.refusals import (
     DroppedConnectionError,
     RefusedRequestError,
-    json_response,
     refused_key,
     too_much,
     unknown_model,
@@ -35,9 +38,8 @@ from agents.models.wire import encode_chunks, encode_reply
 from engine.chance import chance
 from engine.errors import CallFailedError, ConfigError
 
-T = TypeVar("T")
-
 _BACKLOG = 4_096
+_SHORT_BACKLOG = 128
 _LAST_WORD = 0.1  # seconds that calls get to end when the server closes
 
 
@@ -60,7 +62,8 @@ class Server:
     """A service while it runs: `async with Server(model) as url:`, *url* as clients take it.
 
     *names* are the models it offers; all of them are *model*. *embed* makes vectors of texts.
-    *outcomes* counts what calls met: `replied`, a status, or a fault.
+    *bounds* are what clients may take of it. *outcomes* counts what calls met: `replied`, a status,
+    a fault, or `gone` where the client went before it had asked.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Server:
         *,
         names: Sequence[str] = ("embedded",),
         embed: Callable[[str], Sequence[float]] | None = None,
+        bounds: Bounds | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         clock: Callable[[], float] = time.monotonic,
@@ -79,6 +83,7 @@ class Server:
         self._model = model
         self._names = tuple(names)
         self._embed = embed
+        self._bounds = bounds or Bounds()
         self._place = host, port
         self._clock = clock
         self._runner: web.ServerRunner | None = None
@@ -87,15 +92,23 @@ class Server:
         self._draws = Draws(behaviour.faults.rates, behaviour.seed)
         self._latencies = chance(behaviour.seed, 0, 0, 0, "latency")
         self._quota = Quota(behaviour.requests_per_minute, behaviour.tokens_per_minute)
+        self._answers = {
+            CHAT: self._chat,
+            EMBEDDINGS: self._vectors,
+            MODELS: self._list,
+            MODEL: self._offer,
+            DESCRIPTION: self._describe,
+        }
 
     async def __aenter__(self) -> str:
-        runner = web.ServerRunner(
-            web.Server(self._answer, access_log=None), shutdown_timeout=_LAST_WORD
-        )
+        self._connections = Connections(self._answer, self._bounds)
+        runner = web.ServerRunner(self._connections, shutdown_timeout=_LAST_WORD)
         await runner.setup()
         host, port = self._place
+        # So many are taken at once, before any can be turned away.
+        backlog = min(_BACKLOG, max(_SHORT_BACKLOG, self._bounds.connections))
         try:
-            await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+            await web.TCPSite(runner, host, port, backlog=backlog).start()
         except OSError as error:
             await runner.cleanup()
             raise ConfigError(
@@ -114,6 +127,7 @@ class Server:
     ) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+            await self._connections.end()
 
     # -- what is asked
 
@@ -123,65 +137,71 @@ class Server:
         except RefusedRequestError as refusal:
             self.outcomes[refusal.outcome] += 1
             return refusal.response()
-        except DroppedConnectionError:
-            self.outcomes["drop"] += 1
+        except DroppedConnectionError as drop:
+            self.outcomes[drop.outcome] += 1
             if request.transport is not None:
                 request.transport.abort()
             return web.Response()
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        place = place_of(request.method, request.path)
+        if request.method == "OPTIONS":  # for which clients do not show a key
+            return web.Response(status=204, headers={"Allow": ", ".join(METHODS[place])})
         self._check_key(request.headers)
-        path, method = request.path, request.method
-        if method == "POST" and path.endswith("/chat/completions"):
-            return await self._chat(request)
-        if method == "POST" and path.endswith("/embeddings"):
-            return await self._vectors(request)
-        if method == "GET" and path.endswith("/models"):
-            return self._list()
-        raise RefusedRequestError(404, f"Invalid URL ({method} {path})")
+        return await self._answers[place](request)
 
     def _check_key(self, headers: Mapping[str, str]) -> None:
         sent = headers.get("api-key") or headers.get("Authorization", "").removeprefix("Bearer ")
         if self.behaviour.key and sent != self.behaviour.key:
             raise refused_key()
 
-    def _read(self, body: bytes, kind: type[T]) -> T:
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RefusedRequestError(400, str(error)) from error
-
     def _check_name(self, name: str) -> None:
         if name not in self._names:
             raise unknown_model(name)
 
-    def _list(self) -> web.Response:
-        models = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "billp"}
-            for name in self._names
-        ]
-        return json_response({"object": "list", "data": models})
+    async def _list(self, request: web.BaseRequest) -> web.StreamResponse:
+        return json_response(Offers(tuple(Offer(name) for name in self._names)))
+
+    async def _offer(self, request: web.BaseRequest) -> web.StreamResponse:
+        name = request.path.partition(MODEL)[2]
+        self._check_name(name)
+        return json_response(Offer(name))
+
+    async def _describe(self, request: web.BaseRequest) -> web.StreamResponse:
+        return json_response(described(self._names, keyed=bool(self.behaviour.key)))
+
+    def _arrived(self) -> str:
+        """Count a call; return the fault that it meets."""
+        self._calls += 1
+        return self._draws.next()
 
     # -- chat
 
     async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._calls += 1
-        fault = self._draws.next()
-        body = await request.read()
-        self._fail(fault)
-        asked = self._read(body, AskedReply)
-        self._check_name(asked.model)
-        if not asked.messages or (asked.n or 1) != 1:
-            raise RefusedRequestError(400, "expected at least one message and n = 1")
-        reply = await self._reply(asked.request(body))
+        fault = self._arrived()
+        model, streamed, reply = await self._replied(request, fault)
         headers = self._spend(reply.prompt_tokens + reply.completion_tokens)
         await self._take_time(fault)
-        return await self._send(request, asked, spoilt(reply, fault), headers, fault)
+        name, created = f"chatcmpl-{self._calls:08d}", int(time.time())
+        kind = "text/event-stream" if streamed else "application/json"
+        encode = encode_chunks if streamed else encode_reply
+        body = encode(spoilt(reply, fault), name=name, model=model, created=created)
+        return await self._deliver(request, body, headers, fault, kind)
+
+    async def _replied(
+        self, request: web.BaseRequest, fault: str
+    ) -> tuple[str, bool | None, ChatReply]:
+        """Return a reply, and of what was asked as much as is still needed: it may be large."""
+        body = await read_body(request, self._bounds)
+        self._fail(fault)
+        asked = decoded(body, AskedReply)
+        self._check_name(asked.model)
+        return asked.model, asked.stream, await self._reply(asked.request(body))
 
     def _fail(self, fault: str) -> None:
         faults = self.behaviour.faults
         if fault == "drop" or faults.out(self._clock() - self._born):
-            raise DroppedConnectionError
+            raise DroppedConnectionError("drop")
         if faults.refuse_after is not None and self._calls > faults.refuse_after:
             raise refused_key()
         if fault == "error":
@@ -215,20 +235,6 @@ class Server:
         if duration:
             await asyncio.sleep(duration)
 
-    async def _send(
-        self,
-        request: web.BaseRequest,
-        asked: AskedReply,
-        reply: ChatReply,
-        headers: Mapping[str, str],
-        fault: str,
-    ) -> web.StreamResponse:
-        name, created = f"chatcmpl-{self._calls:08d}", int(time.time())
-        kind = "text/event-stream" if asked.stream else "application/json"
-        encode = encode_chunks if asked.stream else encode_reply
-        body = encode(reply, name=name, model=asked.model, created=created)
-        return await self._deliver(request, body, headers, fault, kind)
-
     async def _deliver(
         self,
         request: web.BaseRequest,
@@ -246,25 +252,25 @@ class Server:
     # -- embeddings
 
     async def _vectors(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._calls += 1
-        fault = self._draws.next()
-        body = await request.read()
+        fault = self._arrived()
+        body = await read_body(request, self._bounds)
         self._fail(fault)
-        asked = self._read(body, AskedVectors)
+        asked = decoded(body, AskedVectors)
         self._check_name(asked.model)
         if self._embed is None:
             raise RefusedRequestError(404, "this service makes no embeddings")
-        vectors = [[float(number) for number in self._embed(text)] for text in asked.texts]
-        form = _packed if asked.encoding_format == "base64" else list
-        data = [
-            {"object": "embedding", "index": index, "embedding": form(vector)}
-            for index, vector in enumerate(vectors)
-        ]
         tokens = sum(len(text) for text in asked.texts) // 4
         headers = self._spend(tokens)
         await self._take_time(fault)
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        answer = {"object": "list", "data": data, "model": asked.model, "usage": usage}
+        form = _packed if asked.encoding_format == "base64" else tuple
+        answer = Embeddings(
+            tuple(
+                Embedding(index, form([float(number) for number in self._embed(text)]))
+                for index, text in enumerate(asked.texts)
+            ),
+            model=asked.model,
+            usage=TextUsage(prompt_tokens=tokens, total_tokens=tokens),
+        )
         return await self._deliver(request, msgspec.json.encode(answer), headers, fault)
 
 

@@ -1,8 +1,8 @@
 """A service that speaks the OpenAI protocol, reached through the OpenAI SDK.
 
-The SDK knows how to address and to sign a request: it does so once for each model and path. What
-is asked again and again is then sent as prepared, with a new body, since the SDK's own work on a
-call costs several times what it takes to send it (tests/bench/test_bench_models.py).
+The SDK knows how to address and to sign a request: it does so once for each model and path. All is
+then sent as prepared, with a new body, since the SDK's own work on a call costs several times what
+it takes to send it (tests/bench/test_bench_models.py), follows redirections, and knows no bounds.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx2
-import msgspec
 
 from agents.models.addresses import usable, without_secrets
+from agents.models.bounded import loosely, malformed, member, text_of
 from agents.models.exchange import Answer, Exchange, Timeouts, headers_to_send
-from agents.models.failures import Complaint, read_complaint, shown, status_failure
+from agents.models.failures import Complaint, cleaned, read_complaint, shown, status_failure
+from agents.models.headers import rates
 from agents.models.model import TransientError
 from engine.errors import ConfigError, ModelError, ServiceError
 
@@ -24,8 +25,10 @@ if TYPE_CHECKING:  # where it is used it is imported: it takes longer than all t
     import openai
 
 OPENAI_URL = "https://api.openai.com/v1"
+_MODELS = "/models"
 _AZURE_VERSION = "2024-10-21"
 _SHOWN = 12  # models named in an error
+_LISTED = 5_000  # that are looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,6 @@ class Service:
         self._exchange = Exchange(
             url=account.url, connections=account.connections, timeouts=account.timeouts
         )
-        self._client = _client(account, self._exchange)
         self._prepared: dict[tuple[str, str], Prepared] = {}
 
     async def post(self, path: str, model: str, body: bytes) -> Answer:
@@ -84,19 +86,15 @@ class Service:
 
     async def models(self) -> list[str]:
         """Return the names of the models on offer, sorted; raises ModelErrors."""
-        import openai
-
-        try:
-            response = await self._client.get("/models", cast_to=httpx2.Response)
-        except openai.APIStatusError as error:
-            response = error.response
-        answer = Answer(response.status_code, response.headers, response.content)
+        prepared = self._prepared.get((_MODELS, "")) or await self._prepare(_MODELS, "")
+        answer = await self._exchange.send("GET", prepared.url, prepared.headers, b"")
         if answer.status != 200:
             raise self.failure(answer, read_complaint(answer.body))
         try:
-            return sorted(model.id for model in _decode_models(answer.body).data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise TransientError("the service lists no models", kind="malformed") from error
+            names = _listed(answer.body)
+        except TransientError as error:
+            raise self.unread(answer, error) from error
+        return sorted({cleaned(name, self.account.key) for name in names[:_LISTED]} - {""})
 
     async def no_such_model(self, model: str) -> ServiceError:
         """Return the error of a model that is not on offer, with those that are."""
@@ -112,6 +110,12 @@ class Service:
         )
         return ServiceError(f"{shown(self.account.url)} has no model {model!r}", hint=hint)
 
+    def unread(self, answer: Answer, error: TransientError) -> TransientError:
+        """Return *error*, that an answer is malformed, with what it says instead."""
+        said = cleaned(read_complaint(answer.body).message, self.account.key)
+        what = f"{error}: {said}" if said else str(error)
+        return TransientError(what, kind=error.kind, rates=rates(answer.headers), said=said)
+
     def failure(self, answer: Answer, complaint: Complaint) -> ModelError:
         """Return what a status that is no 2xx means."""
         account = self.account
@@ -121,7 +125,7 @@ class Service:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.close()
+        await self._exchange.aclose()
 
     async def _prepare(self, path: str, model: str) -> Prepared:
         """Let the SDK build a request, and catch it."""
@@ -132,29 +136,27 @@ class Service:
             return httpx2.Response(200)
 
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as nowhere:
-            client = self._client.copy(http_client=nowhere)
-            await client.post(path, body={"model": model}, cast_to=httpx2.Response)
+            client = _client(self.account, nowhere)
+            if model:
+                await client.post(path, body={"model": model}, cast_to=httpx2.Response)
+            else:
+                await client.get(path, cast_to=httpx2.Response)
         request = caught[0]
         prepared = Prepared(str(request.url), headers_to_send(request.headers))
         self._prepared[path, model] = prepared
         return prepared
 
 
-class _Model(msgspec.Struct, frozen=True):
-    id: str
+def _listed(body: bytes) -> list[str]:
+    data = member(loosely(body), "data")
+    if not isinstance(data, list):
+        raise malformed("lists no models")
+    return [name for name in (text_of(member(model, "id")) for model in data) if name]
 
 
-class _Models(msgspec.Struct, frozen=True):
-    data: tuple[_Model, ...]
-
-
-_decode_models = msgspec.json.Decoder(_Models).decode
-
-
-def _client(account: Account, exchange: Exchange) -> "openai.AsyncOpenAI":
+def _client(account: Account, http: httpx2.AsyncClient) -> "openai.AsyncOpenAI":
     import openai
 
-    http = openai.DefaultAioHttpClient(transport=exchange, trust_env=False, follow_redirects=False)
     if account.azure:
         return openai.AsyncAzureOpenAI(
             azure_endpoint=account.url,

@@ -1,13 +1,22 @@
 """The OpenAI protocol's bytes: chat requests and replies, read and written by both ends."""
 
-import json
 from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
+from agents.models.bounded import (
+    Tokens,
+    decoded,
+    entries,
+    loosely,
+    malformed,
+    member,
+    text_of,
+    tokens_of,
+)
 from agents.models.headers import rates
-from agents.models.model import ChatMessage, ChatReply, ChatRequest, TransientError
+from agents.models.model import ChatMessage, ChatReply, ChatRequest
 
 
 class JsonSchema(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +72,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 PLAIN = Dialect()
 REASONING = Dialect(temperature=False, max_tokens="max_completion_tokens")
 _REASONING_NAMES = ("o1", "o3", "o4", "gpt-5")
+_LONGEST_REASON = 64  # characters of why a reply ended
 
 
 def dialect_of(model: str) -> Dialect:
@@ -104,8 +114,8 @@ class _Choice(msgspec.Struct, frozen=True):
 
 
 class _Usage(msgspec.Struct, frozen=True):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Tokens = 0
+    completion_tokens: Tokens = 0
 
 
 class Completion(msgspec.Struct, frozen=True):
@@ -116,13 +126,13 @@ class Completion(msgspec.Struct, frozen=True):
 
 
 def decode_reply(body: bytes, headers: Mapping[str, str]) -> ChatReply:
-    """Return the reply in *body*, as valid UTF-8; raises TransientError (`malformed`)."""
-    try:
-        completion = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        completion = _decode_leniently(body)
+    """Return the reply in *body*, as valid UTF-8; raises TransientError (`malformed`).
+
+    A reply is kept whatever stands beside it: what is odd and not needed counts as not said.
+    """
+    completion = decoded(_decode, body) or _read_loosely(body)
     if not completion.choices:
-        raise TransientError("the service answered without a choice", kind="malformed")
+        raise malformed("answered without a choice")
     choice = completion.choices[0]
     usage = completion.usage or _Usage()
     text = choice.message.content
@@ -130,9 +140,56 @@ def decode_reply(body: bytes, headers: Mapping[str, str]) -> ChatReply:
         text=(choice.message.refusal or "") if text is None else text,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
-        finish=choice.finish_reason or "stop",
+        finish=_finish(choice.finish_reason),
         rates=rates(headers),
     )
+
+
+def _finish(reason: str | None) -> str:
+    return reason if reason and len(reason) <= _LONGEST_REASON and reason.isprintable() else "stop"
+
+
+def _read_loosely(body: bytes) -> Completion:
+    """Read what is no completion to the letter."""
+    said = loosely(body)
+    choice = next(iter(entries(member(said, "choices"))), None)
+    message = member(choice, "message")
+    if not isinstance(message, dict):
+        raise malformed("answered without a choice")
+    usage = member(said, "usage")
+    return Completion(
+        choices=(
+            _Choice(
+                message=_Message(
+                    content=_content(message.get("content")),
+                    refusal=text_of(message.get("refusal")),
+                ),
+                finish_reason=text_of(member(choice, "finish_reason")),
+            ),
+        ),
+        usage=_Usage(
+            prompt_tokens=tokens_of(member(usage, "prompt_tokens")),
+            completion_tokens=tokens_of(member(usage, "completion_tokens")),
+        ),
+    )
+
+
+def _content(said: object) -> str | None:
+    """Return a message's text, be it in parts; raises TransientError for what is none."""
+    if said is None or isinstance(said, str):
+        return text_of(said)
+    parts = said if isinstance(said, list) else [said]
+    texts = [_part(part) for part in parts]
+    if parts and all(text is None for text in texts):
+        raise malformed("answered without a text")
+    return "".join(text for text in texts if text is not None)
+
+
+def _part(part: object) -> str | None:
+    if isinstance(part, str):
+        return text_of(part)
+    kind = member(part, "type")
+    return text_of(member(part, "text")) if kind in {None, "text", "output_text"} else None
 
 
 def encode_reply(reply: ChatReply, *, name: str, model: str, created: int) -> bytes:
@@ -162,20 +219,6 @@ def encode_chunks(reply: ChatReply, *, name: str, model: str, created: int) -> b
 
 def _head(kind: str, name: str, model: str, created: int) -> dict[str, object]:
     return {"id": name, "object": kind, "created": created, "model": model}
-
-
-def _decode_leniently(body: bytes) -> Completion:
-    """Read what is no valid UTF-8, escaped surrogates included; U+FFFD stands in their place."""
-    try:
-        text = json.dumps(json.loads(body.decode("utf-8", "replace")), ensure_ascii=False)
-        return _decode(valid(text).encode())
-    except ValueError as error:
-        raise TransientError("the service answered no valid JSON", kind="malformed") from error
-
-
-def valid(text: str) -> str:
-    """Return *text* with surrogates in pairs joined and lone ones replaced by U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 _encode = msgspec.json.Encoder().encode

@@ -1,15 +1,13 @@
 """`billp cache`: what a cache of replies holds, and what to drop of it."""
 
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from engine.errors import ConfigError
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 from storage.replies import open_cache
 
 app = typer.Typer(help="Look into a cache of replies, and prune it.", no_args_is_help=True)
@@ -28,7 +26,7 @@ def stats(
     with closing(open_cache(directory)) as cache:
         found = cache.statistics()
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        write_json(found)
         return
     console = plain(folding=False)
     size = f"{found.bytes / 1e6:,.1f} MB"

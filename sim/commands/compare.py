@@ -1,11 +1,9 @@
 """`billp compare`: recorded runs side by side, with intervals and tests."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from engine.errors import ConfigError
@@ -14,7 +12,7 @@ from sim.compare import Comparison
 from sim.compare import compare as compare_runs
 from sim.outcomes import Measure
 from sim.views.comparison import as_latex, as_markdown, comparison_page
-from sim.views.console import plain
+from sim.views.console import plain, write, write_json
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,11 @@ class FormOptions:
         if sum((self.json, self.markdown, self.latex)) > 1:
             raise ConfigError("choose one of --json, --markdown and --latex")
         if self.json:
-            sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+            write_json(found)
         elif self.markdown:
-            sys.stdout.write(as_markdown(found))
+            write(as_markdown(found))
         elif self.latex:
-            sys.stdout.write(as_latex(found))
+            write(as_latex(found))
         else:
             plain(folding=False).print(comparison_page(found))
 

@@ -1,15 +1,12 @@
 """`billp critic`: whether a run's critic lowers variance, and what its values tell."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from sim.commands.options import gathered
@@ -17,7 +14,8 @@ from sim.commands.outputs import Trust
 from sim.config import Settings
 from sim.critique import DRAWN, critique
 from sim.layers import merged, parse_set
-from sim.views.console import plain
+from sim.trust import confirmed
+from sim.views.console import plain, write_json
 from sim.views.critique import check_plot, critique_page, plot
 from storage.datasets import open_environment
 
@@ -87,8 +85,7 @@ def critic(
             sample.states,
             sample.rollouts,
             discount=sample.discount,
-            settings=[calls.settings()],
-            trusted=calls.trust,
+            settings=[*([confirmed(run)] if calls.trust else []), calls.settings()],
             seed=sample.seed,
             environment=None if calls.environment is None else open_environment(calls.environment),
             progress=progress,
@@ -96,7 +93,7 @@ def critic(
     if plotted is not None:
         plot(found, plotted)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        write_json(found)
     else:
         plain(folding=False).print(critique_page(found))
 
@@ -104,7 +101,7 @@ def critic(
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[], None]]:
     """Yield what is called for each rollout that is done; shows a bar on a terminal."""
-    console = Console(stderr=True)
+    console = plain(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("rollouts", total=max(0, total))
         yield lambda: bar.advance(task)

@@ -1,10 +1,8 @@
 """`billp diff`: where two runs part, and what that did to each user."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,7 +11,7 @@ from sim.comparison import short
 from sim.diff import RunDiff
 from sim.diff import diff as diff_runs
 from sim.outcomes import Outcome
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 
 _SHOWN = 20
 
@@ -31,7 +29,7 @@ def diff(
     """
     found = diff_runs(one, other)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        write_json(found)
     else:
         plain(folding=False).print(_page(found))
     if found.first is not None or found.settings:

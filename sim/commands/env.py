@@ -1,6 +1,5 @@
 """`billp env`: build environments from data, look at them, list them."""
 
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from engine.errors import ConfigError, DataError
 from sim.commands.options import gathered
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 from storage.datasets import (
     FORMATS,
     SYNTHETIC,
@@ -29,6 +28,7 @@ from storage.datasets import (
 )
 from storage.datasets.synthetic import TEST_SHARE
 from storage.environments import Environment, Fit, Head
+from storage.names import check_name
 
 app = typer.Typer(
     help="Build environments from data, look at them, list them.", no_args_is_help=True
@@ -119,7 +119,8 @@ def build(
 ) -> None:
     """Build an environment from data."""
     check_free(target.out, replace=target.replace)
-    with Console(stderr=True).status("reading the source and fitting the reward model …"):
+    check_name(target.called)
+    with _console(stderr=True).status("reading the source and fitting the reward model …"):
         if kind == SYNTHETIC:
             plain = source is None and columns == ColumnOptions()
             environment = _generated(target, recipe, plain=plain)
@@ -175,7 +176,7 @@ def list_environments(
         for path in sorted(directory.glob(f"{depth}environment.toml")):
             found[str(path.parent)] = _head_or_reason(path.parent)
     if as_json:
-        _write_json({"environments": [_facts(place, head) for place, head in found.items()]})
+        write_json({"environments": [_facts(place, head) for place, head in found.items()]})
         return
     _console().print(Group(_listing(found), "", "Next:  billp run ENV"))
 
@@ -194,18 +195,14 @@ def _facts(place: str, head: Head | str) -> dict[str, object]:
     return {"environment": place} | facts
 
 
-def _write_json(value: object) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-
-
-def _console() -> Console:
+def _console(*, stderr: bool = False) -> Console:
     """Return a console that shows titles as they are, brackets and all."""
-    return plain()
+    return plain(stderr=stderr)
 
 
 def _show(environment: Environment, place: str, *, as_json: bool) -> None:
     if as_json:
-        _write_json(_facts(place, environment.head))
+        write_json(_facts(place, environment.head))
         return
     console = _console()
     console.print(_portrait(environment))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,17 +12,18 @@ import msgspec
 import typer
 from rich.console import Console
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, FailedEpisodesError
 from sim.commands.compare import FormOptions
 from sim.commands.options import gathered
 from sim.compare import Comparison, compare
 from sim.curves import Curve, curves
 from sim.experiment import Planned, Protocol, check_all, experiment_from, plan, prepare, run_all
 from sim.layers import merged, parse_set, read_config
+from sim.live import resuming
 from sim.loop import in_event_loop
-from sim.outcomes import Measure, read_outcomes
+from sim.outcomes import Measure, RunOutcomes, read_outcomes
 from sim.views.comparison import as_latex, as_markdown, comparison_page
-from sim.views.console import plain
+from sim.views.console import plain, write, write_json
 from sim.views.curve import curve_tables
 from storage.runs import write_whole
 
@@ -119,10 +121,13 @@ class _Progress:
     console: Console = field(default_factory=lambda: plain(stderr=True))
 
     def __call__(self, run: Planned, state: str) -> None:
-        self.done += state in {"done", "there"}
+        self.done += state in {"done", "failed", "there"}
         if not self.quiet:
             line = f"{self.done:>3} of {self.total} done · {run.name}: {state}"
-            self.console.print(line, soft_wrap=True)
+            self.console.print(line + _MEANING.get(state, ""), soft_wrap=True)
+
+
+_MEANING = {"failed": ", some of its episodes"}
 
 
 # What stands in brackets would be taken for markup.
@@ -141,7 +146,7 @@ def experiment(
 ) -> None:
     """Train and test agents with several seeds, look for leaks, and compare them.
 
-    The same command goes on with an experiment that was stopped.
+    The same command goes on with an experiment that was stopped. Exit status 3 if episodes failed.
     """
     runs = plan(experiment_from({} if file is None else read_config(file), what.settings()))
     environment = prepare(runs, how.out)
@@ -149,16 +154,41 @@ def experiment(
     in_event_loop(partial(run_all, runs, how.out, how.jobs or _jobs(runs), progress))
     checked = check_all(runs, how.out, environment)
     paths = [how.out / run.name for run in runs]
+    outcomes = [read_outcomes(path) for path in paths]
+    failed = _failed(outcomes)
+    if failed is not None and not all(run.judged for run in outcomes):
+        raise failed
     found = compare(paths, measure=how.measure, reference=how.reference)
     report = Report(
         runs=tuple(map(str, paths)),
         checked=checked,
         comparison=found,
-        curves=curves([read_outcomes(path) for path in paths], how.measure),
+        curves=curves(outcomes, how.measure),
     )
     write_whole(how.out / "report.json", msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     write_whole(how.out / "report.md", as_markdown(found).encode())
     _tell(report, form, how.out)
+    if failed is not None:
+        sys.stdout.flush()
+        raise failed
+
+
+def _failed(runs: Sequence[RunOutcomes]) -> FailedEpisodesError | None:
+    """Return what is to be said of runs with failed episodes, if there are any."""
+    ill = [run for run in runs if run.failed]
+    if not ill:
+        return None
+    named = [f"{run.path.name} ({run.failed:,} of {run.episodes:,})" for run in ill]
+    more = f" and {len(ill) - _NAMED:,} more" if len(ill) > _NAMED else ""
+    which = ", ".join(named[:_NAMED]) + more
+    plural = "" if len(runs) == 1 else "s"
+    return FailedEpisodesError(
+        f"episodes failed in {len(ill):,} of {len(runs):,} run{plural}: {which}",
+        hint=f"ask failed calls again: {resuming(ill[0].path)} --retry-failed; then the same again",
+    )
+
+
+_NAMED = 5  # runs in a sentence
 
 
 def _jobs(runs: tuple[Planned, ...]) -> int:
@@ -170,11 +200,11 @@ def _jobs(runs: tuple[Planned, ...]) -> int:
 
 def _tell(report: Report, form: FormOptions, out: Path) -> None:
     if form.json:
-        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        write_json(report)
     elif form.markdown:
-        sys.stdout.write(as_markdown(report.comparison))
+        write(as_markdown(report.comparison))
     elif form.latex:
-        sys.stdout.write(as_latex(report.comparison))
+        write(as_latex(report.comparison))
     else:
         console = plain(folding=False)
         for table in curve_tables(report.curves):

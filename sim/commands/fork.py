@@ -15,6 +15,7 @@ from sim.extensions import load_extensions
 from sim.fork import FORKABLE
 from sim.fork import fork as fork_run
 from sim.layers import merged, parse_set
+from sim.trust import confirmed
 from storage.datasets import open_environment
 
 
@@ -77,9 +78,8 @@ def fork(
     summary = fork_run(
         run,
         parse_point(change.at),
-        settings=[change.settings()],
+        settings=[*([confirmed(run)] if change.trust else []), change.settings()],
         say=dict(map(_said, change.say or [])),
-        trusted=change.trust,
         out=place.out,
         environment=environment,
         extensions=load_extensions(shown.listener or []),

@@ -1,17 +1,15 @@
 """`billp import-trajectories`: recordings of BiLLP's authors' code as a run directory."""
 
-import sys
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.table import Table
 
 from sim.importing import Imported
 from sim.importing import import_trajectories as import_file
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 
 
 def import_trajectories(
@@ -32,7 +30,7 @@ def import_trajectories(
     """
     imported = import_file(file, out)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(imported).decode() + "\n")
+        write_json(imported)
         return
     console = plain(folding=False)
     console.print(_table(imported))

@@ -1,6 +1,5 @@
 """`billp memory`: what a run's memories hold, what was recalled of them, and whether it paid."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -14,7 +13,7 @@ from sim.commands.options import gathered
 from sim.commands.places import parse_point
 from sim.recorded_memories import RecordedMemories, open_memories
 from sim.remembering import CAUTION
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 from sim.views.memory import asked_page, entries_page, facts_page, found_page, map_page
 from sim.views.memory_map import FORMS, MemoryMap
 
@@ -73,7 +72,7 @@ def memory(
     look.check()
     page, facts = _answer(open_memories(run), look)
     if as_json:
-        sys.stdout.write(msgspec.json.encode({"run": str(run), **facts}).decode() + "\n")
+        write_json({"run": str(run), **facts})
     else:
         plain().print(page, crop=False)
 

@@ -1,19 +1,22 @@
 """What commands that run say: progress, a table, or JSON."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
-import msgspec
 import typer
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, FailedEpisodesError
 from sim.estimate import Estimate
-from sim.live import View
+from sim.failures import Failure, in_words
+from sim.live import View, resuming
 from sim.logs import LogFormat, LogLevel, log_to_stderr
 from sim.summary import Summary
-from sim.views.console import plain
+from sim.views.console import plain, write_json
 from sim.views.estimate import estimate_page
 from sim.views.logging import LogView
 from sim.views.progress import ProgressView
@@ -79,16 +82,29 @@ def _telemetry() -> View:
 
 
 def tell(summary: Summary, shown: ShownOptions) -> None:
-    """Write the summary to standard output as was asked."""
+    """Write the summary to standard output as was asked; raises FailedEpisodesError as the last."""
     if shown.json:
-        sys.stdout.write(msgspec.json.encode(summary.flat()).decode() + "\n")
+        write_json(summary.flat())
     elif not shown.quiet:
         plain().print(report(summary), crop=False)
+    sys.stdout.flush()  # what failed comes last, wherever both go
+    check_failed(Path(summary.run), summary.all_episodes, summary.failures)
+
+
+def check_failed(run: Path, well: int, failures: Sequence[Failure]) -> None:
+    """Raise FailedEpisodesError if episodes of a *run* failed beside those that ended *well*."""
+    failed = sum(failure.episodes for failure in failures)
+    if not failed:
+        return
+    hint = f"see what happened: billp show {quote(str(run))} {failures[0].first}"
+    if any(failure.role for failure in failures):
+        hint = f"ask failed calls again: {resuming(run)} --retry-failed"
+    raise FailedEpisodesError(in_words(failed, well + failed, failures), hint=hint)
 
 
 def tell_estimate(estimate: Estimate, shown: ShownOptions) -> None:
     """Write what a run is expected to come to."""
     if shown.json:
-        sys.stdout.write(msgspec.json.encode(estimate).decode() + "\n")
+        write_json(estimate)
     else:
         plain().print(estimate_page(estimate), crop=False)

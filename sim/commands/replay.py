@@ -1,6 +1,5 @@
 """`billp replay`: a recorded run again, without network or key, compared byte by byte."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ from sim.extensions import load_extensions
 from sim.live import resuming
 from sim.replay import Replay, prompt_of
 from sim.replay import replay as replay_run
-from sim.views.console import plain
+from sim.views.console import plain, write, write_json
 from sim.views.difference import told
 from storage.datasets import open_environment
 
@@ -85,7 +84,7 @@ def replay(
     if look.prompt is not None:
         at, role = parse_role_point(look.prompt)
         request = prompt_of(run, at, role, environment=environment)
-        sys.stdout.write("\n\n".join(message.content for message in request.messages) + "\n")
+        write("\n\n".join(message.content for message in request.messages) + "\n")
         return
     stopping = None if look.debug_at is None else Stopping(*_debug_point(look.debug_at))
     done = replay_run(
@@ -114,7 +113,7 @@ def _debug_point(text: str) -> tuple[tuple[int, int], str]:
 
 def _tell(done: Replay, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.encode(_facts(done)).decode() + "\n")
+        write_json(_facts(done))
         return
     console = plain(folding=False)
     for difference in done.differences:

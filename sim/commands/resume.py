@@ -4,15 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from sim.commands.options import gathered
-from sim.commands.outputs import ShownOptions, Trust, tell, views
+from sim.commands.outputs import ShownOptions, Trust, check_failed, tell, views
 from sim.extensions import load_extensions
+from sim.failures import Failure
 from sim.layers import parse_set
 from sim.resume import resume as resume_run
+from sim.trust import confirmed
 from sim.views.console import plain
 from storage.datasets import open_environment
+from storage.runs import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,10 @@ def resume(
     summary = resume_run(
         run,
         retry_failed=again.retry_failed,
-        settings=[parse_set(text) for text in again.set or []],
-        trusted=again.trust,
+        settings=[
+            *([confirmed(run)] if again.trust else []),
+            *(parse_set(text) for text in again.set or []),
+        ],
         environment=environment,
         extensions=load_extensions(shown.listener or []),
         views=views(shown),
@@ -59,5 +65,13 @@ def resume(
     if summary is None:
         console = plain(stderr=True, folding=False)
         console.print(f"{run} is finished: there is nothing to resume")
+        check_failed(run, *_told(run))
         return
     tell(summary, shown)
+
+
+def _told(run: Path) -> tuple[int, tuple[Failure, ...]]:
+    """Return how many episodes of a finished run ended well, and why others failed."""
+    told = RunDirectory(run).read_summary()
+    failures = msgspec.convert(told.get("failures", ()), tuple[Failure, ...])
+    return int(told.get("all_episodes", 0)), failures

@@ -161,6 +161,9 @@ def run(
 
     Without options: 100 episodes of BiLLP in the built-in world with the embedded model, which is
     a stand-in and not a language model.
+
+    Exit status 0 if all went well; 2 for what cannot be run or a service that stopped it, 3 if it
+    came to its end but episodes failed, 4 if its budget is spent, 130 if it was interrupted.
     """
     asked = {"environment": env, **asdict(what), **asdict(how), **asdict(spending)}
     asked.pop("dry_run")
@@ -169,9 +172,8 @@ def run(
     if spending.dry_run:
         tell_estimate(estimate(config), shown)
         return
-    if settings.config is not None:
-        named = [given, settings.single()]
-        check_config(settings.config, config, named=named, trusted=settings.trust)
+    if settings.config is not None and not settings.trust:
+        check_config(settings.config, config, named=[given, settings.single()])
     extensions = load_extensions(shown.listener or [])
     summary = run_episodes(config, out=place.out, extensions=extensions, views=views(shown))
     tell(summary, shown)

@@ -1,6 +1,8 @@
 """`billp serve`: the embedded model as a service that speaks the OpenAI protocol."""
 
+import resource
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,6 +10,7 @@ import anyio
 import typer
 
 from agents.embeddings import hashed
+from agents.models.connections import Bounds
 from agents.models.embedded import NAME, EmbeddedModel
 from agents.models.faults import FAULTS, Faults
 from agents.models.latency import parse_latency
@@ -15,6 +18,8 @@ from agents.models.server import Behaviour, Server
 from engine.errors import ConfigError
 from sim.commands.options import gathered
 from sim.views.console import plain
+
+_OTHER_FILES = 100
 
 VECTORS = "hashing"
 """The name of the built-in embeddings."""
@@ -32,6 +37,22 @@ class PlaceOptions:
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")] = (
         8000
     )
+
+
+@dataclass(frozen=True)
+class BoundOptions:
+    """What clients may take of it."""
+
+    connections: Annotated[
+        int, typer.Option(min=1, help="Connections at once; the others get 503.")
+    ] = Bounds.connections
+    waiting: Annotated[int, typer.Option(min=1, help="Calls at once; the others get 503.")] = (
+        Bounds.waiting
+    )
+
+    def bounds(self) -> Bounds:
+        """Return what was asked for, as far as the system has files for it."""
+        return Bounds(connections=min(self.connections, _room()), waiting=self.waiting)
 
 
 @dataclass(frozen=True)
@@ -72,7 +93,9 @@ class FaultOptions:
 
 
 @gathered
-def serve(place: PlaceOptions, pace: PaceOptions, faults: FaultOptions) -> None:
+def serve(
+    place: PlaceOptions, bounds: BoundOptions, pace: PaceOptions, faults: FaultOptions
+) -> None:
     """Serve the embedded model by the OpenAI protocol, with faults if you want them.
 
     The embedded model is a stand-in, not a language model: rehearse with it.
@@ -84,15 +107,16 @@ def serve(place: PlaceOptions, pace: PaceOptions, faults: FaultOptions) -> None:
         tokens_per_minute=pace.tpm,
         seed=faults.seed,
     )
-    anyio.run(_serve, place, behaviour)
+    anyio.run(_serve, place, bounds.bounds(), behaviour)
 
 
-async def _serve(place: PlaceOptions, behaviour: Behaviour) -> None:
+async def _serve(place: PlaceOptions, bounds: Bounds, behaviour: Behaviour) -> None:
     server = Server(
         EmbeddedModel(),
         behaviour,
         names=(NAME, VECTORS),
         embed=lambda text: hashed(text.splitlines()).tolist(),
+        bounds=bounds,
         host=place.host,
         port=place.port,
     )
@@ -104,6 +128,15 @@ async def _serve(place: PlaceOptions, behaviour: Behaviour) -> None:
             await anext(aiter(signals))
     outcomes = ", ".join(f"{count:,} {what}" for what, count in server.outcomes.most_common())
     console.print(f"\nAnswered: {outcomes or 'nothing'}.")
+
+
+def _room() -> int:
+    """Return how many connections there are files for: as many again may come at one moment."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, files // 2 - _OTHER_FILES) if files > 0 else Bounds.connections
 
 
 def _rate(text: str) -> tuple[str, float]:

@@ -1,6 +1,5 @@
 """`billp show`: an episode of a run, or a step of it, as people read it."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ from engine.errors import ConfigError
 from engine.tree import encode
 from sim.commands.places import parse_place
 from sim.replay import prompt_of
-from sim.views.console import plain
+from sim.views.console import plain, write, write_json_line
 from sim.views.episode import Remembered, Shown, episode_page, step_page
 from storage.runs import open_run
 from storage.traces import read_episode
@@ -38,7 +37,7 @@ def show(
     envelopes = read_episode(directory.trace, episode)
     if as_json:
         for envelope in envelopes:
-            sys.stdout.write(encode(envelope).decode() + "\n")
+            write_json_line(encode(envelope))
         return
     shown = Shown(envelopes, Remembered(directory.memory))
     page = episode_page(shown) if step is None else step_page(shown, step)
@@ -50,6 +49,6 @@ def _show_prompt(run: Path, episode: int, step: int | None, role: str) -> None:
         raise ConfigError("a prompt belongs to a step", hint=f"such as {episode}:0")
     request = prompt_of(run, (episode, step), role)
     for message in request.messages:
-        sys.stdout.write(f"# {message.role}\n\n{message.content}\n\n")
+        write(f"# {message.role}\n\n{message.content}\n\n")
     if request.schema:
-        sys.stdout.write(f"# schema\n\n{request.schema}\n")
+        write(f"# schema\n\n{request.schema}\n")

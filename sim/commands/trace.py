@@ -1,20 +1,18 @@
 """`billp trace`: read, count and export the messages of a run."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, get_args
 
-import msgspec
 import typer
 from rich.table import Table
 
 from engine.errors import ConfigError
 from engine.messages import Message
 from sim.recorded_run import check_head
-from sim.views.console import plain
+from sim.views.console import plain, write_json, write_json_line
 from storage.datasets.tables import export_trace
 from storage.runs import open_run
 from storage.traces import decode_line, read_lines
@@ -35,12 +33,12 @@ def cat(
     ] = None,
     step: Annotated[int | None, typer.Option(help="Messages of this step.")] = None,
 ) -> None:
-    """Write the envelopes of a run as they stand in its trace, one a line."""
+    """Write the envelopes of a run, one a line, as in its trace; control characters as escapes."""
     check_type(type_)
     trace = open_run(run).trace
     check_head(trace)
     for line in _chosen(trace, episode, type_, step):
-        sys.stdout.write(line.decode() + "\n")
+        write_json_line(line)
 
 
 def check_type(name: str | None) -> None:
@@ -77,7 +75,7 @@ def stats(run: Run, as_json: AsJson = False) -> None:
     if as_json:
         rows = {kind: {"count": counts[kind], "bytes": sizes[kind]} for kind in counts}
         total = {"count": counts.total(), "bytes": sizes.total()}
-        sys.stdout.write(msgspec.json.encode({"types": rows, "total": total}).decode() + "\n")
+        write_json({"types": rows, "total": total})
         return
     plain().print(_table(counts, sizes))
 

@@ -1,5 +1,6 @@
 """A comparison of agents as a table: for the terminal, for Markdown, for LaTeX."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from rich.console import Group as Page
 from rich.measure import Measurement
 from rich.table import Table
 
+from engine.text import visible
 from sim.compare import Comparison, Group, Mean, Pair
 
 _NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
@@ -127,17 +129,25 @@ def as_markdown(found: Comparison) -> str:
     parts = [_markdown(_GROUPS, map(_group_row, found.groups))]
     if found.pairs:
         parts.append(_markdown(_PAIRS, map(_pair_row, found.pairs)))
-    parts.append("\n".join(_below(found)) + "\n")
+    parts.append("\n".join(map(_inert, _below(found))) + "\n")
     return "\n".join(parts)
 
 
 def _markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [names, ["---", *["---:"] * (len(names) - 1)], *rows]
-    return "".join(f"| {' | '.join(map(_unbarred, line))} |\n" for line in lines)
+    # Only labels come from outside; numbers and their brackets are ours, and plain to read.
+    named = [(_inert(label), *numbers) for label, *numbers in rows]
+    lines = [names, ["---", *["---:"] * (len(names) - 1)], *named]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _unbarred(text: str) -> str:
-    return text.replace("|", "\\|")
+_HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+# An underscore within a word is one; R_traj stays readable.
+_MARKDOWN = re.compile(r"[\\`*{}\[\]|~$<>&]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def _inert(text: str) -> str:
+    """Return *text* for Markdown: no end of a cell, no emphasis, link, formula or HTML."""
+    return _MARKDOWN.sub(lambda sign: _HTML.get(sign[0], f"\\{sign[0]}"), visible(text))
 
 
 def as_latex(found: Comparison) -> str:
@@ -145,7 +155,7 @@ def as_latex(found: Comparison) -> str:
     parts = [_latex(_GROUPS, map(_group_row, found.groups))]
     if found.pairs:
         parts.append(_latex(_PAIRS, map(_pair_row, found.pairs)))
-    parts += [f"% {line}\n" for line in _below(found)]
+    parts += [f"% {visible(line)}\n" for line in _below(found)]
     return "".join(parts)
 
 
@@ -172,4 +182,4 @@ _LATEX = {
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    return "".join(_LATEX.get(sign, sign) for sign in visible(text))

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from engine.errors import ConfigError, FileError
 from sim.critique import Critique, table_of
-from sim.views.figures import check_plotting, drawn, new_figure
+from sim.views.figures import caption, check_plotting, drawn, new_figure
 from sim.worth import Fit
 
 _FORMATS = ("png", "svg")
@@ -159,7 +159,8 @@ def plot(found: Critique, path: Path) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _draw_states(left, found)
     _draw_noise(right, found)
-    figure.suptitle(f"{found.agent}, critic by {found.model}: {len(found.states)} states")
+    title = f"{found.agent}, critic by {found.model}: {len(found.states)} states"
+    figure.suptitle(caption(title))
     try:
         path.write_bytes(drawn(figure, form))
     except OSError as error:

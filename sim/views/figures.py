@@ -5,6 +5,7 @@ from io import BytesIO
 from typing import Any
 
 from engine.errors import ConfigError
+from engine.text import visible
 
 
 def check_plotting(what: str, *, instead: str = "") -> None:
@@ -20,6 +21,11 @@ def check_plotting(what: str, *, instead: str = "") -> None:
 def new_figure(width: float, height: float) -> Any:
     """Return an empty figure of so many inches."""
     return import_module("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
+
+
+def caption(text: str) -> str:
+    """Return *text* for a figure: visible, and no formula."""
+    return visible(text).replace("$", r"\$")
 
 
 def drawn(figure: Any, form: str) -> bytes:

@@ -21,8 +21,9 @@ from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
 from engine.errors import ConfigError, FileError
 from engine.messages import number
 from engine.records import UNIT
+from engine.text import visible
 from sim.saved import Saved, blocks
-from sim.views.figures import check_plotting, drawn, new_figure
+from sim.views.figures import caption, check_plotting, drawn, new_figure
 from storage.runs import write_whole
 
 Kind: TypeAlias = Literal["state", "reflection"]
@@ -174,14 +175,14 @@ class MemoryMap:
         for entry, (x, y), advantage in zip(memory.entries(), places, advantages, strict=True):
             told = "" if isnan(advantage) else f"{advantage:.6g}"
             what = (kind, entry.memory, entry.position, entry.episode)
-            yield *what, f"{x:.6f}", f"{y:.6f}", told, entry.says
+            yield *what, f"{x:.6f}", f"{y:.6f}", told, _cell(entry.says)
 
     # -- as a picture
 
     def _picture(self, form: str, title: str) -> bytes:
         check_plotting("a map as a picture", instead="--map FILE.csv")
         figure = new_figure(1 + 5.5 * len(self._kinds), 5.6)
-        figure.suptitle(title)
+        figure.suptitle(caption(title))
         axes = figure.subplots(1, len(self._kinds), squeeze=False)[0]
         bound = self._bound()
         for place, (kind, memories) in zip(axes, self._kinds.items(), strict=True):
@@ -218,6 +219,12 @@ def _evenly(rows: NDArray[N], most: int) -> NDArray[N]:
     if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def _cell(text: str) -> str:
+    """Return *text* for a cell of a table: a spreadsheet takes what begins so for a formula."""
+    shown = visible(text, lines=True)
+    return f"'{shown}" if shown.lstrip()[:1] in {"=", "+", "-", "@"} else shown
 
 
 def _label(axes: Any, kind: Kind, plane: Plane) -> None:

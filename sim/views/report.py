@@ -17,6 +17,8 @@ def report(summary: Summary) -> Group:
     """Return the table of a run, that of its learning curve, and what comes below them."""
     # Paths and commands stay whole, to be copied.
     below = [Text(line, no_wrap=True, overflow="ignore") for line in _below(summary)]
+    if not summary.all_episodes and summary.failed_episodes:
+        return Group(*below)  # a table would look like results
     return Group(_numbers(summary), *_curve(summary.curve), *below)
 
 
@@ -106,8 +108,9 @@ def _below(summary: Summary) -> list[str]:
     return [
         *_effort(summary),
         "",
-        f"digest  {summary.digest}",
-        f"run     {summary.run}",
+        f"digest    {summary.digest}",
+        *([f"manifest  {summary.manifest}"] if summary.manifest else []),
+        f"run       {summary.run}",
         "",
         "Next:",
         f"  billp show {path} 0   what happened in episode 0",

@@ -31,6 +31,7 @@ from engine.messages import (
     PlanRequested,
     UserResponded,
 )
+from engine.text import visible
 from sim.live import Underway
 from storage.journal import CallEnded
 
@@ -60,10 +61,16 @@ class Stretch:
     def make(self, tracer: Tracer, name: str, above: Span | None, kind: SpanKind) -> Span:
         """Return the span, which ends later."""
         context = Context() if above is None else set_span_in_context(above, Context())
-        known = {name: value for name, value in self.attributes.items() if value is not None}
-        span = tracer.start_span(name, context, kind=kind, attributes=known, start_time=self.begins)
+        known = {
+            name: visible(value) if isinstance(value, str) else value
+            for name, value in self.attributes.items()
+            if value is not None
+        }
+        span = tracer.start_span(
+            visible(name), context, kind=kind, attributes=known, start_time=self.begins
+        )
         if self.error:
-            span.set_status(Status(StatusCode.ERROR, self.error))
+            span.set_status(Status(StatusCode.ERROR, visible(self.error)))
         return span
 
 

@@ -24,6 +24,7 @@ from storage.catalog import Catalog
 from storage.datasets.frames import first_line, lists, read_parquet, texts, write_parquet
 from storage.environments import SCHEMA, Environment, Head, Users, arrays, content_digest
 from storage.factors import Factors
+from storage.names import check_name
 from storage.reading import SETTINGS_SIZE, read_small
 
 HEAD = "environment.toml"
@@ -82,7 +83,8 @@ def save(environment: Environment, directory: Path, *, replace: bool = False) ->
 
 
 def check_free(directory: Path, *, replace: bool = False) -> None:
-    """Raise DataError unless `save` may write to *directory*."""
+    """Raise DataError unless `save` may write to *directory*, ConfigError if none can be there."""
+    check_name(directory)
     if not directory.exists():
         return
     if not directory.is_dir():

@@ -1,6 +1,6 @@
 """How much comes of a Parquet file, told from the heads of its pages before any is unpacked.
 
-A few bytes can stand for as many as there is memory: packed zeros, a value said to be repeated. What
+A few bytes can stand for as many as there is memory: packed zeros, a value that is repeated. What
 the foot of a file says of sizes is not what readers go by; what each page says is.
 """
 

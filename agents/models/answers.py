@@ -1,0 +1,131 @@
+"""What a service of our own answers on the wire, as the OpenAI protocol has it."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with a request."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The answer to a request that is refused."""
+
+    error: Problem
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A model that is offered."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "billp"
+
+
+class Offers(msgspec.Struct, frozen=True):
+    """The models that are offered."""
+
+    data: tuple[Offer, ...]
+    object: Literal["list"] = "list"
+
+
+class Embedding(msgspec.Struct, frozen=True):
+    """The vector of a text: numbers, or in base64 as 32-bit floats, little-endian."""
+
+    index: int
+    embedding: tuple[float, ...] | str
+    object: Literal["embedding"] = "embedding"
+
+
+class TextUsage(msgspec.Struct, frozen=True):
+    """What texts came to."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """The vectors of texts, in their order."""
+
+    data: tuple[Embedding, ...]
+    model: str
+    usage: TextUsage
+    object: Literal["list"] = "list"
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What a model said."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The one reply to a chat request; *logprobs* are never told."""
+
+    index: Literal[0]
+    message: Said
+    logprobs: None
+    finish_reason: str
+
+
+class ChatUsage(msgspec.Struct, frozen=True):
+    """What a chat request and its reply came to."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """A chat reply in full."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: tuple[Choice, ...]
+    usage: ChatUsage
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """What an event adds to what was said."""
+
+    role: Literal["assistant"] | msgspec.UnsetType = msgspec.UNSET
+    content: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class ChunkChoice(msgspec.Struct, frozen=True):
+    """The one reply in an event."""
+
+    index: Literal[0]
+    delta: Delta
+    finish_reason: str | None
+
+
+class CompletionChunk(msgspec.Struct, frozen=True):
+    """An event of a chat reply that is streamed."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: tuple[ChunkChoice, ...]
+
+
+def json_response(
+    value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return *value* as an answer."""
+    body = msgspec.json.encode(value)
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
