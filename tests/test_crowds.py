@@ -260,6 +260,7 @@ def process(*words: str) -> Iterator[subprocess.Popen[str]]:
         child.communicate()
 
 
+@pytest.mark.slow  # on its own: what is held depends on how long others keep it from its work
 def test_memory_is_bounded_whatever_clients_do() -> None:
     """Bombs, endless bodies, pipelines, answers that nobody reads, by the hundred: < 300 MB."""
     bomb = gzip.compress(bytes(2**28), 1)[: LIMIT - 1_000]

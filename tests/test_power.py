@@ -165,7 +165,7 @@ def test_what_is_never_forced_may_be_lost_but_never_passes_for_whole() -> None:
 def test_a_machine_may_die_ten_thousand_times(seed: int) -> None:
     ends = crashes(seed, runs=50, each=20, depth=2)
     assert ends.total() >= 2_500
-    assert ends["went on"] > 500
+    assert ends["went on"] > 200
 
 
 # -- disks that fail
