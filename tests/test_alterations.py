@@ -13,17 +13,17 @@ import pytest
 from zstandard import ZstdCompressor, ZstdDecompressor
 
 from agents.models.embedded import EmbeddedModel
-from engine.errors import RunDirectoryError
+from engine.errors import RunDirectoryError, ServiceError
 from sim.config import leaves_no_mark
 from sim.course import read_course
 from sim.resume import resume
 from sim.told_summary import OF_THE_PROCESS
 from sim.verify import Check, verify
-from storage.journal import CallEnded
-from storage.prompt_texts import PromptText, read_prompts
+from storage.journal import CallEnded, read_journal
+from storage.prompt_texts import PromptText, PromptTexts, read_prompts
 from storage.runs import RunDirectory
 from tests.altering import Alteration, alter, make_again, tree
-from tests.small import recorded
+from tests.small import Counted, Failing, recorded
 from tests.test_verify import Both
 
 UNEXPLAINED = {"finish", "latency", "wait", "attempts", "said"}
@@ -325,8 +325,27 @@ def test_a_whole_run_of_another_seed_is_another_run(run: RunDirectory, other: Ru
 # -- prompts of runs that did not go straight
 
 
-def test_a_resumed_run_has_its_texts(tmp_path: Path) -> None:
-    """Those of both processes; what stands before a mark is complete if nobody was killed."""
-    run = recorded(tmp_path / "run", prompts=True)
+def test_texts_may_lack_only_where_a_process_ended(run: RunDirectory) -> None:
+    """One that is killed loses what it had not written; its successor leaves a mark."""
+    texts = list(read_prompts(run.prompts))
+    for resumed in (True, False):
+        run.prompts.unlink()
+        for process, part in enumerate((texts[:20], texts[30:])):
+            file = PromptTexts(run.prompts, resumed=resumed and process > 0)
+            for text in part:
+                file.add(text)
+            file.close()
+        make_again(run)
+        assert faults(run) == ([] if resumed else ["prompts"])
+
+
+def test_a_run_that_was_stopped_or_retried_has_all_its_texts(tmp_path: Path) -> None:
+    """Those of each process: who stops writes what there is."""
+    run = RunDirectory(tmp_path / "run")
+    with pytest.raises(ServiceError):
+        recorded(run.path, Counted(40), prompts=True)
+    resume(run.path, model=Failing())
     resume(run.path, retry_failed=True, model=EmbeddedModel())
     assert not faults(run)
+    ends = {ended.request for ended in read_journal(run.journal).every()}
+    assert {text.request for text in read_prompts(run.prompts)} == ends

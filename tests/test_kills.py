@@ -121,12 +121,18 @@ def texts(directory: RunDirectory) -> Counter[str]:
     return Counter(text.request for text in read_prompts(directory.prompts))
 
 
-@pytest.mark.parametrize("death", [Death("calls.jsonl", 20, 0.5), Death("summary.json")])
-def test_prompts_are_kept_once(
-    death: Death, plain: Undisturbed, model: Noted, tmp_path: Path
-) -> None:
+def test_prompts_are_kept_once(plain: Undisturbed, model: Noted, tmp_path: Path) -> None:
     """Prompts that a crash took are missing; all those of the calls made since are there."""
-    directory = begin(tmp_path / "run", model, death)
+    directory = begin(tmp_path / "run", model, Death("calls.jsonl", 20, 0.5))
     lost = {ended.request for ended in read_journal(directory.journal).values()}
     resume(directory.path, model=model)
     assert texts(directory) == Counter(set(plain.calls.values()) - lost)
+
+
+def test_prompts_are_there_before_the_summary(
+    plain: Undisturbed, model: Noted, tmp_path: Path
+) -> None:
+    """Who dies when all is asked loses none."""
+    directory = begin(tmp_path / "run", model, Death("summary.json"))
+    resume(directory.path, model=model)
+    assert texts(directory) == Counter(plain.calls.values())

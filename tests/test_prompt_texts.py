@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from storage.prompt_texts import PromptText, PromptTexts, read_prompts
+from engine.errors import FileError
+from storage.prompt_texts import Gap, PromptText, PromptTexts, read_parts, read_prompts
 
 
 def text(number: int, length: int = 20) -> PromptText:
@@ -110,3 +111,32 @@ def test_a_path_that_cannot_be_written_is_named_once(tmp_path: Path) -> None:
     assert [(entry["path"], entry["error"]) for entry in log] == [
         (str(texts.path), "No such file or directory")
     ]
+
+
+def test_another_process_leaves_a_mark_and_others_skip_it(tmp_path: Path) -> None:
+    """Once, before its first text: what the one before it had not written may lack."""
+    path = written(tmp_path / "prompts.zst", 1)
+    texts = PromptTexts(path, resumed=True)
+    texts.add(text(2))
+    texts.close()
+    assert list(read_parts(path)) == [[text(1)], Gap.RESUMED, [text(2)]]
+    with zstandard.open(path, "rb", dctx=zstandard.ZstdDecompressor()) as file:
+        assert b"another process" not in file.read()
+
+
+def test_a_process_that_asked_nothing_leaves_its_mark_at_the_end_of_the_run(tmp_path: Path) -> None:
+    """If it only fails to go on, nothing changes."""
+    path = written(tmp_path / "prompts.zst", 1)
+    before = path.read_bytes()
+    texts = PromptTexts(path, resumed=True)
+    texts.close()
+    assert path.read_bytes() == before
+    texts.end()
+    assert list(read_parts(path)) == [[text(1)], Gap.RESUMED]
+
+
+def test_texts_that_are_none_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.zst"
+    path.write_bytes(zstandard.ZstdCompressor().compress(b'{"request":7}\n'))
+    with pytest.raises(FileError, match=r"prompts\.zst: not a request's text: "):
+        requests(path)
