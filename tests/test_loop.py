@@ -4,7 +4,8 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -58,10 +59,20 @@ except BillpError as error:
 """
 
 
-def stopped(place: Path, kind: str, number: signal.Signals) -> tuple[int, str]:
-    """Return how a run ended that got a signal once it waited, and what it said."""
+@contextmanager
+def ended(place: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
+    """Begin a run in a process of its own; whatever happens, it is killed in the end."""
     command = [sys.executable, "-c", SLOW, kind]
     with subprocess.Popen(command, cwd=place, stdout=PIPE, stderr=PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def stopped(place: Path, kind: str, number: signal.Signals) -> tuple[int, str]:
+    """Return how a run ended that got a signal once it waited, and what it said."""
+    with ended(place, kind) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(number)
@@ -83,8 +94,7 @@ def test_a_signal_stops_a_run_that_can_go_on(number: signal.Signals, tmp_path: P
 @pytest.mark.parametrize("kind", ["stubborn", "blocked"])
 def test_a_second_ctrl_c_ends_what_holds_the_first_up(kind: str, tmp_path: Path) -> None:
     """A task that does not end when it is cancelled, a listener that lets nobody else on."""
-    command = [sys.executable, "-c", SLOW, kind]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=PIPE, stderr=PIPE, text=True) as process:
+    with ended(tmp_path, kind) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
