@@ -1,7 +1,9 @@
 """Addresses of services: they are written into files and shown, so they must hold no secret."""
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from base64 import b64encode
+from collections.abc import Iterator
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from engine.errors import ConfigError
 
@@ -37,10 +39,27 @@ def without_secrets(url: str) -> str:
     return plain[: authority.start(1)] + plain[authority.start(1) :].partition("@")[2]
 
 
+def secrets_of(url: str) -> Iterator[str]:
+    """Yield what is secret in an address with a user and a password, in all forms it is sent in."""
+    parts = _split(url)
+    if parts is None or not (parts.username or parts.password):
+        return
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    yield from (parts.password or "", password)
+    yield b64encode(f"{user}:{password}".encode()).decode()
+
+
 def usable(url: str) -> bool:
     """Tell whether a service can be at *url*."""
     parts = _split(url)
-    return parts is not None and parts.scheme in _PORTS and bool(parts.hostname)
+    return parts is not None and parts.scheme in _PORTS and _is_host(parts.hostname or "")
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:  # a part of it is empty or too long
+        return False
 
 
 def same_service(one: str, other: str) -> bool:
