@@ -6,6 +6,7 @@ wait for ever, a device never ends, and what is parsed may be nested until Pytho
 
 import errno
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ LONGEST_LINE = 64 << 20
 """Bytes that a line of a run's files has at most."""
 
 _DEEPEST = 10
+_LONG_KEY = re.compile(
+    r"""(?>(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""",
+)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
@@ -53,8 +57,11 @@ def at_most(file: BinaryIO, path: Path, most: int) -> bytes:
 
 def parse_toml(content: bytes) -> dict[str, Any]:
     """Return the tables of a TOML document; raises ValueError, also for what is nested too deep."""
+    text = content.decode()
+    if _LONG_KEY.search(text):  # of each, tomllib keeps all beginnings
+        raise ValueError("it has a key of too many parts")
     try:
-        tables = tomllib.loads(content.decode())
+        tables = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     if _deeper(tables, _DEEPEST):  # dotted keys nest without recursion

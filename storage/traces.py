@@ -3,6 +3,7 @@
 The digest of a run is the sha256 of this file.
 """
 
+import re
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import BinaryIO, Protocol, TypeAlias
 import msgspec
 
 from engine.errors import TraceError
-from engine.messages import SCHEMA, Envelope, Message, RunStarted
+from engine.messages import SCHEMA, Envelope, EpisodeStarted, Message, RunStarted
 from storage.files import AppendOnly, HeldBack, lost
 from storage.reading import LONGEST_LINE, lines_of, open_regular
 
@@ -24,6 +25,7 @@ Line: TypeAlias = tuple[int, bytes, Envelope[Message]]
 _decode = msgspec.json.Decoder(Envelope[Message]).decode
 
 _TAIL = 1 << 16
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 # Nesting without end is met where a field is skipped that we do not know.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -79,9 +81,21 @@ class TraceWriter:
 def decode_line(path: Path, number: int, line: bytes) -> Envelope[Message]:
     """Return the envelope of a line; raises TraceError `path:line: reason`."""
     try:
-        return _decode(line)
+        envelope = _decode(line)
+        # Rarely more than the first look: what is long may be the words of a model.
+        if _LONG_NUMBER.search(line) and _beyond(msgspec.json.decode(line)):
+            raise TraceError(f"{path}:{number}: not an envelope: a number of more than 64 bits")
     except _UNREADABLE as error:
         raise TraceError(f"{path}:{number}: not an envelope: {error}") from error
+    return envelope
+
+
+def _beyond(value: object) -> bool:
+    """Tell whether there is a number that no table and no array can hold."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return any(map(_beyond, parts))
+    return isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -125,6 +139,8 @@ def read_episode(path: Path, episode: int) -> list[Envelope[Message]]:
     if not found:
         held = f"it holds 0 to {decode_line(path, 0, last).episode}" if last else "it holds none"
         raise TraceError(f"{path}: there is no episode {episode}", hint=held)
+    if not isinstance(found[0].message, EpisodeStarted):
+        raise TraceError(f"{path}: episode {episode} does not begin with EpisodeStarted")
     return found
 
 

@@ -25,7 +25,7 @@ from storage.datasets.frames import first_line, lists, read_parquet, texts, writ
 from storage.environments import SCHEMA, Environment, Head, Users, arrays, content_digest
 from storage.factors import Factors
 from storage.names import check_name
-from storage.reading import SETTINGS_SIZE, read_small
+from storage.reading import SETTINGS_SIZE, parse_toml, read_small
 
 HEAD = "environment.toml"
 ITEMS = "items.parquet"
@@ -177,10 +177,11 @@ def _read_document(directory: Path) -> Document:
             hint="build one with: billp env build FORMAT SOURCE --out DIR",
         ) from error
     try:
-        version = msgspec.toml.decode(content, type=_Versioned).environment.schema
+        tables = parse_toml(content)
+        version = msgspec.convert(tables, _Versioned).environment.schema
         if version == SCHEMA:
-            return msgspec.toml.decode(content, type=Document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return msgspec.convert(tables, Document)
+    except ValueError as error:  # also of msgspec
         raise DataError(f"{path}: {first_line(error)}", hint=_BUILD_AGAIN) from error
     raise DataError(f"{path}: expected schema {SCHEMA}, got {version}", hint=_BUILD_AGAIN)
 
