@@ -49,7 +49,7 @@ class ActorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fiel
 
     recall_count: Count = 10
     within: Distance = 0.4
-    candidates: Count = 10
+    candidates: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
 
 
 class CriticSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeAlias
 
+from agents.models.addresses import same_service
 from agents.models.budget import Allowances
 from agents.models.chain import ModelSettings, RoleModel, Way, plain_name
 from agents.models.limiter import Limits
 from agents.models.model import Sampling
+from agents.models.service import OPENAI_URL
 from agents.roster import agent_named
 from agents.setting import Setting
 from agents.settings import RoleSettings
@@ -227,9 +229,11 @@ def model_settings(config: RunConfig) -> ModelSettings:
 
 def _role_model(config: RunConfig, settings: RoleSettings, way: Way) -> RoleModel:
     asked = settings.concurrency or settings.requests_per_minute or settings.tokens_per_minute
+    # A key is for the service beside which it stands: no other gets it.
+    same = not settings.base_url or same_service(settings.base_url, way.url or OPENAI_URL)
     own = Way(
         url=settings.base_url or way.url,
-        key_file=settings.key_file or way.key_file,
+        key_file=settings.key_file or (way.key_file if same else ""),
         azure_version=way.azure_version,
     )
     limits = _limits(settings.concurrency or config.concurrency, settings) if asked else None

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 
+from agents.models.addresses import check_address
 from engine.errors import ConfigError
 from sim.config import RunConfig, flat
 
@@ -26,15 +26,22 @@ LEAST: Sequence[tuple[str, float]] = (
 MOST_EPISODES = 10_000_000
 """Who visits when is drawn beforehand: more would not fit into memory."""
 
+_RATES = frozenset({"requests_per_minute", "tokens_per_minute"})
+_SLOWEST = 0.001  # a minute: less is to wait for ever
+_LONGEST = 1e9  # seconds: 31 years
+_WHOLE = 1 << 63  # as far as whole numbers can be written, in JSON and elsewhere
+
 
 def check_values(config: RunConfig) -> None:
     """Raise ConfigError for values that cannot be used, alone or together."""
+    _check_numbers(config)
     for name, least in LEAST:
         if not getattr(config, name) >= least:
             raise ConfigError(f"{name} must be at least {least:g}, got {getattr(config, name)!r}")
-    if config.episodes > MOST_EPISODES:
+    most = max(config.episodes * config.sessions, config.test_episodes)
+    if most > MOST_EPISODES:
         raise ConfigError(
-            f"a run has at most {MOST_EPISODES:,} episodes, got {config.episodes:,}",
+            f"a run has at most {MOST_EPISODES:,} episodes, got {most:,}",
             hint="split it into runs with seeds of their own",
         )
     _check_durations(config)
@@ -50,18 +57,7 @@ def check_values(config: RunConfig) -> None:
 
 def _check_addresses(config: RunConfig) -> None:
     for url in (config.base_url, *(role.base_url for role in config.roles.values())):
-        if "@" in _host(url):
-            raise ConfigError(
-                "a base_url must hold no user and no password: it is written to run.toml",
-                hint="put the key into the environment or into a key_file",
-            )
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).netloc
-    except ValueError as error:
-        raise ConfigError(f"base_url: not an address: {url!r}") from error
+        check_address(url)
 
 
 def _check_tests(config: RunConfig) -> None:
@@ -79,11 +75,23 @@ def _check_tests(config: RunConfig) -> None:
         raise ConfigError("a learning curve is not one if its tests teach", hint=hint)
 
 
-def _check_durations(config: RunConfig) -> None:
+def _check_numbers(config: RunConfig) -> None:
     for name, value in flat(msgspec.to_builtins(config)):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{name} must be a finite number, got {value!r}")
-    if not 0 <= config.dwell[0] <= config.dwell[1] < math.inf:
+        if isinstance(value, int) and not -_WHOLE <= value < _WHOLE:
+            size = value.bit_length() + 1
+            raise ConfigError(f"{name} must be a number of 64 bits, got one of {size:,}")
+        if name.rpartition(".")[2] in _RATES and 0 < float(value) < _SLOWEST:
+            raise ConfigError(f"{name} must be 0, for none, or at least {_SLOWEST}, got {value!r}")
+
+
+def _check_durations(config: RunConfig) -> None:
+    if not 0 <= config.dwell[0] <= config.dwell[1] <= _LONGEST:
         raise ConfigError(f"dwell must be two durations, the least first, got {config.dwell!r}")
-    if not all(0 <= gap < math.inf for gap in config.return_gap):
+    if not all(0 <= gap <= _LONGEST for gap in config.return_gap):
         raise ConfigError(f"return_gap must be two durations, got {config.return_gap!r}")
+    for name in ("publication_delay", "patience"):
+        if getattr(config, name) > _LONGEST:
+            given = getattr(config, name)
+            raise ConfigError(f"{name} must be at most {_LONGEST:g} seconds, got {given:g}")

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from engine.errors import BillpError, DivergenceError, TraceError
+from storage.reading import LONGEST_LINE, open_regular
 
 
 class EndOfRecordError(BillpError):
@@ -92,7 +93,7 @@ class Comparison:
 
     def _opened(self) -> BinaryIO:
         try:
-            return self.path.open("rb")
+            return open_regular(self.path)
         except FileNotFoundError as error:
             raise TraceError(f"{self.path}: there is no such trace") from error
         except OSError as error:
@@ -108,7 +109,7 @@ class Comparison:
     def skip_to(self, episode: int) -> None:
         """Begin at an episode; raises TraceError if the trace does not hold it."""
         opening = b'{"episode":%d,' % episode
-        while line := self._file.readline():
+        while line := self._file.readline(LONGEST_LINE):
             if line.startswith(opening):
                 self._file.seek(-len(line), 1)
                 return
@@ -149,7 +150,7 @@ class Comparison:
         """Note what is recorded of the episode beyond *lines*."""
         opening = _opening(lines)
         while not opening.startswith(_RUN) and self._upcoming(opening):
-            extra = self._file.readline()
+            extra = self._file.readline(LONGEST_LINE)
             self._differ(explain(self._number + 1, extra, None, lines.splitlines(keepends=True)))
             self._number += 1
 
@@ -160,7 +161,7 @@ class Comparison:
         return found == start
 
     def _next_lines(self, count: int) -> list[bytes]:
-        return list(filter(None, (self._file.readline() for _ in range(count))))
+        return list(filter(None, (self._file.readline(LONGEST_LINE) for _ in range(count))))
 
     def _pass(self, lines: bytes) -> None:
         count = lines.count(b"\n")
@@ -173,7 +174,7 @@ class Comparison:
         if opening.startswith(_RUN):
             return self._next_lines(1)
         found: list[bytes] = []
-        while line := self._file.readline():
+        while line := self._file.readline(LONGEST_LINE):
             if self._begins_another(line, opening):
                 self._file.seek(-len(line), 1)
                 break
@@ -184,7 +185,7 @@ class Comparison:
         """Tell whether *line*, or what it was before it was altered, begins another episode."""
         if line.startswith(opening):
             return False
-        following = self._file.readline()
+        following = self._file.readline(LONGEST_LINE)
         self._file.seek(-len(following), 1)
         if following.startswith(opening):
             return False
@@ -201,7 +202,7 @@ class Comparison:
 
     def end(self) -> None:
         """Note that the run is over: what is recorded beyond it differs."""
-        while line := self._file.readline():
+        while line := self._file.readline(LONGEST_LINE):
             self._differ(explain(self._number + 1, line, None, ()))
             self._number += 1
 

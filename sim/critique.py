@@ -29,6 +29,7 @@ from sim.live import doors_of, embedder_for
 from sim.loop import in_event_loop
 from sim.recorded_run import RecordedRun, open_recorded
 from sim.rollouts import Origin, Player, Rollout, State, origins, rollout_seed, valued_states
+from sim.trust import check_reach
 from sim.worth import Fit, Gain, Spread, Table, fit, gain, rounded, spread
 from storage.environments import Environment
 from storage.runs import RunDirectory
@@ -96,7 +97,8 @@ def critique(
     So many *states* are drawn from *seed* (the run's own if it is None), and so many *rollouts*
     made of each; *progress* is told when one is done. *discount* γ is the critic's unless it is
     given. *settings* are of calls that are made now: DRAWN, and what leaves no mark on a trace.
-    Raises ConfigError, FileError or ServiceError for what cannot be rolled out.
+    A run from elsewhere reaches out only by what is in them (`sim.trust`). Raises ConfigError,
+    FileError or ServiceError for what cannot be rolled out.
     """
     _check_sizes(states, rollouts, discount)
     recorded = open_recorded(run, environment)
@@ -104,6 +106,8 @@ def critique(
         what = f"{run}: the run has not come to its end"
         raise RunDirectoryError(what, hint=f"billp resume {run}")
     config = _settled(recorded, settings)
+    place = recorded.directory.config
+    check_reach(place, config, proven=recorded.proven, named=settings)
     seed = config.seed if seed is None else seed
     chosen = sampled(_eligible(recorded, states), states, seed)
     plan = _Plan(

@@ -30,6 +30,7 @@ from sim.config import RunConfig, Settings
 from sim.course import read_course
 from sim.layers import configured, merged, parse_set
 from sim.leaks import check_leaks
+from sim.trust import reaching
 from storage.datasets import open_environment
 from storage.environments import Environment
 from storage.names import check_name
@@ -207,7 +208,11 @@ def _words(run: Planned, directory: RunDirectory) -> tuple[list[str], str]:
         _check_same(run, directory)
         if directory.finished and directory.manifest.exists():
             return [], "there"
-        return ["resume", str(directory.path)], "resumed"
+        # Whoever plans the experiment names what its runs reach out by, also where nothing tells
+        # that they were made here.
+        named = [f"{name}={_written(value)}" for name, value in reaching(run.config)]
+        given = [word for setting in named for word in ("--set", setting)]
+        return ["resume", str(directory.path), *given], "resumed"
     config = directory.path.parent / CONFIGS / f"{run.name}.toml"
     write_whole(config, tomli_w.dumps(msgspec.to_builtins(run.config)).encode())
     return ["run", "--config", str(config), "--out", str(directory.path)], "began"

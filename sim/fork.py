@@ -24,6 +24,7 @@ from sim.live import Begun, Live, View, doors_of, listed, stopping, written_in
 from sim.loop import first_error, in_event_loop, plain_errors
 from sim.recorded_run import RecordedRun, check_step, open_recorded
 from sim.summary import Summary
+from sim.trust import check_reach
 from storage.environments import Environment
 from storage.files import Durability
 from storage.journal import ForkStarted, Journal, Recording
@@ -55,11 +56,11 @@ def fork(
     From there on *settings* hold, and what a role *says* at that very step (the critic of what it
     led to, the reflector of its episode) stands in place of its model's reply. Calls that come to
     ask the same as in the parent keep their replies. The fork is a run of its own in *out*. Raises
-    ConfigError for a point or a setting that cannot be forked. Where an event loop runs, await
-    `fork_async`.
+    ConfigError for a point or a setting that cannot be forked, and if a parent from elsewhere would
+    reach out by others than *settings* (`sim.trust`). Where an event loop runs, await `fork_async`.
     """
     parent = open_recorded(run, environment)
-    course = forked_course(parent, at, settings, say or {})
+    course = _checked_course(parent, at, settings, say or {})
     if out is not None:
         check_free(Path(out))
     begun: list[RunDirectory] = []
@@ -91,7 +92,7 @@ async def fork_async(
 ) -> Summary:
     """Do what `fork` does, inside an event loop that runs already."""
     parent = open_recorded(run, environment)
-    course = forked_course(parent, at, settings, say or {})
+    course = _checked_course(parent, at, settings, say or {})
     if out is not None:
         check_free(Path(out))
     begun: list[RunDirectory] = []
@@ -105,6 +106,19 @@ async def fork_async(
             views=views,
             begun=begun.append,
         )
+
+
+def _checked_course(
+    parent: RecordedRun,
+    at: Point,
+    settings: Sequence[Mapping[str, Any]],
+    say: Mapping[str, str],
+) -> Course:
+    """Return the course of a fork that goes live; raises ConfigError if it must not."""
+    course = forked_course(parent, at, settings, say)
+    place = parent.directory.config
+    check_reach(place, course.config, proven=parent.proven, named=settings)
+    return course
 
 
 async def _fork(

@@ -2,8 +2,8 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
+from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -15,12 +15,14 @@ from engine.errors import ConfigError
 from sim.checks import check_values
 from sim.config import Audience, RunConfig, Settings, TestMemory
 from storage.files import Durability
+from storage.reading import SETTINGS_SIZE, at_most, parse_toml
 
 
 def read_config(path: Path) -> Settings:
     """Return the settings of a TOML file; raises ConfigError if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:  # of the user's own naming: it may come through a pipe
+            return parse_toml(at_most(file, path, SETTINGS_SIZE))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such configuration") from error
     except OSError as error:
@@ -36,10 +38,18 @@ def parse_set(text: str) -> Settings:
         raise ConfigError(f"expected key=value, got {text!r}", hint="such as --set history=5")
     for written in (value, json.dumps(value)):
         try:
-            return tomllib.loads(f"{key} = {written}")
+            tables = parse_toml(f"{key} = {written}".encode())
         except ValueError:  # no TOML, or a number beyond all bounds: then it is a word
             continue
+        if not _dated(tables):  # no setting is a date; an Azure version looks like one
+            return tables
     raise ConfigError(f"{key!r} is no name of a setting", hint="such as quit.window")
+
+
+def _dated(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_dated, value.values()))
+    return isinstance(value, date | time)
 
 
 def merged(*layers: Mapping[str, Any]) -> Settings:
@@ -79,7 +89,7 @@ def _check_keys(settings: Settings, known: Settings, prefix: str) -> None:
             raise ConfigError(f"there is no setting {prefix + name!r}", hint=hint)
         if isinstance(known[name], dict):
             if not isinstance(value, dict):
-                raise ConfigError(f"{prefix + name!r} is a table of settings, got {value!r}")
+                raise ConfigError(f"{prefix + name!r} is a table of settings, got {_short(value)}")
             _check_keys(value, known[name], f"{prefix}{name}.")
 
 
@@ -98,7 +108,17 @@ def _unusable(text: str, settings: Settings) -> ConfigError:
         expected = f"expected one of {', '.join(_CHOICES.get(name, ()))}"
     unnamed = inside or "[" in name
     hint = "" if unnamed else f"--set {name}={msgspec.to_builtins(_default(name))}"
-    return ConfigError(f"{name}: {expected[:1].lower()}{expected[1:]}, got {value!r}", hint=hint)
+    return ConfigError(
+        f"{name}: {expected[:1].lower()}{expected[1:]}, got {_short(value)}", hint=hint
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+_SHOWN = 80  # characters of a value
 
 
 def _default(name: str) -> Any:

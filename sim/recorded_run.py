@@ -18,12 +18,16 @@ IMPORTED = "imported"
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run's directory, its course, the environment it was in and its journal."""
+    """A run's directory, its course, the environment it was in and its journal.
+
+    *proven* says that its run.toml was written here, and not altered since.
+    """
 
     directory: RunDirectory
     course: Course
     environment: Environment
     recording: Recording
+    proven: bool = False
 
     @property
     def finished(self) -> bool:
@@ -39,13 +43,14 @@ def open_recorded(path: Path | str, environment: Environment | None = None) -> R
     """
     directory = open_run(Path(path))
     check_not_imported(directory)
-    course = read_course(directory.read_config())
+    settings, proven = directory.read_proven()
+    course = read_course(settings)
     recording = read_journal(directory.journal)
     head = read_head(directory.trace) if whole_size(directory.trace) else None
     environment = environment or open_environment(course.config.environment)
     if head is not None:
         check_environment(head, environment, course.config.environment)
-    return RecordedRun(directory, course, environment, recording)
+    return RecordedRun(directory, course, environment, recording, proven)
 
 
 def is_imported(directory: RunDirectory) -> bool:

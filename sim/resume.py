@@ -18,6 +18,7 @@ from sim.live import Live, View, doors_of, listed, stopping, written_in
 from sim.loop import check_no_loop, in_event_loop, plain_errors
 from sim.recorded_run import RecordedRun, check_not_imported, open_recorded
 from sim.summary import Summary
+from sim.trust import check_reach
 from storage.environments import Environment
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
@@ -91,9 +92,10 @@ def resume(
     """Finish the run in directory *run* and return what came of it; None if it was finished.
 
     Calls in its journal are not made again, except, with *retry_failed*, those that failed.
-    *settings* that leave no mark on a trace, such as max_calls, may change. Raises DivergenceError
-    if code or data are no longer those of the run; else what `sim.run.run` raises. Where an event
-    loop runs, await `resume_async`.
+    *settings* that leave no mark on a trace, such as max_calls, may change. Raises ConfigError if a
+    run from elsewhere would reach out by others than those (`sim.trust`), DivergenceError if code
+    or data are no longer those of the run; else what `sim.run.run` raises. Where an event loop
+    runs, await `resume_async`.
     """
     check_no_loop("resume_async")
     with _unfinished(run, retry_failed, settings, environment) as recorded:
@@ -113,7 +115,8 @@ async def resume_async(
     views: Sequence[View] = (),
 ) -> Summary | None:
     """Do what `resume` does, inside an event loop that runs already."""
-    with _unfinished(run, retry_failed, settings, environment) as recorded, plain_errors():
+    unfinished = _unfinished(run, retry_failed, settings, environment)
+    with unfinished as recorded, plain_errors():
         if recorded is None:
             return None
         return await _resume(recorded, retry_failed, model, extensions, views)
@@ -142,6 +145,8 @@ def _unfinished(
             _cut_torn(directory)
         recorded = open_recorded(run, environment)
         recorded = replace(recorded, course=recorded.course.operated(settings))
+        config = recorded.course.config
+        check_reach(directory.config, config, proven=recorded.proven, named=settings)
         with stopping([directory]):
             yield recorded
 

@@ -155,6 +155,8 @@ def _shortened(excerpt: Excerpt, episode: int, started: EpisodeStarted) -> Excer
         teaching=started.teaching,
     )
     lengths = {seen.memory: seen.length for seen in started.memories}
+    for name in excerpt.logs.keys() - lengths.keys():
+        raise TraceError(f"episode {episode}: EpisodeStarted does not tell of the memory {name!r}")
     logs = {name: Prefix(log, lengths[name]) for name, log in excerpt.logs.items()}
     return Excerpt(visit, episode, logs)
 

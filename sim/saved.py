@@ -21,6 +21,7 @@ from engine.errors import FileError
 from engine.records import MemoryName, Vector
 from storage.factors import significant_all
 from storage.memory import read_keys, read_line
+from storage.reading import lines_of, open_regular
 
 Floats: TypeAlias = NDArray[np.float64]
 _AT_ONCE = 1 << 16
@@ -92,8 +93,8 @@ class Saved:
         wanted = iter(positions)
         position = next(wanted, None)
         try:
-            with path.open("rb") as file:
-                for place, line in enumerate(file):
+            with open_regular(path) as file:
+                for place, line in enumerate(lines_of(file)):
                     if position is None:
                         return
                     if place == position:
@@ -108,7 +109,7 @@ class Saved:
         try:
             read = read_line(line, self.keys[place])
             record: Any = msgspec.json.decode(read.payload, type=self.name.payload)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError, IndexError) as error:
             raise FileError(f"{path}:{place + 1}: not a record: {error}") from error
         name = self.name.name
         return Entry(

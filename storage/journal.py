@@ -19,6 +19,7 @@ import numpy as np
 from engine.calls import Call
 from engine.errors import JournalError
 from storage.files import AppendOnly, Durability, lost
+from storage.reading import lines_of, open_regular
 from storage.sealed import seal, unseal
 
 Identity: TypeAlias = tuple[int, int, int, str, int]
@@ -282,8 +283,8 @@ def read_journal(path: Path) -> Recording:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
-        with path.open("rb") as file:
-            yield from enumerate(file, 1)
+        with open_regular(path) as file:
+            yield from enumerate(lines_of(file), 1)
     except FileNotFoundError as error:
         raise JournalError(f"{path}: there is no such journal") from error
     except OSError as error:

@@ -20,6 +20,7 @@ from engine.errors import FileError
 from engine.records import MemoryName, Recall, Record, Vector
 from storage.files import make_directory, whole
 from storage.index import BLOCK, VectorLog
+from storage.reading import lines_of, open_regular
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -128,7 +129,7 @@ class Memory(Generic[P]):
             try:
                 entry = read_line(line, key)
                 self._payloads.append(decoder.decode(entry.payload))
-            except (msgspec.MsgspecError, ValueError) as error:
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 raise FileError(f"{lines}:{count}: not a record: {error}") from error
             self._episodes.append(entry.episode)
         try:
@@ -188,7 +189,7 @@ class KeyFile:
 def open_keys(path: Path) -> KeyFile:
     """Look at the keys that a memory has on disk; raises FileError unless they are all there."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             header = _HEADER.match(file.read(_LONGEST_HEADER))
             size = file.seek(0, 2)
     except FileNotFoundError as error:
@@ -213,10 +214,10 @@ def saved_records(directory: Path, name: MemoryName[P]) -> Iterator[tuple[Record
     known = open_keys(keys)
     decoder = msgspec.json.Decoder(name.payload)
     try:
-        with keys.open("rb") as rows, lines.open("rb") as file:
+        with open_regular(keys) as rows, open_regular(lines) as file:
             rows.seek(known.start)
             count = 0
-            for count, line in enumerate(file, 1):
+            for count, line in enumerate(lines_of(file), 1):
                 key = np.frombuffer(rows.read(known.columns), np.int8)
                 try:
                     entry = read_line(line, key)
@@ -233,8 +234,8 @@ def saved_length(directory: Path, name: MemoryName[Any]) -> int:
     """Return how many records a memory has on disk; raises FileError."""
     _, lines = _paths(directory, name)
     try:
-        with lines.open("rb") as file:
-            return sum(1 for _ in file)
+        with open_regular(lines) as file:
+            return sum(1 for _ in lines_of(file))
     except OSError as error:
         raise FileError(f"{lines}: cannot be read: {error.strerror}") from error
 
@@ -271,8 +272,8 @@ def _pairs(
     path: Path, keys: NDArray[np.int8], lines: Path
 ) -> Iterable[tuple[bytes, NDArray[np.int8]]]:
     try:
-        with lines.open("rb") as file:
-            whole = file.readlines()
+        with open_regular(lines) as file:
+            whole = list(lines_of(file))
     except FileNotFoundError as error:
         raise FileError(f"{lines}: there is no such memory") from error
     except OSError as error:

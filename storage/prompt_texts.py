@@ -18,6 +18,7 @@ import structlog
 import zstandard
 
 from engine.errors import FileError
+from storage.reading import open_regular
 
 _FRAME = 1 << 20
 _LEVEL = 1
@@ -128,12 +129,15 @@ def read_parts(path: Path) -> Iterator[Part]:
     """Yield what stands in *path*, one after the other; raises FileError as `read_prompts`."""
     if not path.exists() or not path.stat().st_size:
         return
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        for part in _parts(path, data):
-            yield part if isinstance(part, Gap) else _texts(path, part)
+    try:
+        with (
+            open_regular(path) as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            for part in _parts(path, data):
+                yield part if isinstance(part, Gap) else _texts(path, part)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _texts(path: Path, frame: bytes) -> list[PromptText]:

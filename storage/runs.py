@@ -9,11 +9,11 @@
     embeddings/    vectors from a service
     memory/        the memories at the end
     summary.json   metrics, digest, cost
+    .origin        the proof that run.toml was written here
     manifest.json  the sha256 of every file, written last
 """
 
 import os
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,13 +29,20 @@ from engine.errors import BillpError, RunDirectoryError
 from storage.files import make_directory, remove, whole
 from storage.journal import read_journal
 from storage.names import check_name
+from storage.origin import NAME as ORIGIN
+from storage.origin import prove, proven
+from storage.reading import SETTINGS_SIZE, parse_toml, read_small
 from storage.vectors import every_vector
+from storage.within import check_within
 
 RUNS = Path("traces") / "runs"
 """Where runs go that are not told where to go."""
 
+_SUMMARY_SIZE = 64 << 20
 _MOMENT = 3.0  # seconds that whoever was told to stop may take for it
-_BEFORE = frozenset({".lock", "run.toml.part", "calls.jsonl", "embeddings"})
+_BEFORE = frozenset(
+    {".lock", ORIGIN, f"{ORIGIN}.part", "run.toml.part", "calls.jsonl", "embeddings"}
+)
 """What a directory may hold before it holds a run: run.toml comes after what a fork inherits."""
 
 
@@ -91,17 +98,30 @@ class RunDirectory:
         return self.summary.exists()
 
     def write_config(self, settings: dict[str, Any]) -> None:
-        """Write run.toml."""
-        write_whole(self.config, tomli_w.dumps(settings).encode())
+        """Write run.toml, and the proof that it was written here."""
+        content = tomli_w.dumps(settings).encode()
+        try:
+            old = read_small(self.config, SETTINGS_SIZE) if self.config.exists() else None
+            prove(self.path, old, content)
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path}: cannot be written: {error.strerror}") from error
+        write_whole(self.config, content)
 
     def read_config(self) -> dict[str, Any]:
         """Return what run.toml says."""
+        return self.read_proven()[0]
+
+    def read_proven(self) -> tuple[dict[str, Any], bool]:
+        """Return what run.toml says, and whether it was written here and is as it was left."""
         try:
-            return tomllib.loads(self.config.read_text(encoding="utf-8"))
+            content = read_small(self.config, SETTINGS_SIZE)
+            return parse_toml(content), proven(self.path, content)
         except FileNotFoundError as error:
             hint = "name a directory that billp run made, such as traces/runs/…"
             raise RunDirectoryError(f"{self.path}: not a run directory", hint=hint) from error
-        except (OSError, ValueError, RecursionError) as error:
+        except OSError as error:
+            raise RunDirectoryError(f"{self.config}: cannot be read: {error.strerror}") from error
+        except ValueError as error:
             raise RunDirectoryError(f"{self.config}: cannot be read: {error}") from error
 
     def write_summary(self, summary: msgspec.Struct | dict[str, Any]) -> None:
@@ -112,7 +132,8 @@ class RunDirectory:
     def read_summary(self) -> dict[str, Any]:
         """Return what summary.json says."""
         try:
-            found: dict[str, Any] = msgspec.json.decode(self.summary.read_bytes(), type=dict)
+            content = read_small(self.summary, _SUMMARY_SIZE)
+            found: dict[str, Any] = msgspec.json.decode(content, type=dict)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             hint = "an unfinished run has none: finish it with billp resume"
             raise RunDirectoryError(f"{self.summary}: cannot be read", hint=hint) from error
@@ -123,6 +144,7 @@ class RunDirectory:
         """Keep other processes from writing here; raises RunDirectoryError if one goes on to."""
         # The file of the lock stays: were it removed, one process could lock the old file that it
         # had opened and another a new one, and both would write.
+        check_within(self.path)
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=_MOMENT)

@@ -3,6 +3,7 @@
 The digest of a run is the sha256 of this file.
 """
 
+import re
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from typing import BinaryIO, Protocol, TypeAlias
 import msgspec
 
 from engine.errors import TraceError
-from engine.messages import SCHEMA, Envelope, Message, RunStarted
+from engine.messages import SCHEMA, Envelope, EpisodeStarted, Message, RunStarted
 from storage.files import AppendOnly, HeldBack, lost
+from storage.reading import LONGEST_LINE, lines_of, open_regular
 
 Line: TypeAlias = tuple[int, bytes, Envelope[Message]]
 """A line of a trace: its number from 1, its bytes without the end, its envelope."""
@@ -23,6 +25,7 @@ Line: TypeAlias = tuple[int, bytes, Envelope[Message]]
 _decode = msgspec.json.Decoder(Envelope[Message]).decode
 
 _TAIL = 1 << 16
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 # Nesting without end is met where a field is skipped that we do not know.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -78,15 +81,27 @@ class TraceWriter:
 def decode_line(path: Path, number: int, line: bytes) -> Envelope[Message]:
     """Return the envelope of a line; raises TraceError `path:line: reason`."""
     try:
-        return _decode(line)
+        envelope = _decode(line)
+        # Rarely more than the first look: what is long may be the words of a model.
+        if _LONG_NUMBER.search(line) and _beyond(msgspec.json.decode(line)):
+            raise TraceError(f"{path}:{number}: not an envelope: a number of more than 64 bits")
     except _UNREADABLE as error:
         raise TraceError(f"{path}:{number}: not an envelope: {error}") from error
+    return envelope
+
+
+def _beyond(value: object) -> bool:
+    """Tell whether there is a number that no table and no array can hold."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return any(map(_beyond, parts))
+    return isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the whole lines of a trace, numbered from 1; a torn last line is left out."""
     with _opened(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(lines_of(file), 1):
             if not line.endswith(b"\n"):
                 return
             yield number, line[:-1]
@@ -95,7 +110,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             yield file
     except FileNotFoundError as error:
         raise TraceError(f"{path}: there is no such trace") from error
@@ -124,6 +139,8 @@ def read_episode(path: Path, episode: int) -> list[Envelope[Message]]:
     if not found:
         held = f"it holds 0 to {decode_line(path, 0, last).episode}" if last else "it holds none"
         raise TraceError(f"{path}: there is no episode {episode}", hint=held)
+    if not isinstance(found[0].message, EpisodeStarted):
+        raise TraceError(f"{path}: episode {episode} does not begin with EpisodeStarted")
     return found
 
 
@@ -168,7 +185,8 @@ def whole_size(path: Path) -> int:
         return 0
     with _opened(path) as file:
         end = file.seek(0, 2)
-        while end:
+        least = max(0, end - LONGEST_LINE)
+        while end > least:
             start = max(0, end - _TAIL)
             file.seek(start)
             newline = file.read(end - start).rfind(b"\n")
@@ -199,7 +217,7 @@ def survey(path: Path) -> Survey:
     if not path.exists():
         return Survey()
     with _opened(path) as file:
-        for line in file:
+        for line in lines_of(file):
             if not line.endswith(b"\n") or lost(line, place):
                 break
             if line.startswith(b'{"episode":%d,' % len(begins)):

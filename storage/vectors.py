@@ -15,6 +15,7 @@ import msgspec
 
 from engine.errors import FileError
 from storage.files import AppendOnly, Durability, lost, make_directory
+from storage.reading import lines_of, open_regular
 from storage.sealed import seal, unseal
 
 
@@ -136,8 +137,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     if not path.exists():
         return
     try:
-        with path.open("rb") as file:
-            yield from enumerate(file, 1)
+        with open_regular(path) as file:
+            yield from enumerate(lines_of(file), 1)
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from error
 

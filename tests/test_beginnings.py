@@ -38,7 +38,8 @@ def left_by_a_kill(place: Path) -> RunDirectory:
 
 def test_a_run_can_begin_where_one_was_killed_before_it_began(tmp_path: Path) -> None:
     directory = left_by_a_kill(tmp_path / "run")
-    assert {path.name for path in directory.path.iterdir()} == {".lock", "run.toml.part"}
+    left = {path.name for path in directory.path.iterdir()}
+    assert left == {".lock", ".origin", "run.toml.part"}
     run(configured(SMALL), out=directory.path)
     assert whole(directory.path)
 

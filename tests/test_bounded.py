@@ -108,8 +108,8 @@ def test_a_good_reply_is_kept_whatever_is_beside_it(
 def test_any_error_is_an_error_of_ours(body: bytes, status: int, headers: dict[str, str]) -> None:
     """In one inert line that does not show the key."""
     complaint = read_complaint(body)
-    error = status_failure(status, headers, complaint, url="http://there/v1", key=KEY)
-    said = cleaned(complaint.message, KEY)
+    error = status_failure(status, headers, complaint, url="http://there/v1", secrets=[KEY])
+    said = cleaned(complaint.message, [KEY])
     assert isinstance(error, ModelError)
     assert len(said) <= 500
     assert f"{error}{said}{error.hint}".isprintable()

@@ -327,3 +327,124 @@ def test_what_a_service_quotes_is_nowhere(life: Life, files: dict[str, Path], te
 
 PASSING = {"400", "400 content filter", "408", "413", "422", "500", "200 without JSON"}
 """Those that cost the call and its episode; others stop the run."""
+
+
+# -- other ways by which secrets come in
+
+
+ADDRESSES = (
+    *("{}/v1?api-key={}", "{}/v1?api-version=1&sig={}", "{}/v1?code={}#x", "{}/v1#token={}"),
+    *("http://user:{1}@host/v1", "{1}@host/v1", "http:/{1}@[host/v1", "//u:{1}@host", "{}?{}"),
+)
+
+
+@pytest.mark.parametrize("form", ADDRESSES)
+def test_a_secret_in_an_address_is_refused(life: Life, form: str) -> None:
+    """Addresses are written into files; in a role, in a file, in a run that is forked as well."""
+    with served(service(KEY)) as remote:
+        url = form.format(remote.url.removesuffix("/v1"), KEY)
+        Path("my.toml").write_text(f'[critic]\nbase_url = "{url}"\n')
+        for words in (
+            ("run", *FEW, "--model", "openai/embedded", "--base-url", url),
+            ("run", *FEW, "--set", f"actor.base_url={url}"),
+            ("run", "--config", "my.toml"),
+            ("run", "--dry-run", "--base-url", url),
+            ("experiment", "--set", f"base_url={url}", "--out", "experiment"),
+        ):
+            life.billp(*words, status=2)
+            life.debugged(*words)
+    assert not remote.outcomes
+    Path("my.toml").unlink()  # the user's own
+    life.check()
+
+
+@pytest.mark.parametrize("form", ["http://u:{}@[::", "http://u:{}@127.0.0.1:99999", "u:{}@h:9"])
+def test_a_password_of_a_proxy_that_is_none_is_nowhere(
+    life: Life, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, form.format(KEY))
+    begin = ("run", *FEW, "--model", "openai/x", "--base-url", "http://service.invalid/v1")
+    life.debugged(*begin)
+    assert "the address of the proxy cannot be used" in "".join(life.said)
+    life.check()
+
+
+@pytest.mark.parametrize("status", [200, 403, 407, 502])
+def test_a_password_of_a_proxy_is_nowhere(
+    life: Life, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that quotes what it was sent, and one that serves."""
+    monkeypatch.setenv(VARIABLE, OTHER)
+    proxy = Proxy(status)
+    with served(proxy) as remote:
+        host = remote.url.removeprefix("http://").removesuffix("/v1")
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, f"http://user:{KEY}@{host}")
+        how = ("--model", "openai/embedded", "--base-url", "http://service.invalid/v1")
+        begin = ("run", *FEW, *how, *LOUD, "--out", "run")
+        if status == 200:
+            life.billp(*begin)
+        else:
+            life.debugged(*begin)
+    assert proxy.passwords == {KEY}
+    life.check()
+
+
+class Proxy(Server):
+    """A proxy that is the service itself, and quotes what it was sent if it does not serve."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(EmbeddedModel(), Behaviour(key=OTHER))
+        self.status = status
+        self.passwords: set[str] = set()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        sent = request.headers.get("Proxy-Authorization", "")
+        self.passwords.add(base64.b64decode(sent.removeprefix("Basic ")).decode().split(":")[1])
+        if self.status == 200:
+            return await super()._answer(request)
+        return telling(self.status)(f"{sent} and {KEY} and {dict(request.headers)}")
+
+
+def test_headers_of_the_users_own_are_nowhere(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that the SDK takes from the environment."""
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Gateway: {OTHER}")
+    monkeypatch.setenv("OPENAI_ORG_ID", f"org-{WRONG}")
+    monkeypatch.setenv(VARIABLE, KEY)
+    with served(Quoting(TELLING["429"])) as remote:
+        begin = ("run", *FEW, *remote.words, *LOUD, "--set", "attempts=1", "--out", "run")
+        life.debugged(*begin)
+        life.debugged("resume", "run")
+    assert remote.outcomes["told"]
+    life.check()
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9", "http://user:{}@127.0.0.1:9/x?key={}"])
+def test_headers_of_telemetry_are_nowhere(
+    life: Life, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor a secret in the address of who takes the spans; the run is none the worse."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", place.format(KEY, KEY))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"authorization=Bearer {OTHER}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    life.billp("run", *FEW, *LOUD, "--otel", "--out", "run")
+    life.check()
+
+
+def test_a_key_is_nowhere_in_an_experiment(
+    life: Life, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runs are processes, which are told of configurations by files."""
+    monkeypatch.setenv(VARIABLE, KEY)
+    with served(service(KEY, **RATES)) as remote, served(service(OTHER)) as critics:
+        how = [f"base_url={remote.url}", "model=openai/embedded", "limit=3", "cache=cache"]
+        how += [f"critic.base_url={critics.url}", f"critic.key_file={files[OTHER]}"]
+        single = [word for setting in how for word in ("--set", setting)]
+        size = ("--episodes", "2", "--test-episodes", "2")
+        life.billp(
+            *("experiment", "--agents", "billp", "--seeds", "1", *size, *single, "--out", "all")
+        )
+    assert remote.answered
+    assert critics.answered
+    life.check()

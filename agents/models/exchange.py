@@ -4,7 +4,7 @@ Where the SDK's own transport tells a broken connection from a timeout by chance
 happened; it follows no redirection, and takes no more than the bounds allow (bounded.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ import httpx2
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
+from agents.models.addresses import secrets_of
 from agents.models.bounded import ENCODINGS, malformed, received
 from agents.models.failures import harmless, transport_failure
 
@@ -95,6 +96,10 @@ class Exchange:
             cause = harmless(error)
         # Only here, so that an error that shows the key in its repr is not even its context.
         raise failure from cause
+
+    def secrets(self) -> Iterator[str]:
+        """Yield what only the proxy may know."""
+        yield from secrets_of(self._proxy or "")
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -7,7 +7,7 @@ where it may quote one, and cleaned elsewhere.
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -82,6 +82,10 @@ def transport_failure(error: Exception, url: str, proxy: str | None) -> ModelErr
             f"the proxy {shown(proxy or '')} refuses to connect to {place}: {error.status}",
             hint="look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
         )
+    if isinstance(error, aiohttp.InvalidURL) and proxy is not None:
+        return ServiceError(
+            "the address of the proxy cannot be used", hint="look at HTTPS_PROXY and HTTP_PROXY"
+        )
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
         place = f"the proxy {shown(proxy or '')}"
     kind, what = next((kind, what) for types, kind, what in _TRANSPORT if isinstance(error, types))
@@ -90,8 +94,8 @@ def transport_failure(error: Exception, url: str, proxy: str | None) -> ModelErr
 
 
 def harmless(error: Exception) -> Exception | None:
-    """Return what may be told of *error*: aiohttp's show headers, and so keys, in their repr."""
-    if isinstance(error, aiohttp.ClientResponseError):
+    """Return what may be told of *error*: aiohttp's show headers and addresses, and so secrets."""
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
         return None
     return error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
 
@@ -123,10 +127,10 @@ def _reason(error: Exception) -> str:
 
 
 def status_failure(
-    status: int, headers: Headers, complaint: Complaint, *, url: str, key: str
+    status: int, headers: Headers, complaint: Complaint, *, url: str, secrets: Iterable[str]
 ) -> ModelError:
     """Return what it means that *url* answered with *status*, which is no 2xx."""
-    said = cleaned(complaint.message, key)
+    said = cleaned(complaint.message, secrets)
     after = f": {said}" if said else ""
     if complaint.code == "insufficient_quota" or status == 402:
         return ServiceError(
@@ -171,10 +175,10 @@ def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelErr
 CONTENT_FILTER = "content_filter"
 
 
-def cleaned(message: str, key: str) -> str:
-    """Return the beginning of a service's *message* on one line, inert and without the key."""
-    if key:
-        message = message.replace(key, "…")
+def cleaned(message: str, secrets: Iterable[str]) -> str:
+    """Return the beginning of a service's *message* on one line, inert and without *secrets*."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        message = message.replace(secret, "…")
     # Spaces, not nothing, for what cannot be seen: taking it out could put a key together again.
     seen = "".join(sign if sign.isprintable() else " " for sign in message[:_HEARD])
     line = " ".join(seen.split())

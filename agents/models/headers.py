@@ -4,7 +4,7 @@ What makes no sense counts as not said: whoever believed it would wait for ever,
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -63,6 +63,18 @@ def _limit(text: str | None) -> float | None:
 def _left(text: str | None, limit: float | None) -> float | None:
     left = _number(text)
     return None if left is None or limit is None else min(max(left, 0.0), limit)
+
+
+def secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
+    """Yield what may be secret in headers that are sent: the values of all but the usual ones."""
+    for name, value in headers.items():
+        if name.lower() in _USUAL or name.lower().startswith("x-stainless-"):
+            continue
+        yield from (part for part in {value, *value.split()} if len(part) >= _SECRET)
+
+
+_USUAL = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
+_SECRET = 6  # characters: what is shorter could be any word
 
 
 def _number(text: str | None) -> float | None:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 from agents.models.service import OPENAI_URL
 from engine.errors import ConfigError
+from storage.reading import read_small
 
 VARIABLE = "OPENAI_API_KEY"
 NO_KEY = "none"
 """What is sent to services of one's own, which ask for none."""
+
+_MOST = 16_384  # bytes
 
 
 def read_key(environment: Mapping[str, str], *, path: Path | None = None, url: str) -> str:
@@ -29,6 +32,9 @@ def read_key(environment: Mapping[str, str], *, path: Path | None = None, url: s
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read a key from {path}") from error
+        return read_small(path, _MOST).decode()
+    except OSError as error:
+        raise ConfigError(f"cannot read a key from {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # Without its cause, which holds what was read.
+        raise ConfigError(f"cannot read a key from {path}: it is no text") from None

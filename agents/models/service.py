@@ -8,15 +8,17 @@ it takes to send it (tests/bench/test_bench_models.py), follows redirections, an
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import chain
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx2
 
+from agents.models.addresses import usable, without_secrets
 from agents.models.bounded import loosely, malformed, member, text_of
 from agents.models.exchange import Answer, Exchange, Timeouts, headers_to_send
 from agents.models.failures import Complaint, cleaned, read_complaint, shown, status_failure
-from agents.models.headers import rates
+from agents.models.headers import rates, secrets_in
 from agents.models.model import TransientError
 from engine.errors import ConfigError, ModelError, ServiceError
 
@@ -45,9 +47,9 @@ class Account:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
-        if not _usable(self.url):
-            url = self.url.rpartition("@")[2]
-            raise ConfigError(f"{url!r} is no URL of a service", hint="--base-url http://HOST/v1")
+        if not usable(self.url):
+            what = f"{without_secrets(self.url)!r} is no URL of a service"
+            raise ConfigError(what, hint="--base-url http://HOST/v1")
 
     @property
     def azure(self) -> str:
@@ -75,6 +77,12 @@ class Service:
         )
         self._prepared: dict[tuple[str, str], Prepared] = {}
 
+    @property
+    def _secrets(self) -> set[str]:
+        """What was sent that is for nobody's eyes: services quote it."""
+        sent = (secrets_in(prepared.headers) for prepared in self._prepared.values())
+        return {self.account.key, *chain.from_iterable(sent), *self._exchange.secrets()}
+
     async def post(self, path: str, model: str, body: bytes) -> Answer:
         """Return what is answered at *path*, whatever its status.
 
@@ -93,7 +101,7 @@ class Service:
             names = _listed(answer.body)
         except TransientError as error:
             raise self.unread(answer, error) from error
-        return sorted({cleaned(name, self.account.key) for name in names[:_LISTED]} - {""})
+        return sorted({cleaned(name, self._secrets) for name in names[:_LISTED]} - {""})
 
     async def no_such_model(self, model: str) -> ServiceError:
         """Return the error of a model that is not on offer, with those that are."""
@@ -111,15 +119,18 @@ class Service:
 
     def unread(self, answer: Answer, error: TransientError) -> TransientError:
         """Return *error*, that an answer is malformed, with what it says instead."""
-        said = cleaned(read_complaint(answer.body).message, self.account.key)
+        said = cleaned(read_complaint(answer.body).message, self._secrets)
         what = f"{error}: {said}" if said else str(error)
         return TransientError(what, kind=error.kind, rates=rates(answer.headers), said=said)
 
     def failure(self, answer: Answer, complaint: Complaint) -> ModelError:
         """Return what a status that is no 2xx means."""
-        account = self.account
         return status_failure(
-            answer.status, answer.headers, complaint, url=account.url, key=account.key
+            answer.status,
+            answer.headers,
+            complaint,
+            url=self.account.url,
+            secrets=self._secrets,
         )
 
     async def aclose(self) -> None:
@@ -151,14 +162,6 @@ def _listed(body: bytes) -> list[str]:
     if not isinstance(data, list):
         raise malformed("lists no models")
     return [name for name in (text_of(member(model, "id")) for model in data) if name]
-
-
-def _usable(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _client(account: Account, http: httpx2.AsyncClient) -> "openai.AsyncOpenAI":

@@ -10,9 +10,11 @@ import typer
 from rich.progress import Progress
 
 from sim.commands.options import gathered
+from sim.commands.outputs import Trust
 from sim.config import Settings
 from sim.critique import DRAWN, critique
 from sim.layers import merged, parse_set
+from sim.trust import confirmed
 from sim.views.console import plain, write_json
 from sim.views.critique import check_plot, critique_page, plot
 from storage.datasets import open_environment
@@ -38,6 +40,7 @@ class CallOptions:
 
     model: Annotated[str | None, typer.Option(help="embedded or openai/NAME.")] = None
     base_url: Annotated[str | None, typer.Option(help="Where the service is.")] = None
+    trust: Trust = False
     set: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,7 +85,7 @@ def critic(
             sample.states,
             sample.rollouts,
             discount=sample.discount,
-            settings=[calls.settings()],
+            settings=[*([confirmed(run)] if calls.trust else []), calls.settings()],
             seed=sample.seed,
             environment=None if calls.environment is None else open_environment(calls.environment),
             progress=progress,

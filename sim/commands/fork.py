@@ -8,13 +8,14 @@ import typer
 
 from engine.errors import ConfigError
 from sim.commands.options import gathered
-from sim.commands.outputs import ShownOptions, tell, views
+from sim.commands.outputs import ShownOptions, Trust, tell, views
 from sim.commands.places import parse_point
 from sim.config import Settings
 from sim.extensions import load_extensions
 from sim.fork import FORKABLE
 from sim.fork import fork as fork_run
 from sim.layers import merged, parse_set
+from sim.trust import confirmed
 from storage.datasets import open_environment
 
 
@@ -40,6 +41,7 @@ class ChangeOptions:
     ] = None
     model: Annotated[str | None, typer.Option(help="embedded or openai/NAME.")] = None
     base_url: Annotated[str | None, typer.Option(help="Where the service is.")] = None
+    trust: Trust = False
 
     def settings(self) -> Settings:
         """Return the settings that change."""
@@ -76,7 +78,7 @@ def fork(
     summary = fork_run(
         run,
         parse_point(change.at),
-        settings=[change.settings()],
+        settings=[*([confirmed(run)] if change.trust else []), change.settings()],
         say=dict(map(_said, change.say or [])),
         out=place.out,
         environment=environment,

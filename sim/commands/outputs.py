@@ -48,6 +48,14 @@ class ShownOptions:
     ] = False
 
 
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Let a run from elsewhere name services, files of keys and a cache."
+    ),
+]
+
+
 def views(shown: ShownOptions) -> list[View]:
     """Return what shows the run while it runs, with the log as it was asked for."""
     form = shown.log_format or "text"

@@ -8,11 +8,12 @@ import msgspec
 import typer
 
 from sim.commands.options import gathered
-from sim.commands.outputs import ShownOptions, check_failed, tell, views
+from sim.commands.outputs import ShownOptions, Trust, check_failed, tell, views
 from sim.extensions import load_extensions
 from sim.failures import Failure
 from sim.layers import parse_set
 from sim.resume import resume as resume_run
+from sim.trust import confirmed
 from sim.views.console import plain
 from storage.datasets import open_environment
 from storage.runs import RunDirectory
@@ -36,6 +37,7 @@ class AgainOptions:
             metavar="KEY=VALUE",
         ),
     ] = None
+    trust: Trust = False
 
 
 @gathered
@@ -52,7 +54,10 @@ def resume(
     summary = resume_run(
         run,
         retry_failed=again.retry_failed,
-        settings=[parse_set(text) for text in again.set or []],
+        settings=[
+            *([confirmed(run)] if again.trust else []),
+            *(parse_set(text) for text in again.set or []),
+        ],
         environment=environment,
         extensions=load_extensions(shown.listener or []),
         views=views(shown),

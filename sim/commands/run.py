@@ -8,12 +8,13 @@ import typer
 
 from agents.roster import AGENTS
 from sim.commands.options import gathered
-from sim.commands.outputs import ShownOptions, tell, tell_estimate, views
-from sim.config import RunConfig
+from sim.commands.outputs import ShownOptions, Trust, tell, tell_estimate, views
+from sim.config import RunConfig, Settings
 from sim.estimate import estimate
 from sim.extensions import load_extensions
 from sim.layers import configured, merged, parse_set, read_config
 from sim.run import run as run_episodes
+from sim.trust import check_config
 
 _DEFAULT = RunConfig()
 
@@ -122,6 +123,11 @@ class SettingOptions:
             metavar="KEY=VALUE",
         ),
     ] = None
+    trust: Trust = False
+
+    def single(self) -> Settings:
+        """Return the single settings."""
+        return merged(*map(parse_set, self.set or []))
 
 
 @dataclass(frozen=True)
@@ -161,10 +167,13 @@ def run(
     """
     asked = {"environment": env, **asdict(what), **asdict(how), **asdict(spending)}
     asked.pop("dry_run")
-    config = gather(settings, {name: value for name, value in asked.items() if value is not None})
+    given = {name: value for name, value in asked.items() if value is not None}
+    config = gather(settings, given)
     if spending.dry_run:
         tell_estimate(estimate(config), shown)
         return
+    if settings.config is not None and not settings.trust:
+        check_config(settings.config, config, named=[given, settings.single()])
     extensions = load_extensions(shown.listener or [])
     summary = run_episodes(config, out=place.out, extensions=extensions, views=views(shown))
     tell(summary, shown)
@@ -173,5 +182,4 @@ def run(
 def gather(settings: SettingOptions, asked: dict[str, Any]) -> RunConfig:
     """Return the configuration: a file, then the options, then single settings."""
     from_file = {} if settings.config is None else read_config(settings.config)
-    single = merged(*map(parse_set, settings.set or []))
-    return configured(from_file, asked, single)
+    return configured(from_file, asked, settings.single())

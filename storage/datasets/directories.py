@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from storage.arrays import read_array
 from storage.catalog import Catalog
 from storage.datasets.frames import first_line, lists, read_parquet, texts, write_parquet
 from storage.environments import SCHEMA, Environment, Head, Users, arrays, content_digest
 from storage.factors import Factors
 from storage.names import check_name
+from storage.reading import SETTINGS_SIZE, parse_toml, read_small
 
 HEAD = "environment.toml"
 ITEMS = "items.parquet"
@@ -168,17 +170,18 @@ def read_head(directory: Path) -> Head:
 def _read_document(directory: Path) -> Document:
     path = directory / HEAD
     try:
-        content = path.read_bytes()
+        content = read_small(path, SETTINGS_SIZE)
     except OSError as error:
         raise DataError(
             f"{directory}: is not an environment: no {HEAD}",
             hint="build one with: billp env build FORMAT SOURCE --out DIR",
         ) from error
     try:
-        version = msgspec.toml.decode(content, type=_Versioned).environment.schema
+        tables = parse_toml(content)
+        version = msgspec.convert(tables, _Versioned).environment.schema
         if version == SCHEMA:
-            return msgspec.toml.decode(content, type=Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return msgspec.convert(tables, Document)
+    except ValueError as error:  # also of msgspec
         raise DataError(f"{path}: {first_line(error)}", hint=_BUILD_AGAIN) from error
     raise DataError(f"{path}: expected schema {SCHEMA}, got {version}", hint=_BUILD_AGAIN)
 
@@ -212,10 +215,10 @@ def _read_users(directory: Path, names: tuple[str, ...]) -> Users:
 def _read_array(path: Path, kind: type[S], shape: tuple[int | None, ...]) -> NDArray[S]:
     """Return the array at *path*, checked to be of *kind* and *shape* (None: any length)."""
     try:
-        array: NDArray[S] = np.load(path, allow_pickle=False)
+        array: NDArray[S] = read_array(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or first_line(error)}") from error
-    except (ValueError, EOFError) as error:
+    except ValueError as error:
         raise DataError(f"{path}: {first_line(error)}", hint=_BUILD_AGAIN) from error
     fits = len(array.shape) == len(shape) and all(
         expected in {None, found} for expected, found in zip(shape, array.shape, strict=True)

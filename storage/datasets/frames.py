@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from engine.errors import DataError
 from storage.datasets.interactions import Codes
+from storage.datasets.parquet import unpacked_size
 from storage.environments import SourceFile
+from storage.reading import open_regular
 
 Column: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
+
+_LARGEST = 4 << 30  # bytes of a table, unpacked
 
 LOWEST, HIGHEST = 0.0, 5.0
 """What a rating can be: prompts, users who leave and advantages go by the scale of 1 to 5."""
@@ -142,7 +146,8 @@ def _as_dates(column: pl.Series) -> pl.Series | None:
 def read_source(path: Path) -> bytes:
     """Return the bytes of a file of a source; raise DataError when it cannot be read."""
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file", hint="check the path of the source") from error
     except OSError as error:
@@ -231,21 +236,38 @@ def read_parquet(path: Path) -> pl.DataFrame:
     """Return the table at *path*; raise DataError when it is missing or unreadable."""
     try:
         # The bytes are read here: a damaged file must not be mapped into memory.
-        return pl.read_parquet(path.read_bytes())
+        with open_regular(path) as file:
+            data = file.read()
+        size = unpacked_size(data)
+        if size > _LARGEST:
+            raise DataError(f"{path}: comes to {size:,} bytes, more than {_LARGEST:,}")
+        return pl.read_parquet(data)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
-    except pl.exceptions.PolarsError as error:
+    except ValueError as error:
+        raise DataError(f"{path}: expected a Parquet file, got {first_line(error)!r}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"{path}: expected a Parquet file, got {first_line(error)!r}") from error
 
 
 def texts(table: pl.DataFrame, name: str, path: Path) -> tuple[str, ...]:
     """Return the column *name* of texts without gaps."""
-    return tuple(_column(table, name, pl.String(), path).to_list())
+    return tuple(_unshared(_column(table, name, pl.String(), path), path).to_list())
 
 
 def lists(table: pl.DataFrame, name: str, path: Path) -> tuple[tuple[str, ...], ...]:
     """Return the column *name* of lists of texts."""
-    return tuple(map(tuple, _column(table, name, pl.List(pl.String), path).to_list()))
+    column = _column(table, name, pl.List(pl.String), path)
+    _unshared(column.explode(), path)
+    return tuple(map(tuple, column.to_list()))
+
+
+def _unshared(column: pl.Series, path: Path) -> pl.Series:
+    """Return *column*; raise DataError if its texts are too large once each is held for itself."""
+    size = int(column.str.len_bytes().sum())
+    if size > _LARGEST:
+        raise DataError(f"{path}: comes to {size:,} bytes, more than {_LARGEST:,}")
+    return column
 
 
 def _column(table: pl.DataFrame, name: str, kind: pl.DataType, path: Path) -> pl.Series:

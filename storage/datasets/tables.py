@@ -9,6 +9,7 @@ import polars as pl
 
 from engine.errors import DataError
 from engine.messages import Message
+from storage.datasets.frames import first_line
 from storage.traces import decode_line, read_lines
 
 _ROWS = 50_000  # of a type that are held as Python objects
@@ -82,7 +83,10 @@ def _named(name: str, value: Any) -> Any:
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     types = {name: _TYPES[name] for name in rows[0] if name in _TYPES}
-    return pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None)
+    try:
+        return pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None)
+    except pl.exceptions.PolarsError as error:  # numbers of more than 64 bits, from elsewhere
+        raise DataError(f"a table cannot be made of the trace: {first_line(error)}") from error
 
 
 def _write(frames: dict[str, list[pl.DataFrame]], directory: Path) -> dict[Path, int]:
@@ -93,6 +97,8 @@ def _write(frames: dict[str, list[pl.DataFrame]], directory: Path) -> dict[Path,
             table = pl.concat(parts, how="diagonal_relaxed")
             table.write_parquet(directory / f"{kind}.parquet")
             written[directory / f"{kind}.parquet"] = table.height
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"a table cannot be made of the trace: {first_line(error)}") from error
     except OSError as error:
         raise DataError(f"{directory}: cannot be written: {error.strerror}") from error
     return written

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from engine.errors import DataError
 from storage.datasets.recordings import Fault, Outcome, RecordedLines, RecordedStep, read_lines
+from storage.reading import open_regular
 
 End: TypeAlias = Literal["quit", "limit"]
 
@@ -91,7 +92,8 @@ class _Entry:
 
 def _content(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except OSError as error:
