@@ -2,6 +2,7 @@
 
 from engine.errors import FileError, TraceError
 from storage.manifest import Inventory, difference, read_manifest, take_inventory
+from storage.origin import NAME as ORIGIN
 from storage.runs import RunDirectory
 
 _LONGEST = 64 << 20  # bytes of a line
@@ -42,7 +43,8 @@ def check_files(directory: RunDirectory, inventory: Inventory) -> str:
         raise FileError(f"{directory.path}: {fault}")
     if not directory.finished:
         raise FileError(f"{path}: there is one, but no summary: the run has not come to its end")
-    return f"{count} files, as the manifest says"
+    alone = f"; {ORIGIN} by it alone" if ORIGIN in inventory.files else ""
+    return f"{count} files, as the manifest says{alone}"
 
 
 def check_digest(directory: RunDirectory, inventory: Inventory) -> str:

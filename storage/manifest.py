@@ -15,12 +15,11 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from engine.errors import FileError
-from storage.origin import NAME as ORIGIN
 from storage.runs import RunDirectory, write_whole
 
 _PIECE = 1 << 20
 _MOST = 16 << 20  # bytes of a manifest: a hundred thousand files
-_OURS = frozenset({".lock", "manifest.json", "manifest.json.part", ORIGIN, f"{ORIGIN}.part"})
+_OURS = frozenset({".lock", "manifest.json", "manifest.json.part"})
 _SHOWN = 3
 
 
@@ -58,7 +57,7 @@ _decode = msgspec.json.Decoder(Manifest).decode
 
 
 def take_inventory(directory: Path) -> Inventory:
-    """Look at every file of a run but lock, proof and manifest; raises FileError."""
+    """Look at every file of a run, the lock and the manifest aside; raises FileError."""
     files: dict[str, FoundFile] = {}
     odd: list[str] = []
     try:

@@ -108,6 +108,7 @@ STATED: dict[str, Callable[[bytes, bytes], bool]] = {
     "calls.jsonl": lambda before, after: explained(before) == explained(after),
     "run.toml": lambda before, after: deciding(before) == deciding(after),
     "summary.json": reckoned,
+    ".origin": lambda before, after: True,  # who resumes the run asks it, and then the user
 }
 """What may be altered unseen, by file: as the checks say."""
 

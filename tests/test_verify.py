@@ -109,7 +109,7 @@ def test_a_whole_run_has_no_fault(run: RunDirectory) -> None:
     assert not faults(run)
     told = found(run)
     assert list(told) == [*BEFORE_THE_END, "calls", "memory", "summary", "digest", "manifest"]
-    assert told["files"] == "10 files, as the manifest says"
+    assert told["files"] == "11 files, as the manifest says; .origin by it alone"
     assert told["manifest"] == sha256(run.manifest.read_bytes()).hexdigest()
     assert told["trace"].startswith(f"{len(lines_of(run)):,} envelopes, 6 episodes, ")
     assert told["digest"] == run.read_summary()["digest"]
