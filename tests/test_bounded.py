@@ -85,6 +85,7 @@ def check_reply(reply: ChatReply) -> None:
 
 
 @given(body=BODIES, headers=HEADERS)
+@example(body=b'{"choices":[{"message":{"content":{"type":[]}}}]}', headers={})
 @example(body=b'{"choices":[{"message":{"content":"a"}}],"usage":' + b"[" * 10**5, headers={})
 @example(body=b"[" * 10**6, headers={})
 def test_any_answer_is_a_reply_or_an_error(body: bytes, headers: dict[str, str]) -> None:

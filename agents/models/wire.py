@@ -185,11 +185,14 @@ def _content(said: object) -> str | None:
     return "".join(text for text in texts if text is not None)
 
 
+_TEXTUAL = (None, "text", "output_text")  # no set: what is asked of it may be anything
+
+
 def _part(part: object) -> str | None:
     if isinstance(part, str):
         return text_of(part)
     kind = member(part, "type")
-    return text_of(member(part, "text")) if kind in {None, "text", "output_text"} else None
+    return text_of(member(part, "text")) if kind in _TEXTUAL else None
 
 
 def encode_reply(reply: ChatReply, *, name: str, model: str, created: int) -> bytes:
