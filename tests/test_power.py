@@ -94,7 +94,10 @@ class Crashes:
 
     def crash(self, root: Path, disk: Forgetful, depth: int) -> None:
         """Let the machine die at some moment, and go on; maybe it dies again meanwhile."""
-        found = self.chance.choice(disk.moments).crash(self.chance)
+        # Rather early than late: in the end there is nothing left to be asked.
+        moments = disk.moments[: len(disk.moments) // 2 + 1]
+        early = self.chance.random() < 0.6
+        found = self.chance.choice(moments if early else disk.moments).crash(self.chance)
         after = lay(found, root, self._new() / "after")
         again = Forgetful(after)
         with on(again, every=self.chance.choice([5, 1_000])):
@@ -165,7 +168,7 @@ def test_what_is_never_forced_may_be_lost_but_never_passes_for_whole() -> None:
 def test_a_machine_may_die_ten_thousand_times(seed: int) -> None:
     ends = crashes(seed, runs=50, each=20, depth=2)
     assert ends.total() >= 2_500
-    assert ends["went on"] > 200
+    assert ends["went on"] > 500
 
 
 # -- disks that fail
