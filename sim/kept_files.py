@@ -43,7 +43,7 @@ def check_files(directory: RunDirectory, inventory: Inventory) -> str:
         raise FileError(f"{directory.path}: {fault}")
     if not directory.finished:
         raise FileError(f"{path}: there is one, but no summary: the run has not come to its end")
-    alone = f"; {ORIGIN} by it alone" if ORIGIN in inventory.files else ""
+    alone = f"; {ORIGIN} by it alone" if ORIGIN in inventory.files else f"; no {ORIGIN}"
     return f"{count} files, as the manifest says{alone}"
 
 
