@@ -153,7 +153,8 @@ class Delivery(Generic[M_co, T]):
         wiring = self._episode.wiring
         if not wiring.stopping:
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            if isinstance(error, LawError | ServiceError):
+            # How much memory there is must not be seen in a trace.
+            if isinstance(error, LawError | ServiceError | MemoryError):
                 wiring.stop(error)
             elif error is not None:
                 self._episode.handler_failed(self._node, self._handling, error)

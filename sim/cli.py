@@ -107,9 +107,9 @@ def _status(words: list[str], *, debug: bool) -> int:
             check_name(word)
         # Typer returns the status of a command that ended early, and None of one that did not.
         status: int | None = app(words, prog_name="billp", standalone_mode=False)
-    except (BillpError, BaseExceptionGroup) as error:
-        first = first_error(error)
-        if debug or not isinstance(first, BillpError):
+    except (BillpError, BaseExceptionGroup, MemoryError) as error:
+        first = _plain(first_error(error))
+        if debug or first is None:
             raise
         return _said(first)
     except TyperException as error:
@@ -121,6 +121,13 @@ def _status(words: list[str], *, debug: bool) -> int:
     if status == InterruptedRunError.exit_status:  # so Typer tells of a KeyboardInterrupt
         return _said(InterruptedRunError("interrupted"))
     return status or 0
+
+
+def _plain(error: BaseException) -> BillpError | None:
+    """Return what can be said of *error* in a sentence."""
+    if isinstance(error, MemoryError):
+        return BillpError("memory ran out", hint="ulimit -v, or a container, may bound it")
+    return error if isinstance(error, BillpError) else None
 
 
 def _misused(error: TyperException) -> int:

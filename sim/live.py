@@ -274,13 +274,14 @@ def stopping(begun: Sequence[RunDirectory]) -> Iterator[None]:
     """Let whatever stops a run that has *begun* say where it is and how it goes on."""
     try:
         yield
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, MemoryError) as error:
         if not begun:
             raise
         path = begun[0].path
+        what = "memory ran out" if isinstance(error, MemoryError) else "interrupted"
         raise InterruptedRunError(
-            f"interrupted; everything so far is in {path}", hint=f"go on with: {resuming(path)}"
-        ) from interrupt
+            f"{what}; everything so far is in {path}", hint=f"go on with: {resuming(path)}"
+        ) from error
     except BudgetError as error:
         if begun:
             error.hint = f"allow more: {resuming(begun[0].path)} --set {error.setting}=…"

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
-from engine.errors import ConfigError
+from agents.models.embedded import EmbeddedModel
+from agents.models.model import ChatReply, ChatRequest
+from engine.errors import ConfigError, InterruptedRunError
+from engine.messages import EpisodeStarted
 from sim import fork_async, replay_async, resume, resume_async, run_async
 from sim.fork import fork
 from sim.layers import configured
@@ -20,6 +23,7 @@ from sim.replay import replay
 from sim.run import run
 from sim.verify import verify
 from tests.dying import SMALL
+from tests.kernel import Delivery, Kernel
 
 SLOW = """
 import asyncio, pathlib, sys, time
@@ -159,3 +163,50 @@ def test_twins_run_where_a_loop_runs(place: Path) -> None:
     first, replayed, forked, resumed = seen
     assert first.digest == replayed.digest == resumed.digest
     assert forked.metrics == first.metrics
+
+
+# -- where memory is short
+
+
+class Hungry(EmbeddedModel):
+    """A model to which the machine gives no more memory, from a call on."""
+
+    calls = 0
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        self.calls += 1
+        if self.calls > 7:
+            raise MemoryError
+        return await super().reply(request)
+
+
+def test_a_run_that_runs_out_of_memory_can_go_on(tmp_path: Path) -> None:
+    """How much there was is not seen in what comes of it."""
+    with pytest.raises(InterruptedRunError, match="memory ran out") as caught:
+        run(configured(SMALL), out=tmp_path / "run", model=Hungry())
+    assert caught.value.hint == f"go on with: billp resume {tmp_path / 'run'}"
+    again = resume(tmp_path / "run")
+    assert again is not None
+    assert again.digest == run(configured(SMALL), out=tmp_path / "undisturbed").digest
+
+
+def test_a_handler_that_gets_no_memory_stops_the_run() -> None:
+    async def hungry(delivery: Delivery[EpisodeStarted]) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        Kernel().on(EpisodeStarted, hungry).run()
+
+
+def test_a_command_that_gets_no_memory_says_so(tmp_path: Path) -> None:
+    """Where it is Python that is told; libraries may end the process."""
+    code = (
+        "import resource; from sim import cli; from sim.commands import run;"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30));"
+        "run.run_episodes = lambda *_, **__: bytes(4 << 30);"
+        "cli.main(['run'])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (said.returncode, said.stderr.splitlines()[0]) == (2, "billp: memory ran out")
