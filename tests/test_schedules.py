@@ -69,6 +69,7 @@ def running(model: Callable[[], Weather]) -> Main:
             settings = {"fsync": "none", "concurrency": 3, "cache": f"{scratch}/cache"}
             config = configured(SMALL, settings)
             summary = await run_async(config, environment=WORLD, model=asked, out=out)
+            await asyncio.sleep(1)  # anyio's last callbacks want a loop that still runs
             ends = read_journal(out / "calls.jsonl")
             assert len([*ends.every()]) == len(ends) == asked.answered
             assert all(isinstance(end, CallEnded) and not end.error for end in ends.values())
