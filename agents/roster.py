@@ -2,66 +2,66 @@
 
 from difflib import get_close_matches
 
-from agents import billp, rivals
-from agents.baselines import Choice, DiverseGreedy, Policy, Popular, Random
-from agents.best_sequence import SEQUENCES, BestSequence
-from agents.linucb import TRIALS, LinUCB
-from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
-from agents.predictions import Greedy, Predictor
-from agents.setting import Agent, Setting, Subscriptions
+from agents.billp import rivals, variants
+from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from agents.making import Agent, Subscriptions, World
+from agents.policies.best_sequence import SEQUENCES, BestSequence
+from agents.policies.linucb import TRIALS, LinUCB
+from agents.policies.predictions import Greedy, Predictor
+from agents.policies.simple import Choice, DiverseGreedy, Policy, Popular, Random
 from engine.errors import ConfigError
 from engine.messages import EpisodeSettled, PlanRequested
 
 
-def random(setting: Setting) -> Subscriptions:
+def any_item(world: World) -> Subscriptions:
     """Return the policy that takes any item, each as likely as any other."""
-    return _policy(setting, Random(setting.catalog))
+    return _policy(world, Random(world.catalog))
 
 
-def popular(setting: Setting) -> Subscriptions:
+def popular(world: World) -> Subscriptions:
     """Return the policy that takes the most popular items, one after the other."""
-    return _policy(setting, Popular(setting.catalog))
+    return _policy(world, Popular(world.catalog))
 
 
-def greedy(setting: Setting) -> Subscriptions:
+def greedy(world: World) -> Subscriptions:
     """Return the policy that takes the best item by predictions from training users."""
-    return _policy(setting, Greedy(Predictor(setting.ratings)))
+    return _policy(world, Greedy(Predictor(world.ratings)))
 
 
-def diverse_greedy(setting: Setting) -> Subscriptions:
+def diverse_greedy(world: World) -> Subscriptions:
     """Return the bound: the best item by true reward outside the quit rule's window."""
-    return _policy(setting, DiverseGreedy(setting.catalog, setting.oracle, setting.window))
+    return _policy(world, DiverseGreedy(world.catalog, world.oracle, world.window))
 
 
-def _policy(setting: Setting, choice: Choice) -> Subscriptions:
-    policy = Policy(setting.catalog, choice, setting.settings.no_repeats)
+def _policy(world: World, choice: Choice) -> Subscriptions:
+    policy = Policy(world.catalog, choice, world.settings.no_repeats)
     return [(PlanRequested, policy.act)]
 
 
-def best_sequence(setting: Setting) -> Subscriptions:
+def best_sequence(world: World) -> Subscriptions:
     """Return the baseline that replays the longest training episode to everybody."""
-    agent = BestSequence(setting.catalog)
+    agent = BestSequence(world.catalog)
     return [(PlanRequested, agent.act), (EpisodeSettled, agent.remember)]
 
 
-def linucb(setting: Setting) -> Subscriptions:
+def linucb(world: World) -> Subscriptions:
     """Return the linear bandit."""
-    agent = LinUCB(setting.catalog, Predictor(setting.ratings), setting.settings.no_repeats)
+    agent = LinUCB(world.catalog, Predictor(world.ratings), world.settings.no_repeats)
     return [(PlanRequested, agent.act), (EpisodeSettled, agent.remember)]
 
 
 _MACRO, _MICRO = (REFLECTIONS,), (EXPERIENCES, VALUATIONS)
 
 AGENTS: dict[str, Agent] = {
-    "billp": Agent(billp.billp, (*_MACRO, *_MICRO)),
-    "billp:no-macro": Agent(billp.no_macro, _MICRO),
-    "billp:no-micro": Agent(billp.no_micro, _MACRO),
-    "billp:no-critic": Agent(billp.no_critic, (*_MACRO, EXPERIENCES)),
-    "billp:no-tools": Agent(billp.no_tools, (*_MACRO, *_MICRO)),
+    "billp": Agent(variants.billp, (*_MACRO, *_MICRO)),
+    "billp:no-macro": Agent(variants.no_macro, _MICRO),
+    "billp:no-micro": Agent(variants.no_micro, _MACRO),
+    "billp:no-critic": Agent(variants.no_critic, (*_MACRO, EXPERIENCES)),
+    "billp:no-tools": Agent(variants.no_tools, (*_MACRO, *_MICRO)),
     "act-only": Agent(rivals.act_only),
     "react": Agent(rivals.react),
     "reflexion": Agent(rivals.reflexion, _MACRO),
-    "random": Agent(random),
+    "random": Agent(any_item),
     "popular": Agent(popular),
     "greedy": Agent(greedy),
     "linucb": Agent(linucb, (TRIALS,)),

@@ -4,11 +4,11 @@ BiLLP's actor recalls 1 experience within 0.01; of states that a catalog of hund
 one is known for few.
 """
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from agents.actor import Repeats
+Repeats = Literal["forbid", "avoid", "allow"]
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]

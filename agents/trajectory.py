@@ -121,3 +121,8 @@ def _finish(catalog: Catalog, above: Trajectory, message: UserResponded) -> Step
         left=message.left,
         previous=above.last,
     )
+
+
+def task_lines(trajectory: Trajectory) -> tuple[str, ...]:
+    """Return the text whose likeness tells which reflections matter: what the user had before."""
+    return tuple(rated.title for rated in trajectory.history)

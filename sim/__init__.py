@@ -1,12 +1,12 @@
 """Who answers, and the roof: users, environments, metrics, runs, views, the command line."""
 
-from sim.config import RunConfig
-from sim.diff import diff
-from sim.fork import fork, fork_async
-from sim.replay import replay, replay_async
-from sim.resume import resume, resume_async
-from sim.run import run, run_async
-from sim.verify import verify
+from sim.analysis.diff import diff
+from sim.config.run import RunConfig
+from sim.runs.fork import fork, fork_async
+from sim.runs.replay import replay, replay_async
+from sim.runs.resume import resume, resume_async
+from sim.runs.run import run, run_async
+from sim.verification.verify import verify
 
 __all__ = [
     "RunConfig",

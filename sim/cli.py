@@ -28,9 +28,9 @@ from sim.commands import (
     verify,
 )
 from sim.commands.import_trajectories import import_trajectories
-from sim.logs import log_to_stderr
-from sim.loop import first_error
-from sim.streams import open_closed, show_traceback, standard_streams
+from sim.commands.logs import log_to_stderr
+from sim.commands.streams import open_closed, show_traceback, standard_streams
+from sim.runs.loop import first_error
 from sim.views.console import plain
 from storage.names import check_name
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from agents.making import Agent
 from agents.models.embedded import EmbeddedModel
-from agents.models.server import Behaviour, Server
+from agents.models.serving.server import Behaviour, Server
 from agents.roster import AGENTS
-from agents.setting import Agent
-from sim.layers import configured
-from sim.replay import replay
-from sim.run import run
+from sim.config.layers import configured
+from sim.runs.replay import replay
+from sim.runs.run import run
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
@@ -120,7 +120,7 @@ def test_the_service_of_readme_starts(place: Path) -> None:
 
 def test_the_python_of_readme_works(place: Path) -> None:
     """The ten-line metric is attached from Python as well."""
-    code = next(text for kind, text in BLOCKS if kind == "python" and "Extensions(" in text)
+    code = next(text for kind, text in BLOCKS if kind == "python" and "Listeners(" in text)
     (place / "from_python.py").write_text(code)
     done = sh(f"{sys.executable} from_python.py", place)
     assert done.returncode == 0, done.stderr

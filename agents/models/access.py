@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 import structlog
 
+from agents.models.guards.retrying import Attempt
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
 from agents.models.recorded import NothingRecorded, Recorded
-from agents.models.retrying import Attempt
 from engine.attempt import attempted, name_of
 from engine.calls import Call
 from engine.errors import CallFailedError

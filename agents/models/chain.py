@@ -14,16 +14,16 @@ from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
 
-from agents.models.budget import Allowances, Budget
-from agents.models.cached import Cached, SpareCache
 from agents.models.embedded import NAME, EmbeddedModel
-from agents.models.embedding_model import ROLE, EmbeddingModel
-from agents.models.keys import read_key
-from agents.models.limiter import Limiter, Limits
+from agents.models.guards.budget import Allowances, Budget
+from agents.models.guards.cached import Cached, SpareCache
+from agents.models.guards.limiter import Limiter, Limits
+from agents.models.guards.retrying import Attempt, Patience, Retrying
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Rates
-from agents.models.openai_model import OpenAIModel
-from agents.models.retrying import Attempt, Patience, Retrying
-from agents.models.service import OPENAI_URL, Account
+from agents.models.remote.chat import OpenAIModel
+from agents.models.remote.embedding_model import ROLE, EmbeddingModel
+from agents.models.remote.keys import read_key
+from agents.models.remote.service import OPENAI_URL, Account
 from engine.errors import ConfigError
 from storage.replies import ReplyCache
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
+from sim.analysis.compare import Comparison
+from sim.analysis.compare import compare as compare_runs
+from sim.analysis.outcomes import Measure
 from sim.commands.options import gathered
-from sim.compare import Comparison
-from sim.compare import compare as compare_runs
-from sim.outcomes import Measure
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from sim.views.console import plain, write, write_json
 

@@ -11,10 +11,10 @@ from rich.progress import Progress
 
 from sim.commands.options import gathered
 from sim.commands.outputs import Trust
-from sim.config import Settings
-from sim.critique import DRAWN, critique
-from sim.layers import merged, parse_set
-from sim.trust import confirmed
+from sim.config.layers import merged, parse_set
+from sim.config.run import Settings
+from sim.experiments.critique import DRAWN, critique
+from sim.runs.trust import confirmed
 from sim.views.console import plain, write_json
 from sim.views.critique import check_plot, critique_page, plot
 from storage.datasets import open_environment

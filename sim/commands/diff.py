@@ -7,10 +7,10 @@ import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from sim.comparison import short
-from sim.diff import RunDiff
-from sim.diff import diff as diff_runs
-from sim.outcomes import Outcome
+from sim.analysis.diff import RunDiff
+from sim.analysis.diff import diff as diff_runs
+from sim.analysis.outcomes import Outcome
+from sim.runs.divergence import short
 from sim.views.console import plain, write_json
 
 _SHOWN = 20

@@ -13,15 +13,23 @@ import typer
 from rich.console import Console
 
 from engine.errors import ConfigError, FailedEpisodesError
+from sim.analysis.compare import Comparison, compare
+from sim.analysis.curves import Curve, curves
+from sim.analysis.outcomes import Measure, RunOutcomes, read_outcomes
 from sim.commands.compare import FormOptions
 from sim.commands.options import gathered
-from sim.compare import Comparison, compare
-from sim.curves import Curve, curves
-from sim.experiment import Planned, Protocol, check_all, experiment_from, plan, prepare, run_all
-from sim.layers import merged, parse_set, read_config
-from sim.live import resuming
-from sim.loop import in_event_loop
-from sim.outcomes import Measure, RunOutcomes, read_outcomes
+from sim.config.layers import merged, parse_set, read_config
+from sim.experiments.experiment import (
+    Planned,
+    ProtocolName,
+    check_all,
+    experiment_from,
+    plan,
+    prepare,
+    run_all,
+)
+from sim.runs.loop import in_event_loop
+from sim.runs.stopping import resuming
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from sim.views.console import plain, write, write_json
 from sim.views.curve import curve_tables
@@ -41,7 +49,7 @@ class WhatOptions:
         None
     )
     protocol: Annotated[
-        Protocol | None,
+        ProtocolName | None,
         typer.Option(help="How agents are trained and tested.", show_default="frozen"),
     ] = None
     env: Annotated[str | None, typer.Option(help="The environment.", show_default="synthetic")] = (

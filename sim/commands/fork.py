@@ -10,12 +10,12 @@ from engine.errors import ConfigError
 from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, Trust, tell, views
 from sim.commands.places import parse_point
-from sim.config import Settings
-from sim.extensions import load_extensions
-from sim.fork import FORKABLE
-from sim.fork import fork as fork_run
-from sim.layers import merged, parse_set
-from sim.trust import confirmed
+from sim.config.layers import merged, parse_set
+from sim.config.run import Settings
+from sim.runs.fork import FORKABLE
+from sim.runs.fork import fork as fork_run
+from sim.runs.listeners import load_listeners
+from sim.runs.trust import confirmed
 from storage.datasets import open_environment
 
 
@@ -82,7 +82,7 @@ def fork(
         say=dict(map(_said, change.say or [])),
         out=place.out,
         environment=environment,
-        extensions=load_extensions(shown.listener or []),
+        listeners=load_listeners(shown.listener or []),
         views=views(shown),
     )
     tell(summary, shown)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sim.importing import Imported
-from sim.importing import import_trajectories as import_file
+from sim.runs.importing import Imported
+from sim.runs.importing import import_trajectories as import_file
 from sim.views.console import plain, write_json
 
 

@@ -9,10 +9,10 @@ import typer
 from rich.console import RenderableType
 
 from engine.errors import ConfigError
+from sim.analysis.memory.facts import CAUTION
+from sim.analysis.memory.recorded import RecordedMemories, open_memories
 from sim.commands.options import gathered
 from sim.commands.places import parse_point
-from sim.recorded_memories import RecordedMemories, open_memories
-from sim.remembering import CAUTION
 from sim.views.console import plain, write_json
 from sim.views.memory import asked_page, entries_page, facts_page, found_page, map_page
 from sim.views.memory_map import FORMS, MemoryMap

@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError, FailedEpisodesError
-from sim.estimate import Estimate
-from sim.failures import Failure, in_words
-from sim.live import View, resuming
-from sim.logs import LogFormat, LogLevel, log_to_stderr
-from sim.summary import Summary
+from sim.commands.logs import LogFormat, LogLevel, log_to_stderr
+from sim.experiments.estimate import Estimate
+from sim.metrics.failures import Failure, in_words
+from sim.metrics.summary import Summary
+from sim.runs.stopping import resuming
+from sim.runs.watching import Onlooker
 from sim.views.console import plain, write_json
 from sim.views.estimate import estimate_page
 from sim.views.logging import LogView
@@ -56,12 +57,12 @@ Trust = Annotated[
 ]
 
 
-def views(shown: ShownOptions) -> list[View]:
+def views(shown: ShownOptions) -> list[Onlooker]:
     """Return what shows the run while it runs, with the log as it was asked for."""
     form = shown.log_format or "text"
     level = shown.log_level or ("warning" if shown.log_format is None else "info")
     log_to_stderr(form, level)
-    chosen: list[View] = []
+    chosen: list[Onlooker] = []
     if not shown.quiet and form == "text":
         chosen.append(ProgressView())
     if level in {"debug", "info"}:
@@ -71,13 +72,13 @@ def views(shown: ShownOptions) -> list[View]:
     return chosen
 
 
-def _telemetry() -> View:
+def _telemetry() -> Onlooker:
     try:
         telemetry = import_module("sim.views.telemetry")
     except ModuleNotFoundError as error:
         hint = "pip install 'billp[otel]'"
         raise ConfigError(f"--otel needs the extra otel: {error}", hint=hint) from error
-    view: View = telemetry.TelemetryView()
+    view: Onlooker = telemetry.TelemetryView()
     return view
 
 

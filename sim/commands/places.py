@@ -1,8 +1,8 @@
 """Places in a run as they are typed: EPISODE, EPISODE:STEP, EPISODE:STEP:ROLE."""
 
 from engine.errors import ConfigError
-from sim import course
-from sim.course import Point
+from sim.config import stages
+from sim.config.stages import Point
 
 
 def parse_place(text: str) -> tuple[int, int | None]:
@@ -16,7 +16,7 @@ def parse_place(text: str) -> tuple[int, int | None]:
 def parse_point(text: str) -> Point:
     """Return the point that *text* names; raises ConfigError."""
     try:
-        return course.parse_point(text)
+        return stages.parse_point(text)
     except ValueError as error:
         raise ConfigError(str(error), hint="such as 3:0") from error
 

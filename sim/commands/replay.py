@@ -10,11 +10,11 @@ import typer
 from engine.errors import ConfigError
 from sim.commands.options import gathered
 from sim.commands.places import parse_point, parse_role_point
-from sim.debugging import Stopping
-from sim.extensions import load_extensions
-from sim.live import resuming
-from sim.replay import Replay, prompt_of
-from sim.replay import replay as replay_run
+from sim.runs.debugging import Stopping
+from sim.runs.listeners import load_listeners
+from sim.runs.replay import Replay, prompt_of
+from sim.runs.replay import replay as replay_run
+from sim.runs.stopping import resuming
 from sim.views.console import plain, write, write_json
 from sim.views.difference import told
 from storage.datasets import open_environment
@@ -94,7 +94,7 @@ def replay(
         until=None if part.until is None else parse_point(part.until),
         concurrency=way.concurrency,
         environment=environment,
-        extensions=load_extensions(look.listener or []),
+        listeners=load_listeners(look.listener or []),
         wrap=stopping,
     )
     if stopping is not None and done.agrees and not stopping.stops:

@@ -9,11 +9,11 @@ import typer
 
 from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, Trust, check_failed, tell, views
-from sim.extensions import load_extensions
-from sim.failures import Failure
-from sim.layers import parse_set
-from sim.resume import resume as resume_run
-from sim.trust import confirmed
+from sim.config.layers import parse_set
+from sim.metrics.failures import Failure
+from sim.runs.listeners import load_listeners
+from sim.runs.resume import resume as resume_run
+from sim.runs.trust import confirmed
 from sim.views.console import plain
 from storage.datasets import open_environment
 from storage.runs import RunDirectory
@@ -59,7 +59,7 @@ def resume(
             *(parse_set(text) for text in again.set or []),
         ],
         environment=environment,
-        extensions=load_extensions(shown.listener or []),
+        listeners=load_listeners(shown.listener or []),
         views=views(shown),
     )
     if summary is None:

@@ -9,12 +9,12 @@ import typer
 from agents.roster import AGENTS
 from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, Trust, tell, tell_estimate, views
-from sim.config import RunConfig, Settings
-from sim.estimate import estimate
-from sim.extensions import load_extensions
-from sim.layers import configured, merged, parse_set, read_config
-from sim.run import run as run_episodes
-from sim.trust import check_config
+from sim.config.layers import configured, merged, parse_set, read_config
+from sim.config.run import RunConfig, Settings
+from sim.experiments.estimate import estimate
+from sim.runs.listeners import load_listeners
+from sim.runs.run import run as run_episodes
+from sim.runs.trust import check_config
 
 _DEFAULT = RunConfig()
 
@@ -174,8 +174,8 @@ def run(
         return
     if settings.config is not None and not settings.trust:
         check_config(settings.config, config, named=[given, settings.single()])
-    extensions = load_extensions(shown.listener or [])
-    summary = run_episodes(config, out=place.out, extensions=extensions, views=views(shown))
+    listeners = load_listeners(shown.listener or [])
+    summary = run_episodes(config, out=place.out, listeners=listeners, views=views(shown))
     tell(summary, shown)
 
 

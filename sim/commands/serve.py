@@ -10,11 +10,11 @@ import anyio
 import typer
 
 from agents.embeddings import hashed
-from agents.models.connections import Bounds
 from agents.models.embedded import NAME, EmbeddedModel
-from agents.models.faults import FAULTS, Faults
-from agents.models.latency import parse_latency
-from agents.models.server import Behaviour, Server
+from agents.models.serving.connections import Bounds
+from agents.models.serving.faults import FAULTS, Faults
+from agents.models.serving.latency import parse_latency
+from agents.models.serving.server import Behaviour, Server
 from engine.errors import ConfigError
 from sim.commands.options import gathered
 from sim.views.console import plain

@@ -8,7 +8,7 @@ import typer
 from engine.errors import ConfigError
 from engine.tree import encode
 from sim.commands.places import parse_place
-from sim.replay import prompt_of
+from sim.runs.replay import prompt_of
 from sim.views.console import plain, write, write_json_line
 from sim.views.episode import Remembered, Shown, episode_page, step_page
 from storage.runs import open_run

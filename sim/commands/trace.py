@@ -11,10 +11,10 @@ from rich.table import Table
 
 from engine.errors import ConfigError
 from engine.messages import Message
-from sim.recorded_run import check_head
+from sim.runs.recorded import check_head
 from sim.views.console import plain, write_json, write_json_line
-from storage.datasets.tables import export_trace
 from storage.runs import open_run
+from storage.trace_tables import export_trace
 from storage.traces import decode_line, read_lines
 
 app = typer.Typer(help="Read, count and export the messages of a run.", no_args_is_help=True)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sim.verify import CAVEAT, Check
-from sim.verify import verify as verify_run
+from sim.verification.verify import CAVEAT, Check
+from sim.verification.verify import verify as verify_run
 from sim.views.console import plain, write_json
 
 

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from engine.text import visible
-from sim.compare import Comparison, Group, Mean, Pair
+from sim.analysis.compare import Comparison, Group, Mean, Pair
 
 _NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
 _GROUPS = ("agent", "Len", "R_each", "R_traj", "visits")

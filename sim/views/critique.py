@@ -11,9 +11,9 @@ from rich.console import Group
 from rich.table import Table
 
 from engine.errors import ConfigError, FileError
-from sim.critique import Critique, table_of
+from sim.experiments.critic_statistics import Fit
+from sim.experiments.critique import Critique, table_of
 from sim.views.figures import caption, check_plotting, drawn, new_figure
-from sim.worth import Fit
 
 _FORMATS = ("png", "svg")
 _NAMES = {

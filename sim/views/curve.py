@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from sim.curves import Curve
+from sim.analysis.curves import Curve
 
 _WIDTH = 30
 _NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from sim.comparison import Difference, Line, short
-from sim.replay import Replay
-from sim.unrecorded import is_unrecorded
+from sim.runs.divergence import Difference, Line, short
+from sim.runs.lost import is_unrecorded
+from sim.runs.replay import Replay
 from storage.prompt_texts import PromptText
 
 _LONG = 60

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
 from engine.errors import ConfigError, FileError
 from engine.messages import (
     ActionTaken,
@@ -27,7 +27,7 @@ from engine.messages import (
     UserResponded,
 )
 from engine.records import MemoryName
-from sim.saved import says
+from sim.analysis.memory.saved import says
 from storage.memory import Memory
 
 M = TypeVar("M")

@@ -3,7 +3,7 @@
 from rich.console import Group
 from rich.table import Table
 
-from sim.estimate import Estimate
+from sim.experiments.estimate import Estimate
 
 
 def estimate_page(estimate: Estimate) -> Group:

@@ -10,7 +10,7 @@ import structlog
 from agents.models.model import ChatRequest
 from engine.listeners import Live
 from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted, RunEnded
-from sim.live import Underway
+from sim.runs.watching import Underway
 from storage.journal import CallEnded
 
 

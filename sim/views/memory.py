@@ -7,11 +7,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from agents.memories import VALUATIONS
+from agents.billp.memories import VALUATIONS
 from agents.models.embedded import NAME as EMBEDDED
-from sim.recorded_memories import Asked, RecordedMemories
-from sim.remembering import CAUTION, Facts, Followed, Guided, Kept
-from sim.saved import Entry, Found
+from sim.analysis.memory.facts import CAUTION, Facts, Followed, Guided, Kept
+from sim.analysis.memory.recorded import Asked, RecordedMemories
+from sim.analysis.memory.saved import Entry, Found
 from sim.views.memory_map import Panel
 
 _LONGEST = 300

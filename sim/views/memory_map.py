@@ -11,24 +11,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from agents.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
 from engine.errors import ConfigError, FileError
-from engine.messages import number
-from engine.records import UNIT
 from engine.text import visible
-from sim.saved import Saved, blocks
+from sim.analysis.memory.plane import Floats, Plane, evenly
+from sim.analysis.memory.saved import Saved
 from sim.views.figures import caption, check_plotting, drawn, new_figure
 from storage.runs import write_whole
 
 Kind: TypeAlias = Literal["state", "reflection"]
-Floats: TypeAlias = NDArray[np.float64]
-N = TypeVar("N", bound=np.generic)
 
 KINDS: dict[str, Kind] = {
     EXPERIENCES.name: "state",
@@ -56,41 +52,6 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     drawn: int
     variance: tuple[float, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """The plane of two *axes*, [2, d], through *middle*, [d], and the *shares* of variance."""
-
-    middle: Floats
-    axes: Floats
-    shares: tuple[float, float]
-
-    @classmethod
-    def of(cls, tables: Sequence[NDArray[np.int8]]) -> Self:
-        """Return the plane of the first two principal components of the rows of *tables*.
-
-        An axis points to where its largest number, the first of equals, is positive.
-        """
-        width = tables[0].shape[1]
-        count, total, products = 0, np.zeros(width), np.zeros((width, width))
-        for _, rows in (block for table in tables for block in blocks(table)):
-            exact = rows.astype(np.float64)  # whole numbers, whose sums are exact
-            count += len(exact)
-            total += exact.sum(axis=0)
-            products += exact.T @ exact
-        spread = count * products - np.outer(total, total)
-        _, sizes, components = np.linalg.svd(spread, hermitian=True)
-        axes = components[:2]
-        signs = np.sign(axes[[0, 1], np.argmax(np.abs(axes), axis=1)])
-        whole = max(float(sizes.sum()), 1e-300)
-        shares = number(float(sizes[0]) / whole), number(float(sizes[1]) / whole)
-        return cls(total / count, axes * signs[:, np.newaxis], shares)
-
-    def places(self, keys: NDArray[np.int8]) -> Floats:
-        """Return where *keys* lie in the plane, [n, 2]; a key is about 1 long."""
-        rows = [rows @ self.axes.T for _, rows in blocks(keys)]
-        return np.asarray((np.concatenate(rows) - self.middle @ self.axes.T) / UNIT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +95,7 @@ class MemoryMap:
 
     @cached_property
     def _planes(self) -> dict[Kind, Plane]:
-        laid = {kind: [_evenly(m.keys, _LAID) for m in own] for kind, own in self._kinds.items()}
+        laid = {kind: [evenly(m.keys, _LAID) for m in own] for kind, own in self._kinds.items()}
         return {kind: Plane.of(tables) for kind, tables in laid.items()}
 
     @cached_property
@@ -194,8 +155,8 @@ class MemoryMap:
 
     def _scatter(self, axes: Any, kind: Kind, memory: Saved, bound: float) -> Any | None:
         """Draw the points of a memory; return those with colours, if there are any."""
-        x, y = self._planes[kind].places(_evenly(memory.keys, _DRAWN)).T
-        advantages = _evenly(self._advantages[memory.name.name], _DRAWN)
+        x, y = self._planes[kind].places(evenly(memory.keys, _DRAWN)).T
+        advantages = evenly(self._advantages[memory.name.name], _DRAWN)
         known = ~np.isnan(advantages)
         many = len(x) > 1_000
         style = {"s": 6.0 if many else 18.0, "linewidths": 0.0, "rasterized": many}
@@ -212,13 +173,6 @@ class MemoryMap:
         """Return the advantage of the strongest colours, which few exceed."""
         own = self._advantages.get(EXPERIENCES.name, np.array([]))
         return max(float(np.quantile(np.abs(own), 0.98)), 1e-6) if len(own) else 1.0
-
-
-def _evenly(rows: NDArray[N], most: int) -> NDArray[N]:
-    """Return at most *most* of *rows*, evenly over all of them."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def _cell(text: str) -> str:

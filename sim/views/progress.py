@@ -17,7 +17,7 @@ from rich.progress import (
 
 from engine.listeners import Live
 from engine.messages import UserResponded
-from sim.live import Underway
+from sim.runs.watching import Underway
 from sim.views.console import plain
 
 _SOON = 0.1  # seconds between looks on a terminal

@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sim.metrics import Metrics, Point
-from sim.summary import Summary
+from sim.metrics.metrics import CurvePoint, Metrics
+from sim.metrics.summary import Summary
 
 _REASONS = {"similar": "too much alike", "reward": "low reward", "limit": "stayed to the limit"}
 
@@ -91,7 +91,7 @@ def _rows(metrics: Metrics) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _curve(points: Sequence[Point]) -> list[RenderableType]:
+def _curve(points: Sequence[CurvePoint]) -> list[RenderableType]:
     if not points:
         return []
     table = Table(title="learning curve: tests in between", title_justify="left")

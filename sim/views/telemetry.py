@@ -32,7 +32,7 @@ from engine.messages import (
     UserResponded,
 )
 from engine.text import visible
-from sim.live import Underway
+from sim.runs.watching import Underway
 from storage.journal import CallEnded
 
 _NANO = 1_000_000_000
@@ -75,7 +75,7 @@ class Stretch:
 
 
 @dataclass
-class Visit:
+class EpisodeSpan:
     """An episode so far: the whole, its steps, and its calls with their steps."""
 
     whole: Stretch = field(default_factory=Stretch)
@@ -107,7 +107,7 @@ class TelemetryView:
     provider: TracerProvider = field(default_factory=exporting)
     _run: Attributes = field(default_factory=dict)
     _service: str = ""
-    _visits: dict[int, Visit] = field(default_factory=lambda: defaultdict(Visit))
+    _visits: dict[int, EpisodeSpan] = field(default_factory=lambda: defaultdict(EpisodeSpan))
 
     def attach(self, underway: Underway) -> None:
         """Listen to episodes and steps, and to the calls as they end."""
@@ -161,7 +161,7 @@ class TelemetryView:
         self._visits[request.call.episode].calls.append((request.call.step, stretch))
 
 
-def _note(visit: Visit, message: object) -> None:
+def _note(visit: EpisodeSpan, message: object) -> None:
     whole = visit.whole.attributes
     match message:
         case EpisodeStarted():

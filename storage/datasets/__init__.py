@@ -8,7 +8,7 @@ import msgspec
 from platformdirs import user_cache_path
 
 from engine.errors import ConfigError
-from storage.datasets import amazon, movielens, steam, table
+from storage.datasets import amazon, any_table, movielens, steam
 from storage.datasets import synthetic as built_in
 from storage.datasets.building import Recipe, build
 from storage.datasets.directories import check_free, load, read_head, save
@@ -38,7 +38,7 @@ FORMATS: dict[str, Format] = {
     "steam-200k": steam.FORMAT,
     "movielens": movielens.FORMAT,
     "billp-amazon": amazon.FORMAT,
-    "csv": table.FORMAT,
+    "csv": any_table.FORMAT,
 }
 """The formats that environments are built from."""
 

@@ -11,8 +11,8 @@ from engine.errors import DataError
 from storage.catalog import clean_title
 from storage.datasets.building import Recipe
 from storage.datasets.format import Columns, Format
-from storage.datasets.frames import decoded, fingerprint, first_line, read_source
 from storage.datasets.interactions import Description, Interactions, encode, gather
+from storage.datasets.table_files import decoded, fingerprint, first_line, read_source
 from storage.environments import SourceFile
 
 VISITORS = "test.json"

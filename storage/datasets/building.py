@@ -12,7 +12,7 @@ from storage.datasets.draws import order
 from storage.datasets.fitting import Ratings, RewardModel, fit, judge, split
 from storage.datasets.geometry import beta_squared, places_of
 from storage.datasets.interactions import Interactions, core
-from storage.datasets.rating import bounds, negatives, ratings_of, with_ratings
+from storage.datasets.ratings import bounds, negatives, ratings_of, with_ratings
 from storage.environments import Environment, Fit, Origin, Provenance, Users, assemble
 from storage.factors import Factors
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from engine.errors import DataError
 from storage.arrays import read_array
 from storage.catalog import Catalog
-from storage.datasets.frames import first_line, lists, read_parquet, texts, write_parquet
+from storage.datasets.table_files import first_line, lists, read_parquet, texts, write_parquet
 from storage.environments import SCHEMA, Environment, Head, Users, arrays, content_digest
 from storage.factors import Factors
 from storage.names import check_name

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from engine.errors import DataError
 from storage.datasets.format import Columns, Format
-from storage.datasets.frames import Table, read_delimited
 from storage.datasets.interactions import Description, Interactions, gather
+from storage.datasets.table_files import Table, read_delimited
 
 NO_GENRE = {"(no genres listed)", "unknown", ""}
 _RATING = ("userId", "movieId", "rating", "timestamp")

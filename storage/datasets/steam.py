@@ -10,8 +10,8 @@ import numpy as np
 from storage.datasets.building import Recipe
 from storage.datasets.draws import order
 from storage.datasets.format import Columns, Format
-from storage.datasets.frames import Table, read_delimited
 from storage.datasets.interactions import Codes, Description, Interactions, gather
+from storage.datasets.table_files import Table, read_delimited
 
 PLAYS = "game_play.dat"
 TITLES = "item_info.dat"

@@ -13,17 +13,9 @@ from pathlib import Path
 import openai
 import pytest
 
-from sim.layers import configured
-from sim.run import run
-from tests.bench.test_bench_models import (
-    CALLS,
-    IN_FLIGHT,
-    SERVICE,
-    request,
-    say,
-    sdk,
-    served,
-)
+from sim.config.layers import configured
+from sim.runs.run import run
+from tests.bench.test_bench_models import CALLS, IN_FLIGHT, SERVICE, request, say, sdk, served
 
 EPISODES = int(os.environ.get("BILLP_BENCH_EPISODES", "1500"))
 # Whatever is asked, this can be read: a thought, an action, a value, a lesson.

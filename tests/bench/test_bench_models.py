@@ -18,12 +18,12 @@ import msgspec
 import openai
 import pytest
 
-from agents.models.limiter import Limiter, Limits
+from agents.models.guards.limiter import Limiter, Limits
+from agents.models.guards.retrying import Patience, Retrying
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
-from agents.models.openai_model import OpenAIModel
-from agents.models.retrying import Patience, Retrying
-from agents.models.service import Account
-from agents.models.wire import decode_reply, encode_request
+from agents.models.remote.chat import OpenAIModel
+from agents.models.remote.service import Account
+from agents.models.remote.wire import decode_reply, encode_request
 from engine.calls import Call
 
 IN_FLIGHT = 1_000

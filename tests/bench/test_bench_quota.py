@@ -1,6 +1,7 @@
 """How much of a quota is used, in real time: `pytest tests/bench/test_bench_quota.py -s`.
 
-The same law is tested on a virtual clock in tests/test_limiter.py; here it meets real HTTP.
+The same law is tested on a virtual clock in tests/agents/models/guards/test_limiter.py; here it
+meets real HTTP.
 """
 
 import asyncio
@@ -9,13 +10,13 @@ import sys
 import anyio
 import pytest
 
-from agents.models.latency import Latency
-from agents.models.limiter import Limiter, Limits
+from agents.models.guards.limiter import Limiter, Limits
+from agents.models.guards.retrying import Patience, Retrying
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
-from agents.models.openai_model import OpenAIModel
-from agents.models.retrying import Patience, Retrying
-from agents.models.server import Behaviour, Server
-from agents.models.service import Account
+from agents.models.remote.chat import OpenAIModel
+from agents.models.remote.service import Account
+from agents.models.serving.latency import Latency
+from agents.models.serving.server import Behaviour, Server
 from engine.calls import Call
 
 REQUESTS, TOKENS, SECONDS = 600.0, 40_000.0, 90.0

@@ -18,9 +18,9 @@ import pytest
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
-from sim.layers import configured
-from sim.replay import replay
-from sim.run import run
+from sim.config.layers import configured
+from sim.runs.replay import replay
+from sim.runs.run import run
 
 EPISODES = int(os.environ.get("BILLP_BENCH_EPISODES", "300"))
 TRACE = int(os.environ.get("BILLP_BENCH_TRACE", "200"))  # megabytes
@@ -102,7 +102,7 @@ def test_bench_replay_beside_a_slow_model(arrivals: str, times: int, tmp_path: P
 CHILD = """
 import sys
 from resource import RUSAGE_SELF, getrusage
-from sim.replay import replay
+from sim.runs.replay import replay
 path, last = sys.argv[1:]
 done = replay(path, until=(int(last), 0) if last else None)
 assert done.agrees

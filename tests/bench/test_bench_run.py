@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from agents.models.embedded import EmbeddedModel
-from agents.models.latency import Latency
 from agents.models.model import ChatReply, ChatRequest
+from agents.models.serving.latency import Latency
 from engine.chance import chance
-from sim.config import RunConfig
-from sim.run import run
+from sim.config.run import RunConfig
+from sim.runs.run import run
 
 EPISODES = 1_000
 

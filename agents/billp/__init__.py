@@ -1,0 +1,1 @@
+"""BiLLP and its rivals: agents that think with a model."""

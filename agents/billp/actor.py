@@ -1,0 +1,198 @@
+"""The actor: micro-learning. It turns a thought into an item.
+
+Its prompt, in order: task and grammar (system); the thought, the user's history, the recent
+recommendations with their rewards, what the tools say (categories of the last 10 items, categories
+not yet tried, candidates that fit the thought), what was worth recommending in like states and what
+was not, the question.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import fsum
+
+from agents.asking import ask
+from agents.billp.grounding import Grounded, Grounder
+from agents.billp.memories import EXPERIENCES, Experience, recalled
+from agents.billp.states import WINDOW, state_lines, states
+from agents.billp.tools import CandidateSearch, category_counts, untried
+from agents.billp.values import Judge, judged_steps
+from agents.grammar import Grammar, structured
+from agents.models.model import Prompt
+from agents.prompts import history_lines, item_lines, section, step_line
+from agents.settings import Repeats
+from agents.trajectory import Delivery, Trajectory
+from engine.errors import UnreadableReplyError
+from engine.messages import ActionTaken, EpisodeSettled, PlanMade, PlanRequested, ToolResult
+from engine.records import Recall
+from storage.catalog import Catalog
+
+ROLE = "actor"
+
+
+def task(*, thinking: bool = True, tools: bool = True, recalling: bool = True) -> str:
+    """Return the task of an actor: it is promised nothing that it does not get."""
+    follow = ", following the thought of a planner" if thinking else ""
+    what = "one of the candidates or any other item" if tools else "any item"
+    learned = "Prefer what was encouraged in like states, leave what was discouraged, and mind"
+    return (
+        f"You choose the next item for a user{follow}. You may take {what} that you know to be in "
+        f"the catalog. {learned if recalling else 'Mind'} that the user leaves when an item is too "
+        "much like recent ones."
+    )
+
+
+TASK = task()
+
+# A title may hold brackets in pairs; if they do not pair, it ends with the last of its line.
+_ACTION = re.compile(
+    r"recommend\s*\[((?:[^\[\]]|\[[^\[\]]*\])+)\]|recommend\s*\[(.+)\]",
+    re.I,
+)
+
+
+def read_action(text: str) -> str:
+    """Return the title of a reply in the grammar `recommend[title]`: the first there is."""
+    found = _ACTION.search(text)
+    title = (found.group(1) or found.group(2)).strip() if found else ""
+    if not title:
+        raise UnreadableReplyError(f"expected recommend[title], got {text[:60]!r}")
+    return title
+
+
+def read_title(text: str) -> str:
+    """Return a title that stands alone."""
+    title = text.strip()
+    if not title:
+        raise UnreadableReplyError("expected a title, got nothing")
+    return title
+
+
+PLAIN = Grammar(
+    "Answer with recommend[title] and nothing else.\n\n"
+    "Example of an answer:\nrecommend[Chess Duel]",
+    read_action,
+)
+STRUCTURED = structured("title", {"type": "string"}, "Chess Duel", read_title)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Recommends an item for each thought; *repeats* says what becomes of items shown before.
+
+    *judge* says afterwards what each step of an episode was worth. Without *tools* the prompt has
+    no help from the catalog; with *recall_count* 0 nothing of earlier visits.
+    """
+
+    catalog: Catalog
+    search: CandidateSearch
+    grounder: Grounder
+    repeats: Repeats = "forbid"
+    recall_count: int = 5
+    within: float = 0.15
+    candidates: int = 10
+    judge: Judge = judged_steps
+    grammar: Grammar[str] = PLAIN
+    tools: bool = True
+    task: str = TASK
+
+    async def act(self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]) -> None:
+        """Answer `PlanMade`, or `PlanRequested` where nobody thinks, with `ActionTaken`."""
+        trajectory = delivery.trajectory
+        step = delivery.message.step
+        shown = {done.item for done in trajectory.steps()}
+        found = await self._experiences(delivery) if self.recall_count else []
+        hints = [r for r in found if self.repeats == "allow" or r.record.payload.item not in shown]
+        candidates = self._candidates(delivery, shown) if self.tools else []
+        tools = self.consult(trajectory, candidates) if self.tools else ()
+        words, text = await ask(delivery, self.prompt(trajectory, tools, hints), self.grammar.read)
+        forbidden = shown if self.repeats == "forbid" else ()
+        grounded = self._ground(words, text, candidates, forbidden)
+        delivery.publish(
+            ActionTaken(
+                step=step,
+                item=grounded.item,
+                title=self.catalog.titles[grounded.item],
+                words=words or text,
+                grounding=grounded.kind,
+                distance=grounded.distance,
+                recalled=recalled(found),
+                tools=tools,
+            )
+        )
+
+    async def _experiences(
+        self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]
+    ) -> list[Recall[Experience]]:
+        key = await delivery.embed(state_lines(delivery.trajectory))
+        return list(delivery.view(EXPERIENCES).recall(key, self.recall_count, self.within))
+
+    def _candidates(
+        self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], shown: Collection[int]
+    ) -> list[int]:
+        return self.search.search(
+            delivery.trajectory.thought,
+            count=self.candidates,
+            taken=() if self.repeats == "allow" else shown,
+            stream=delivery.chance("candidates", delivery.message.step),
+        )
+
+    def _ground(
+        self, words: str | None, text: str, candidates: list[int], forbidden: Collection[int]
+    ) -> Grounded:
+        if words is not None:
+            return self.grounder.ground(words, forbidden)
+        among = candidates or range(len(self.catalog))
+        nearest = self.grounder.nearest(text, among, forbidden)
+        return Grounded(nearest.item, "fallback", nearest.distance)
+
+    def consult(self, trajectory: Trajectory, candidates: list[int]) -> tuple[ToolResult, ...]:
+        """Return what the tools say at this point."""
+        recent = trajectory.recent(WINDOW)
+        counts = ", ".join(f"{name} {count}" for name, count in category_counts(recent))
+        fresh = ", ".join(untried(self.catalog, list(trajectory.steps()), WINDOW))
+        lines = item_lines(self.catalog, candidates)
+        return (
+            ToolResult(tool="categories", text=counts),
+            ToolResult(tool="untried", text=fresh),
+            ToolResult(tool="candidates", text="\n".join(lines)),
+        )
+
+    def prompt(
+        self,
+        trajectory: Trajectory,
+        tools: tuple[ToolResult, ...],
+        found: Sequence[Recall[Experience]],
+    ) -> Prompt:
+        """Return the question for the item of a step."""
+        said = {result.tool: result.text for result in tools}
+        advantages: dict[int, list[float]] = {}
+        for worth in (recall.record.payload for recall in found):
+            advantages.setdefault(worth.item, []).append(worth.advantage)
+        # An item's advantage is the mean over like states: it is not encouraged and discouraged.
+        good = [item for item, known in advantages.items() if fsum(known) >= 0]
+        bad = [item for item, known in advantages.items() if fsum(known) < 0]
+        text = section("Thought", [trajectory.thought])
+        text += section("History of the user", history_lines(self.catalog, trajectory))
+        text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))
+        text += section("Categories of the recent recommendations", [said.get("categories", "")])
+        text += section("Categories not yet tried", [said.get("untried", "")])
+        text += section("Candidates", [said.get("candidates", "")])
+        text += section("Encouraged in like states", item_lines(self.catalog, good))
+        text += section("Discouraged in like states", item_lines(self.catalog, bad))
+        text += f"## Question\nWhich item is recommended at step {trajectory.step}?"
+        system = f"{self.task}\n{self.grammar.words}"
+        schema = self.grammar.schema
+        return Prompt(role=ROLE, step=trajectory.step, system=system, text=text, schema=schema)
+
+    async def remember(self, delivery: Delivery[EpisodeSettled]) -> None:
+        """Keep what each item was worth under the state in which it was recommended."""
+        episode = delivery.episode
+        texts = states(delivery.trajectory)
+        items = {m.step: m for m in episode if isinstance(m, ActionTaken)}
+        entries = []
+        for step in self.judge(episode):
+            action = items[step.step]
+            worth = Experience(item=action.item, title=action.title, advantage=step.advantage)
+            entries.append((await delivery.embed(texts[step.step]), worth))
+        delivery.remember(EXPERIENCES, entries)

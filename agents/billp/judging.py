@@ -1,0 +1,32 @@
+"""Saying what the steps of a settled episode were worth, with a critic or without."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agents.billp.values import Judge, Judged, returned_steps
+from agents.trajectory import Delivery
+from engine.messages import AdvantageEstimated, EpisodeSettled
+
+
+def tell_advantages(delivery: Delivery[EpisodeSettled], steps: Iterable[Judged]) -> None:
+    """Publish the advantages of *steps*."""
+    for step in steps:
+        delivery.publish(
+            AdvantageEstimated(
+                step=step.step,
+                value=step.value,
+                next_value=step.next_value,
+                advantage=step.advantage,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """Judges steps by what came of them, in place of a critic."""
+
+    judge_steps: Judge = returned_steps
+
+    async def settle(self, delivery: Delivery[EpisodeSettled]) -> None:
+        """Publish the advantages of the episode's steps."""
+        tell_advantages(delivery, self.judge_steps(delivery.episode))

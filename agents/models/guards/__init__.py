@@ -1,0 +1,1 @@
+"""What stands before a service: cache, budget, limits, retries."""

@@ -1,0 +1,151 @@
+"""What a run may spend: calls, tokens, money. Then it stops cleanly and can go on later."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from agents.models.guards.pace import Expectations
+from agents.models.model import ChatModel, ChatReply, ChatRequest
+from engine.errors import BudgetError, ConfigError
+
+_MILLION = 1_000_000
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The price of a million tokens, in and out, in any currency."""
+
+    prompt: float
+    completion: float
+
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Return what so many tokens cost."""
+        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / _MILLION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowances:
+    """The most that a run may come to, in all its processes together; 0 is no limit.
+
+    *prices* are by the model's name; a limit of *cost* needs that of every model.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    prices: Mapping[str, Price] = field(default_factory=dict)
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is limited."""
+        return bool(self.calls or self.tokens or self.cost)
+
+    def check(self, models: set[str]) -> None:
+        """Raise ConfigError for a price below 0, and for none of *models* if cost is limited."""
+        lacking = sorted(models - set(self.prices)) if self.cost else []
+        if lacking:
+            name = lacking[0]
+            raise ConfigError(
+                f"max_cost is set, but {name!r} has no price",
+                hint=f"--set 'prices.\"{name}\".prompt=0.15' (a million tokens), and .completion",
+            )
+        for name, price in self.prices.items():
+            if min(price.prompt, price.completion) < 0:
+                raise ConfigError(f"the price of {name!r} must be at least 0, got {price}")
+
+
+@dataclass
+class Spent:
+    """What was spent."""
+
+    calls: int = 0
+    tokens: float = 0.0
+    cost: float = 0.0
+
+
+@dataclass(eq=False)
+class Budget:
+    """A model that stops when what is allowed is spent.
+
+    A call takes beforehand what it is expected to cost. One that cannot be afforded waits for those
+    in flight: they are paid for, and may come to less. Then BudgetError stops the run.
+    """
+
+    model: ChatModel
+    allowances: Allowances
+    spent: Spent = field(default_factory=Spent)
+    _expectations: Expectations = field(default_factory=Expectations)
+    _in_flight: int = 0
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _lacks: tuple[str, str] | None = None
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Return the reply; raises BudgetError if it cannot be afforded."""
+        tokens, cost = await self._afforded(request)
+        self._take(1, tokens, cost)
+        self._in_flight += 1
+        try:
+            reply = await self.model.reply(request)
+        except BaseException:
+            self._take(0, -tokens, -cost)
+            raise
+        finally:
+            self._in_flight -= 1
+            ended, self._ended = self._ended, asyncio.Event()
+            ended.set()
+        self._settle(request, reply, tokens, cost)
+        return reply
+
+    async def _afforded(self, request: ChatRequest) -> tuple[float, float]:
+        """Return the tokens and the cost to expect, once they can be afforded."""
+        while True:
+            tokens = self._expectations.cost(request)
+            cost = self._cost(request, tokens)
+            # Once it lacks, nothing begins any more, be it cheaper: it would be cut off half-way.
+            lacks = self._lacks or self._lacking(tokens, cost)
+            if lacks is None:
+                return tokens, cost
+            if not self._in_flight:
+                self._lacks = setting, message = lacks
+                raise BudgetError(message, setting=setting)
+            await self._ended.wait()
+
+    def note(self, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count a call that was made before, by another process."""
+        price = self.allowances.prices.get(model)
+        cost = price.cost(prompt_tokens, completion_tokens) if price else 0.0
+        self._take(1, prompt_tokens + completion_tokens, cost)
+
+    def _cost(self, request: ChatRequest, tokens: float) -> float:
+        price = self.allowances.prices.get(request.sampling.model)
+        if price is None:
+            return 0.0
+        completion = self._expectations.completion(request)
+        return price.cost(max(0.0, tokens - completion), completion)
+
+    def _lacking(self, tokens: float, cost: float) -> tuple[str, str] | None:
+        """Return the setting that stands against another call, and what is spent."""
+        allowed, spent = self.allowances, self.spent
+        if allowed.calls and spent.calls + 1 > allowed.calls:
+            return "max_calls", f"the run has made {spent.calls:,} calls"
+        more = "and a call may take more than is left"
+        if allowed.tokens and spent.tokens + tokens > allowed.tokens:
+            used = f"the run has used {spent.tokens:,.0f} tokens of {allowed.tokens:,}"
+            return "max_tokens_total", f"{used}, {more}"
+        if allowed.cost and spent.cost + cost > allowed.cost:
+            used = f"the run has cost {spent.cost:.4g} of {allowed.cost:g}"
+            return "max_cost", f"{used}, {more}"
+        return None
+
+    def _take(self, calls: int, tokens: float, cost: float) -> None:
+        self.spent.calls += calls
+        self.spent.tokens += tokens
+        self.spent.cost += cost
+
+    def _settle(self, request: ChatRequest, reply: ChatReply, tokens: float, cost: float) -> None:
+        """Put what was used in the place of what was expected."""
+        self._expectations.learn(request, reply)
+        price = self.allowances.prices.get(request.sampling.model)
+        real = price.cost(reply.prompt_tokens, reply.completion_tokens) if price else 0.0
+        self._take(0, reply.prompt_tokens + reply.completion_tokens - tokens, real - cost)

@@ -1,0 +1,1 @@
+"""A service over the network that speaks the OpenAI protocol."""

@@ -1,0 +1,152 @@
+"""Models of any service that speaks the OpenAI protocol."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from agents.models.model import ChatMessage, ChatReply, ChatRequest, Rates, Sampling, TransientError
+from agents.models.remote.exchange import Answer
+from agents.models.remote.failures import CONTENT_FILTER, Complaint, read_complaint, shown
+from agents.models.remote.probing import probe
+from agents.models.remote.service import Account, Service
+from agents.models.remote.wire import (
+    PLAIN,
+    REASONING,
+    Dialect,
+    decode_reply,
+    dialect_of,
+    encode_request,
+)
+from engine.calls import Call
+from engine.errors import CallFailedError, ModelError, ServiceError
+
+_PATH = "/chat/completions"
+_DIALECTS = 8  # tried for one call: a service may refuse whatever it is told
+_PARAMETERS = ("max_completion_tokens", "max_tokens", "temperature", "seed")
+
+
+class OpenAIModel:
+    """The models of an *account*. Belongs to one event loop; is to be closed.
+
+    *reasoning* says whether its models reason: then they get no temperature. None leaves it to
+    their names and to what the service refuses. With *structured* false no schema is sent.
+    """
+
+    def __init__(
+        self, account: Account, *, reasoning: bool | None = None, structured: bool = True
+    ) -> None:
+        self._service = Service(account)
+        self._url = shown(account.url)
+        self._reasoning = reasoning
+        self._structured = structured
+        self._dialects: dict[str, Dialect] = {}
+
+    def __repr__(self) -> str:
+        return f"OpenAIModel({self._url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._service.aclose()
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Return the reply; finish `length` is a reply, too.
+
+        Raises TransientError for what may pass, CallFailedError for what this request can never
+        get, ServiceError for what no request can.
+        """
+        model = request.sampling.model
+        if request.schema and not self._structured:
+            request = msgspec.structs.replace(request, schema="")
+        for _ in range(_DIALECTS):
+            dialect = self._dialects.get(model) or self._first_dialect(model)
+            answer = await self._service.post(_PATH, model, encode_request(request, dialect))
+            if 200 <= answer.status < 300:
+                return self._read(answer)
+            complaint = read_complaint(answer.body)
+            if not self._learn(model, dialect, answer, complaint):
+                break
+        raise await self._failure(request, answer, complaint)
+
+    async def probe(
+        self, models: Iterable[str], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> dict[str, Rates]:
+        """Ask each of *models* for a word, and return what is said of the limits of each.
+
+        Raises ServiceError if a run would come to nothing.
+        """
+        said: dict[str, Rates] = {}
+        for model in sorted(set(models)):
+            rates = await probe(partial(self.reply, _greeting(model)), sleep=sleep)
+            if rates is not None:
+                said[model] = rates
+        return said
+
+    # -- what a model can be told
+
+    def _first_dialect(self, model: str) -> Dialect:
+        if self._reasoning is None:
+            dialect = dialect_of(model)
+        else:
+            dialect = REASONING if self._reasoning else PLAIN
+        self._dialects[model] = dialect
+        return dialect
+
+    def _learn(self, model: str, dialect: Dialect, answer: Answer, complaint: Complaint) -> bool:
+        """Return whether to ask again, in another dialect than the one that was refused."""
+        if answer.status not in {400, 422} or not complaint.about("unsupported", "not support"):
+            return False
+        if self._dialects[model] != dialect:
+            return True  # another call has learned it in the meantime
+        refused = next((name for name in _PARAMETERS if complaint.about(name)), None)
+        other = dialect.without(complaint.param or refused)
+        if other is not None:
+            self._dialects[model] = other
+        return other is not None
+
+    # -- what is answered
+
+    def _read(self, answer: Answer) -> ChatReply:
+        try:
+            reply = decode_reply(answer.body, answer.headers)
+        except TransientError as error:
+            raise self._service.unread(answer, error) from error
+        if reply.finish == CONTENT_FILTER:
+            raise CallFailedError("the content filter withheld the reply", kind=CONTENT_FILTER)
+        return reply
+
+    async def _failure(
+        self, request: ChatRequest, answer: Answer, complaint: Complaint
+    ) -> ModelError:
+        if answer.status == 404 and complaint.about("model", "deployment"):
+            return await self._service.no_such_model(request.sampling.model)
+        malformed = answer.status in {400, 422}
+        if malformed and request.schema and complaint.about("response_format", "json_schema"):
+            return ServiceError(
+                f"{self._url} does not take the schema of structured replies",
+                hint="switch structured replies off",
+            )
+        return self._service.failure(answer, complaint)
+
+
+def _greeting(model: str) -> ChatRequest:
+    return ChatRequest(
+        call=Call(episode=0, user=0, session=0, step=0, role="probe", occurrence=0),
+        sampling=Sampling(model=model, temperature=None, max_tokens=16),
+        messages=(ChatMessage(role="user", content="Say OK."),),
+        seed=0,
+    )

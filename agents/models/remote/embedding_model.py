@@ -1,0 +1,92 @@
+"""Embeddings as a model: a text goes in, its vector comes out as text.
+
+So embeddings take the same way as all calls: the account's limits and the retries.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from functools import partial
+from hashlib import blake2b
+
+import numpy as np
+
+from agents.embeddings import to_unit
+from agents.models.model import ChatMessage, ChatReply, ChatRequest, Rates, Sampling, TransientError
+from agents.models.remote.embeddings import OpenAIEmbeddings
+from agents.models.remote.probing import probe
+from agents.models.remote.service import Account
+from engine.calls import Call
+from engine.records import Vector
+
+ROLE = "embedding"
+
+
+class EmbeddingModel:
+    """The embedding *model* of an account. Belongs to one event loop; is to be closed."""
+
+    def __init__(self, account: Account, model: str) -> None:
+        self._service = OpenAIEmbeddings(account, model)
+        self._model = model
+        self._length = 0  # of all vectors: that of the first, once there is one
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._service.aclose()
+
+    async def probe(self) -> dict[str, Rates]:
+        """Ask for a vector, and return what is said of the model's limits.
+
+        Raises ServiceError if a run would come to nothing.
+        """
+        rates = await probe(partial(self.reply, embedding_request(self._model, "OK")))
+        return {} if rates is None else {self._model: rates}
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        """Return the vector of the request's text; raises ModelErrors as models do."""
+        said = await self._service.embed([request.messages[0].content])
+        vector = _read(said.vectors[0])
+        self._length = self._length or len(vector)
+        if len(vector) != self._length:
+            what = f"expected a vector of {self._length:,} numbers, got {len(vector):,}"
+            raise TransientError(what, kind="malformed")
+        return ChatReply(
+            text=encoded(vector),
+            prompt_tokens=said.tokens,
+            completion_tokens=0,
+            rates=said.rates,
+        )
+
+
+def _read(said: Sequence[float]) -> Vector:
+    """Return the direction of a vector; raises TransientError if it has none."""
+    numbers = np.array(said, np.float64)
+    if not (numbers.size and np.isfinite(numbers).all()):
+        raise TransientError("the service answered no numbers", kind="malformed")
+    vector = to_unit(numbers)
+    if not (numbers.any() and vector.any()):
+        raise TransientError("the service answered a vector without direction", kind="malformed")
+    return vector
+
+
+def embedding_request(model: str, text: str) -> ChatRequest:
+    """Return the request for the vector of *text*; its seed is made of that.
+
+    All share one identity, and pauses between attempts must differ.
+    """
+    seed = blake2b(text.encode(), digest_size=6).digest()
+    return ChatRequest(
+        call=Call(episode=0, user=0, session=0, step=0, role=ROLE, occurrence=0),
+        sampling=Sampling(model=model, temperature=None, max_tokens=0),
+        messages=(ChatMessage(role="user", content=text),),
+        seed=int.from_bytes(seed, "big"),
+    )
+
+
+def encoded(vector: Vector) -> str:
+    """Return *vector* as text."""
+    return b64encode(vector.tobytes()).decode()
+
+
+def decoded(text: str) -> Vector:
+    """Return the vector that `encoded` made *text* of."""
+    return np.frombuffer(b64decode(text), np.int8)

@@ -1,0 +1,185 @@
+"""A service that speaks the OpenAI protocol, reached through the OpenAI SDK.
+
+The SDK knows how to address and to sign a request: it does so once for each model and path. All is
+then sent as prepared, with a new body, since the SDK's own work on a call costs several times what
+it takes to send it (tests/bench/test_bench_models.py), follows redirections, and knows no bounds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import chain
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx2
+
+from agents.models.model import TransientError
+from agents.models.remote.addresses import usable, without_secrets
+from agents.models.remote.bounded import loosely, malformed, member, text_of
+from agents.models.remote.exchange import Answer, Exchange, Timeouts, headers_to_send
+from agents.models.remote.failures import Complaint, cleaned, read_complaint, shown, status_failure
+from agents.models.remote.headers import rates, secrets_in
+from engine.errors import ConfigError, ModelError, ServiceError
+
+if TYPE_CHECKING:  # where it is used it is imported: it takes longer than all the rest of billp
+    import openai
+
+OPENAI_URL = "https://api.openai.com/v1"
+_MODELS = "/models"
+_AZURE_VERSION = "2024-10-21"
+_SHOWN = 12  # models named in an error
+_LISTED = 5_000  # that are looked at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Where a service is and who asks. *key* is shown nowhere.
+
+    With an *azure_version* (of the API; assumed for URLs of Azure's that do not end in `/v1`) the
+    models are names of deployments.
+    """
+
+    key: str = field(repr=False)
+    url: str = OPENAI_URL
+    azure_version: str = ""
+    connections: int = 1_000
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def __post_init__(self) -> None:
+        if not usable(self.url):
+            what = f"{without_secrets(self.url)!r} is no URL of a service"
+            raise ConfigError(what, hint="--base-url http://HOST/v1")
+
+    @property
+    def azure(self) -> str:
+        """The version of Azure's API, empty if it is not Azure's."""
+        parts = urlsplit(self.url)
+        assumed = (parts.hostname or "").endswith(".azure.com") and "/v1" not in parts.path
+        return self.azure_version or (_AZURE_VERSION if assumed else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """How the SDK would send a request: all but its body."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+class Service:
+    """A service, and the connections to it. Belongs to one event loop; is to be closed."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self._exchange = Exchange(
+            url=account.url, connections=account.connections, timeouts=account.timeouts
+        )
+        self._prepared: dict[tuple[str, str], Prepared] = {}
+
+    @property
+    def _secrets(self) -> set[str]:
+        """What was sent that is for nobody's eyes: services quote it."""
+        sent = (secrets_in(prepared.headers) for prepared in self._prepared.values())
+        return {self.account.key, *chain.from_iterable(sent), *self._exchange.secrets()}
+
+    async def post(self, path: str, model: str, body: bytes) -> Answer:
+        """Return what is answered at *path*, whatever its status.
+
+        Raises TransientError or ServiceError if nothing is answered.
+        """
+        prepared = self._prepared.get((path, model)) or await self._prepare(path, model)
+        return await self._exchange.send("POST", prepared.url, prepared.headers, body)
+
+    async def models(self) -> list[str]:
+        """Return the names of the models on offer, sorted; raises ModelErrors."""
+        prepared = self._prepared.get((_MODELS, "")) or await self._prepare(_MODELS, "")
+        answer = await self._exchange.send("GET", prepared.url, prepared.headers, b"")
+        if answer.status != 200:
+            raise self.failure(answer, read_complaint(answer.body))
+        try:
+            names = _listed(answer.body)
+        except TransientError as error:
+            raise self.unread(answer, error) from error
+        return sorted({cleaned(name, self._secrets) for name in names[:_LISTED]} - {""})
+
+    async def no_such_model(self, model: str) -> ServiceError:
+        """Return the error of a model that is not on offer, with those that are."""
+        try:
+            names = await self.models()
+        except ModelError:
+            names = []
+        near = get_close_matches(model, names, n=_SHOWN, cutoff=0.4)
+        listed = names if len(names) <= _SHOWN else near or names[:_SHOWN]
+        more = f" and {len(names) - len(listed):,} more" if len(names) > len(listed) else ""
+        hint = (
+            f"it offers {', '.join(listed)}{more}" if listed else "ask the service what it offers"
+        )
+        return ServiceError(f"{shown(self.account.url)} has no model {model!r}", hint=hint)
+
+    def unread(self, answer: Answer, error: TransientError) -> TransientError:
+        """Return *error*, that an answer is malformed, with what it says instead."""
+        said = cleaned(read_complaint(answer.body).message, self._secrets)
+        what = f"{error}: {said}" if said else str(error)
+        return TransientError(what, kind=error.kind, rates=rates(answer.headers), said=said)
+
+    def failure(self, answer: Answer, complaint: Complaint) -> ModelError:
+        """Return what a status that is no 2xx means."""
+        return status_failure(
+            answer.status,
+            answer.headers,
+            complaint,
+            url=self.account.url,
+            secrets=self._secrets,
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._exchange.aclose()
+
+    async def _prepare(self, path: str, model: str) -> Prepared:
+        """Let the SDK build a request, and catch it."""
+        caught: list[httpx2.Request] = []
+
+        def catch(request: httpx2.Request) -> httpx2.Response:
+            caught.append(request)
+            return httpx2.Response(200)
+
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as nowhere:
+            client = _client(self.account, nowhere)
+            if model:
+                await client.post(path, body={"model": model}, cast_to=httpx2.Response)
+            else:
+                await client.get(path, cast_to=httpx2.Response)
+        request = caught[0]
+        prepared = Prepared(str(request.url), headers_to_send(request.headers))
+        self._prepared[path, model] = prepared
+        return prepared
+
+
+def _listed(body: bytes) -> list[str]:
+    data = member(loosely(body), "data")
+    if not isinstance(data, list):
+        raise malformed("lists no models")
+    return [name for name in (text_of(member(model, "id")) for model in data) if name]
+
+
+def _client(account: Account, http: httpx2.AsyncClient) -> "openai.AsyncOpenAI":
+    import openai
+
+    if account.azure:
+        return openai.AsyncAzureOpenAI(
+            azure_endpoint=account.url,
+            api_version=account.azure,
+            api_key=account.key,
+            http_client=http,
+            timeout=account.timeouts.whole,
+            max_retries=0,
+        )
+    return openai.AsyncOpenAI(
+        base_url=account.url,
+        api_key=account.key,
+        http_client=http,
+        timeout=account.timeouts.whole,
+        max_retries=0,
+    )

@@ -1,0 +1,1 @@
+"""The service that we offer: it speaks the OpenAI protocol."""

@@ -1,0 +1,1 @@
+"""What recorded runs tell: outcomes, comparisons, differences, leaks."""

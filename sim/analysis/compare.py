@@ -1,0 +1,268 @@
+"""Agents side by side: what each user got from each, how far they are apart, and how sure that is.
+
+Runs are grouped by all that decides them but the seed; the runs of a group are its seeds. Two
+groups are compared user by user, under the same seeds, so that what users and seeds have in common
+cancels out.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from engine.errors import ConfigError
+from engine.messages import Setting, number
+from sim.analysis.groups import check_comparable, grouped
+from sim.analysis.outcomes import (
+    MEASURES,
+    Measure,
+    RunOutcomes,
+    Visits,
+    averages,
+    read_outcomes,
+    totals,
+)
+from sim.analysis.statistics import (
+    Interval,
+    effect_size,
+    holm,
+    mean_interval,
+    paired_interval,
+    ratio_interval,
+    sign_flip_p,
+    superiority,
+)
+
+_RESAMPLES = 10_000
+_PLACES = 9  # averages that are equal on paper may differ in their last bits
+
+
+class Mean(msgspec.Struct, frozen=True, kw_only=True):
+    """A mean over users and seeds, and where it may lie."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs that differ by their seeds only: how many visits they are judged by, and their means.
+
+    Means are over users and seeds, a user's visits under one seed averaged; r_each is all rewards
+    ÷ all steps whose reward is known.
+    """
+
+    label: str
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    visits: int
+    failed: int
+    means: dict[str, Mean]
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """How much more *one* gets than *other*, over the visits in both, a user's visits averaged.
+
+    For r_each a visit counts with its own rewards ÷ steps whose reward is known, 0 if there is
+    none. The groups' means put all visits together, and may be apart by something else.
+
+    *p* is two-sided, of a permutation of signs; *p_holm* is adjusted for all pairs (Holm 1979).
+    *effect* is Cohen's d of the differences, *better* the share of users who got more, ties half.
+    """
+
+    one: str
+    other: str
+    visits: int
+    missing: int
+    difference: Mean
+    p: float
+    p_holm: float
+    effect: float
+    better: float
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Groups and pairs, by one *measure*; *mode* says under which rules all of them were run."""
+
+    measure: Measure
+    environment: str
+    mode: dict[str, Setting]
+    groups: tuple[Group, ...]
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...]
+
+
+MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
+"""Settings that confound comparisons, and stand above each of them."""
+
+
+def compare(
+    runs: Sequence[Path | str],
+    *,
+    measure: Measure = "r_traj",
+    reference: str | None = None,
+    every_pair: bool = False,
+    seed: int = 0,
+) -> Comparison:
+    """Compare recorded *runs*: each group with the *reference*, or *every_pair* of groups.
+
+    The reference is the first group unless it is named; *seed* is that of the resampling. Raises
+    ConfigError for runs that cannot be compared, and what reading a run raises.
+    """
+    read = [read_outcomes(run) for run in runs]
+    check_comparable(read)
+    groups = grouped(read)
+    pairing = _Pairing(groups, measure)
+    named = list(groups)
+    pairs = _pairs(named, reference, every_pair=every_pair)
+    compared = [pairing.pair(one, other, seed) for one, other in pairs]
+    adjusted = holm([pair.p for pair in compared]).tolist() if compared else []
+    return Comparison(
+        measure=measure,
+        environment=read[0].head.environment,
+        mode=_mode(read),
+        groups=tuple(_group(label, members, seed) for label, members in groups.items()),
+        pairs=tuple(
+            msgspec.structs.replace(pair, p_holm=number(p))
+            for pair, p in zip(compared, adjusted, strict=True)
+        ),
+        notes=tuple(_notes(read, compared)),
+    )
+
+
+def _mode(read: Sequence[RunOutcomes]) -> dict[str, Setting]:
+    """Return the rules that all runs have in common."""
+    heads = [dict(run.head.settings) for run in read]
+    same = {name: {head.get(name) for head in heads} for name in MODE}
+    shown = {name: values.pop() for name, values in same.items() if len(values) == 1}
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _pairs(
+    labels: Sequence[str], reference: str | None, *, every_pair: bool
+) -> Iterable[tuple[str, str]]:
+    if every_pair:
+        return list(combinations(labels, 2))
+    first = labels[0] if reference is None else reference
+    if first not in labels:
+        raise ConfigError(
+            f"there is no group {first!r}", hint=f"there are {', '.join(map(repr, labels))}"
+        )
+    return [(first, other) for other in labels if other != first]
+
+
+@dataclass(frozen=True)
+class _Pairing:
+    """The groups that are paired, and by which measure."""
+
+    groups: Mapping[str, Mapping[int, RunOutcomes]]
+    measure: Measure
+
+    def pair(self, one: str, other: str, seed: int) -> Pair:
+        """Return how two groups compare."""
+        judged = self._judged(one, other)
+        mine, others = ([_only(pair[side], *pair) for pair in judged] for side in (0, 1))
+        there = sum(map(len, mine))
+        if not there:
+            raise ConfigError(f"{one!r} and {other!r} have no visit in common")
+        gaps = averages(mine, self.measure) - averages(others, self.measure)
+        table = np.round(gaps, _PLACES)
+        interval = paired_interval(table, seed=seed, resamples=_RESAMPLES)
+        return Pair(
+            one=one,
+            other=other,
+            visits=there,
+            missing=sum(len(a.keys() | b.keys()) for a, b in judged) - there,
+            difference=_mean(float(np.nanmean(table)), interval),
+            p=number(sign_flip_p(table, seed=seed, resamples=_RESAMPLES)),
+            p_holm=1.0,
+            effect=number(effect_size(table)),
+            better=number(superiority(table)),
+        )
+
+    def _judged(self, one: str, other: str) -> list[tuple[Visits, Visits]]:
+        """Return the visits of both under each of the seeds in common."""
+        a, b = self.groups[one], self.groups[other]
+        seeds = sorted(a.keys() & b.keys())
+        if not seeds:
+            raise ConfigError(
+                f"{one!r} and {other!r} have no seed in common",
+                hint="run both with the same --seed, so that they meet the same users",
+            )
+        return [(a[n].judged, b[n].judged) for n in seeds]
+
+
+def _only(visits: Visits, *others: Visits) -> Visits:
+    """Return those of *visits* that are in *others*, too."""
+    return {who: visit for who, visit in visits.items() if all(who in other for other in others)}
+
+
+def _group(label: str, members: Mapping[int, RunOutcomes], seed: int) -> Group:
+    seeds = sorted(members)
+    judged = [members[n].judged for n in seeds]
+    return Group(
+        label=label,
+        runs=tuple(str(members[n].path) for n in seeds),
+        seeds=tuple(seeds),
+        visits=sum(map(len, judged)),
+        failed=sum(members[n].failed for n in seeds),
+        means={name: mean_of(judged, name, seed) for name in MEASURES},
+    )
+
+
+def mean_of(judged: Sequence[Visits], measure: Measure, seed: int) -> Mean:
+    """Return the mean of a *measure* over the users under each seed, with its interval.
+
+    A user's visits are averaged; r_each is all rewards ÷ all steps whose reward is known.
+    """
+    if measure == "r_each":
+        return _pooled(judged, seed)
+    table = averages(judged, measure)
+    interval = mean_interval(table, seed=seed, resamples=_RESAMPLES)
+    return _mean(float(np.nanmean(table)), interval)
+
+
+def _pooled(judged: Sequence[Visits], seed: int) -> Mean:
+    rewards, steps = totals(judged)
+    known = float(np.nansum(steps))
+    if not known:
+        return Mean(mean=0.0, low=0.0, high=0.0)
+    interval = ratio_interval(rewards, steps, seed=seed, resamples=_RESAMPLES)
+    return _mean(float(np.nansum(rewards)) / known, interval)
+
+
+def _mean(mean: float, interval: Interval) -> Mean:
+    return Mean(mean=number(mean), low=number(interval.low), high=number(interval.high))
+
+
+def _notes(read: Sequence[RunOutcomes], pairs: Sequence[Pair]) -> Iterable[str]:
+    for run in read:
+        if run.failed:
+            episodes = "1 episode" if run.failed == 1 else f"{run.failed:,} episodes"
+            yield f"{run.path}: {episodes} failed, and the visits in common are compared"
+    for pair in pairs:
+        if pair.missing:
+            visits = "1 visit is" if pair.missing == 1 else f"{pair.missing:,} visits are"
+            yield f"{pair.one} and {pair.other}: {visits} in one of them only, and left out"
+    yield from _returns(read)
+    if any(run.head.model == "embedded" for run in read):
+        yield "the embedded model is a stand-in: its numbers say nothing of language models"
+
+
+def _returns(read: Sequence[RunOutcomes]) -> Iterable[str]:
+    """Say how many users of a run came several times, if there are any."""
+    counts = {_came_again(run.judged) for run in read}
+    again, users = max(counts)
+    if again:
+        most = "up to " if len(counts) > 1 else ""
+        yield f"{most}{again:,} of {users:,} users came more than once: their visits are averaged"
+
+
+def _came_again(visits: Visits) -> tuple[int, int]:
+    """Return how many users came more than once, and how many came."""
+    times = Counter(user for user, _ in visits)
+    return sum(count > 1 for count in times.values()), len(times)

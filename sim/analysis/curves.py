@@ -1,0 +1,47 @@
+"""Learning curves: what each test user got after how much training."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from sim.analysis.compare import Mean, mean_of
+from sim.analysis.groups import grouped
+from sim.analysis.outcomes import Measure, RunOutcomes, Tests
+
+
+class MeanPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The mean of a test after *trained* episodes, over users and seeds."""
+
+    trained: int
+    visits: int
+    value: Mean
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """The learning curve of a group of runs."""
+
+    label: str
+    measure: Measure
+    points: tuple[MeanPoint, ...]
+
+
+def curves(read: Sequence[RunOutcomes], measure: Measure, seed: int = 0) -> tuple[Curve, ...]:
+    """Return the curve of each group of runs that were tested more than once."""
+    found = []
+    for label, members in grouped(read).items():
+        tests = [members[number].tests for number in sorted(members)]
+        told = ({after for after, visits in test.items() if visits} for test in tests)
+        common = set.intersection(*told)
+        if len(common) > 1:
+            points = tuple(_point(tests, after, measure, seed) for after in sorted(common))
+            found.append(Curve(label=label, measure=measure, points=points))
+    return tuple(found)
+
+
+def _point(tests: Sequence[Tests], after: int, measure: Measure, seed: int) -> MeanPoint:
+    judged = [test[after] for test in tests]
+    return MeanPoint(
+        trained=after,
+        visits=sum(map(len, judged)),
+        value=mean_of(judged, measure, seed),
+    )

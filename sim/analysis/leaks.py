@@ -1,0 +1,142 @@
+"""The leak check: nothing that an agent learned from may have come from the users it is tested on.
+
+Looked at, in the files of a finished run: who was trained on and who was tested; what the memories
+hold, and by whom it was written; that every key is made of what an agent was shown, and of nothing
+else; that tests taught nobody where memory was frozen; and that no worked example names an item.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from agents.billp.states import states
+from agents.embeddings import hashed
+from agents.policies.best_sequence import SEQUENCES
+from agents.policies.linucb import TRIALS
+from agents.prompts import EXAMPLE_TITLES
+from agents.roster import agent_named
+from agents.trajectory import Trajectory, folding, task_lines
+from engine.errors import LeakError
+from engine.messages import (
+    ActionTaken,
+    Envelope,
+    EpisodeStarted,
+    Message,
+    PlanMade,
+    PlanRequested,
+    RunStarted,
+    UserResponded,
+)
+from engine.records import MemoryName
+from storage.catalog import Catalog
+from storage.environments import Environment
+from storage.memory import Memory
+from storage.runs import RunDirectory
+from storage.traces import read_trace
+
+_BY_TASK = (REFLECTIONS, SEQUENCES, TRIALS)
+_BY_STATE = (EXPERIENCES, VALUATIONS)
+_MAIN_LINE = EpisodeStarted | PlanRequested | PlanMade | ActionTaken | UserResponded
+
+
+def check_leaks(directory: RunDirectory, environment: Environment) -> int:
+    """Look for leaks in a finished run and return how many records were looked at.
+
+    Raises LeakError for the first one found.
+    """
+    check_examples(environment.catalog)
+    visits = _Visits(environment)
+    for envelope in read_trace(directory.trace):
+        visits.hear(envelope)
+    visits.end()
+    return sum(_check_memory(directory, name, visits) for name in visits.memories)
+
+
+def check_examples(catalog: Catalog) -> None:
+    """Raise LeakError if a worked example in a prompt names an item of *catalog*."""
+    folded = {title.casefold() for title in catalog.titles}
+    for title in EXAMPLE_TITLES:
+        if title.casefold() in folded:
+            raise LeakError(f"the worked examples name {title!r}, which is an item of the catalog")
+
+
+@dataclass(eq=False)
+class _Visits:
+    """Reads a trace, episode by episode: whose it was, and what keys it could have written."""
+
+    environment: Environment
+    memories: Sequence[MemoryName[Any]] = ()
+    keys: dict[int, Mapping[str, frozenset[bytes]]] = field(default_factory=dict)
+    phases: dict[int, str] = field(default_factory=dict)
+    _vectors: bool = False
+    frozen: bool = True
+    _line: list[Message] = field(default_factory=list)
+    _number: int = -1
+
+    def hear(self, envelope: Envelope[Message]) -> None:
+        """Take note of a message."""
+        message = envelope.message
+        if isinstance(message, RunStarted):
+            self.memories = agent_named(message.agent).memories
+            settings = dict(message.settings)
+            self._vectors = settings.get("embeddings") != "hashing"
+            self.frozen = settings.get("test_memory") == "frozen"
+        if envelope.episode is None or not isinstance(message, _MAIN_LINE):
+            return
+        if isinstance(message, EpisodeStarted):
+            self.end()
+            self._number = envelope.episode
+            self._check_user(message)
+        self._line.append(message)
+
+    def end(self) -> None:
+        """Note what keys the episode could have written."""
+        if not self._line:
+            return
+        fold = folding(self.environment.catalog)
+        trajectory: Trajectory = reduce(fold, self._line, None)
+        texts = {
+            **{name.name: [task_lines(trajectory)] for name in _BY_TASK},
+            **{name.name: states(trajectory) for name in _BY_STATE},
+        }
+        if not self._vectors:
+            self.keys[self._number] = {
+                name: frozenset(hashed(lines).tobytes() for lines in known)
+                for name, known in texts.items()
+            }
+        self._line = []
+
+    def _check_user(self, started: EpisodeStarted) -> None:
+        self.phases[self._number] = started.phase
+        test = bool(self.environment.users.test[started.user])
+        if test is not (started.phase == "test"):
+            part = "a test user" if test else "a training user"
+            raise LeakError(
+                f"episode {self._number} is one of {started.phase}ing, and its user {part}"
+            )
+        own = dict(self.environment.history(started.user, len(started.history) or 1))
+        for rated in started.history:
+            if rated.item not in own:
+                raise LeakError(
+                    f"episode {self._number} shows {rated.title!r}, which user {started.user} "
+                    "did not have before"
+                )
+
+
+def _check_memory(directory: RunDirectory, name: MemoryName[Any], visits: _Visits) -> int:
+    memory = Memory.load(directory.memory, name)
+    for position, record in enumerate(memory.records()):
+        if visits.frozen and visits.phases.get(record.episode) != "train":
+            raise LeakError(
+                f"record {position} of memory {name.name!r} was written by episode "
+                f"{record.episode}, which is none of training"
+            )
+        keys = visits.keys.get(record.episode)
+        if keys is not None and record.key.tobytes() not in keys[name.name]:
+            raise LeakError(
+                f"record {position} of memory {name.name!r} lies under a key that is not made of "
+                f"what episode {record.episode} showed"
+            )
+    return len(memory)

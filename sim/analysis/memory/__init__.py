@@ -1,0 +1,1 @@
+"""What the memories of recorded runs hold, and what they were good for."""

@@ -1,0 +1,165 @@
+"""The memories of a recorded run: what they hold, and what was recalled of them where."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agents.billp.memories import VALUATIONS
+from agents.embeddings import hashed
+from agents.models.remote.embedder import RecordedEmbedder
+from agents.roster import AGENTS, agent_named
+from engine.errors import ConfigError, FileError, RunDirectoryError
+from engine.messages import ActionTaken, Recalled, RunStarted
+from engine.records import MemoryName, Vector
+from sim.analysis.memory.facts import Facts, facts_of
+from sim.analysis.memory.saved import Entry, Found, Saved
+from sim.analysis.memory.trace import asked
+from sim.config.stages import Point
+from sim.runs.loop import in_event_loop
+from sim.runs.recorded import check_head, is_imported
+from storage.runs import RunDirectory, open_run
+from storage.traces import read_episode
+from storage.vectors import read_vectors
+
+
+class Reminder(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that was given back; what it *says* is not known before the run is finished."""
+
+    position: int
+    episode: int
+    distance: float
+    says: str | None
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A memory that was asked at a step (by the critic: in a state), and what it gave back."""
+
+    memory: str
+    at: int
+    found: tuple[Reminder, ...]
+
+
+@dataclass(frozen=True)
+class RecordedMemories:
+    """A recorded run, finished or not, whose agent has *memories*."""
+
+    directory: RunDirectory
+    head: RunStarted
+    memories: tuple[MemoryName[Any], ...]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.directory.summary.exists()
+
+    def facts(self) -> Facts:
+        """Return what the trace tells of the memories."""
+        return facts_of(self.directory.trace, [name.name for name in self.memories])
+
+    def saved(self, name: str) -> Saved:
+        """Return a memory that the run saved, by name.
+
+        Raises ConfigError if the agent has none of that name, RunDirectoryError if none is saved.
+        """
+        known = {memory.name: memory for memory in self.memories}
+        if name not in known:
+            hint = f"the agent {self.head.agent} has {', '.join(known)}"
+            raise ConfigError(f"there is no memory {name!r}", hint=hint)
+        path = self.directory.path
+        if not self.finished:
+            what = f"{path}: the run is not finished: memories are saved at its end"
+            raise RunDirectoryError(what, hint="finish it with billp resume")
+        if not self.directory.memory.exists():
+            hint = "billp memory RUN without options needs the trace alone"
+            raise RunDirectoryError(f"{path}: the memories of the run were not kept", hint=hint)
+        return Saved(self.directory.memory, known[name])
+
+    def every(self) -> list[Saved]:
+        """Return all memories that the run saved."""
+        return [self.saved(memory.name) for memory in self.memories]
+
+    def like(self, text: str, names: Sequence[str], count: int) -> list[Found]:
+        """Return the *count* records of memories whose keys are most like *text*, nearest first.
+
+        A key is made of a user's history (planner) or of recent items with their categories
+        (actor, critic), one a line. Raises ConfigError if *text* has no vector.
+        """
+        memories = [self.saved(name) for name in names]
+        vector = self._vector(text)
+        found = [one for memory in memories for one in memory.nearest(vector, count)]
+        return sorted(found, key=lambda one: one.distance)[:count]
+
+    def _vector(self, text: str) -> Vector:
+        lines = text.splitlines()
+        if not text.strip():
+            raise ConfigError("there is nothing to look for in an empty text")
+        service = dict(self.head.settings).get("embeddings", "hashing")
+        if service == "hashing":
+            return hashed(lines)
+        known, _ = read_vectors(self.directory.vectors)
+        try:
+            return in_event_loop(partial(RecordedEmbedder(known).embed, lines))
+        except FileError as error:
+            what = f"the keys are {service}'s, and its vector of {text[:40]!r} is not recorded"
+            hint = "look for a text that the run embedded: titles of a history, one a line"
+            raise ConfigError(what, hint=hint) from error
+
+    def asked_at(self, point: Point) -> tuple[Asked, ...]:
+        """Return what was recalled at a step; raises TraceError or ConfigError if there is none.
+
+        Of the critic that is for the states before and after the step.
+        """
+        episode, step = point
+        messages = [e.message for e in read_episode(self.directory.trace, episode)]
+        steps = [m.step for m in messages if isinstance(m, ActionTaken)]
+        if step not in steps:
+            hint = f"it has the steps 0 to {len(steps) - 1}" if steps else "it has no step"
+            raise ConfigError(f"episode {episode} has no step {step}", hint=hint)
+        own = {memory.name for memory in self.memories}
+        answers = [answer for m in messages if (answer := asked(m)) and answer[0] in own]
+        here = [one for one in answers if one[1] == step or (one[0], one[1]) == _after(step)]
+        return tuple(
+            Asked(memory=name, at=at, found=self._reminders(name, found))
+            for name, at, found in sorted(here, key=lambda one: one[1])
+        )
+
+    def _reminders(self, name: str, found: Sequence[Recalled]) -> tuple[Reminder, ...]:
+        kept: Mapping[int, Entry] = {}
+        if found and self.finished and self.directory.memory.exists():
+            kept = self.saved(name).at([one.position for one in found])
+        return tuple(
+            Reminder(
+                position=one.position,
+                episode=one.episode,
+                distance=one.distance,
+                says=kept[one.position].says if one.position in kept else None,
+            )
+            for one in found
+        )
+
+
+def _after(step: int) -> tuple[str, int]:
+    return VALUATIONS.name, step + 1
+
+
+def open_memories(run: Path) -> RecordedMemories:
+    """Return the run in directory *run*; raises RunDirectoryError, TraceError or ConfigError.
+
+    ConfigError if its agent has no memory.
+    """
+    directory = open_run(run)
+    if is_imported(directory):
+        raise RunDirectoryError(
+            f"{run}: was imported: it tells of no memory",
+            hint="look at it with billp show, trace, diff and verify",
+        )
+    head = check_head(directory.trace)
+    memories = agent_named(head.agent).memories
+    if not memories:
+        hint = "those with one: " + ", ".join(n for n, agent in AGENTS.items() if agent.memories)
+        raise ConfigError(f"{run}: the agent {head.agent} has no memory", hint=hint)
+    return RecordedMemories(directory, head, memories)

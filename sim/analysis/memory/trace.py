@@ -1,0 +1,247 @@
+"""What the trace of a run tells of its memories, as tables: visits, steps, records, recalls.
+
+Records stand in a log in the order (end of the episode, episode, canonical order within it), so the
+trace alone says which record is at a position, before any memory is saved. Tables are numpy's, for
+millions of steps with several recalls each.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from engine.errors import TraceError
+from engine.messages import (
+    ActionTaken,
+    AdvantageEstimated,
+    Envelope,
+    EpisodeEnded,
+    EpisodeFailed,
+    EpisodeSettled,
+    EpisodeStarted,
+    MemoryWritten,
+    Message,
+    PlanMade,
+    Recalled,
+    StateValued,
+    UserResponded,
+)
+from storage.traces import decode_line, read_lines
+
+Rows: TypeAlias = NDArray[np.void]
+Row: TypeAlias = tuple[Any, ...]
+Recollection: TypeAlias = tuple[str, int, tuple[Recalled, ...]]
+"""The memory that was asked, the step (of the critic: the state), and what it gave back."""
+
+VISIT = np.dtype(
+    {
+        "names": ("episode", "steps", "test", "guided", "length", "reward"),
+        "formats": ("i8", "i8", "?", "?", "i8", "f8"),
+    }
+)
+STEP = np.dtype(
+    {
+        "names": ("step", "item", "left", "reward", "to_go"),
+        "formats": ("i8", "i8", "?", "f8", "f8"),
+    }
+)
+RECORD = np.dtype(
+    {"names": ("end", "episode", "item", "advantage"), "formats": ("i8", "i8", "i8", "f8")}
+)
+RECALL = np.dtype(
+    {
+        "names": ("episode", "step", "position", "writer", "distance"),
+        "formats": ("i8", "i8", "i8", "i8", "f8"),
+    }
+)
+
+_HEARD = (
+    *(EpisodeStarted, PlanMade, ActionTaken, UserResponded, StateValued, EpisodeEnded),
+    *(EpisodeSettled, EpisodeFailed, AdvantageEstimated, MemoryWritten),
+)
+_NAMES = frozenset(kind.__name__.encode() for kind in _HEARD)
+_MARK = b'"message":{"type":"'
+
+
+@dataclass(frozen=True, eq=False)
+class Recalls:
+    """The settled episodes of a run; those that failed are only counted.
+
+    *steps* stand one episode after the other. By memory: *logs* hold its records by position,
+    *found* what it gave back; it was *asked* so often and *answered* with anything so often. Items
+    and advantages are those of the actor's records; others have none.
+    """
+
+    failed: int
+    visits: Rows
+    steps: Rows
+    logs: Mapping[str, Rows]
+    found: Mapping[str, Rows]
+    asked: Mapping[str, int]
+    answered: Mapping[str, int]
+
+
+def read_recalls(trace: Path, memories: Sequence[str]) -> Recalls:
+    """Return what *trace* tells of *memories*, by name; raises TraceError."""
+    reader = _Reader(trace, memories)
+    for told in _episodes(trace):
+        reader.take(told)
+    return reader.recalls()
+
+
+def asked(message: Message) -> Recollection | None:
+    """Return what was asked of a memory before *message* was made, if it tells of that."""
+    match message:
+        case PlanMade():
+            return REFLECTIONS.name, message.step, message.reflections
+        case ActionTaken():
+            return EXPERIENCES.name, message.step, message.recalled
+        case StateValued():
+            return VALUATIONS.name, message.state, message.recalled
+    return None
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An episode as far as it matters here; *end* is the largest time in it."""
+
+    episode: int
+    end: int
+    messages: Sequence[Message]
+
+    def has(self, kind: type[Message]) -> bool:
+        """Tell whether there is a message of a type."""
+        return any(isinstance(message, kind) for message in self.messages)
+
+
+def _episodes(trace: Path) -> Iterator[_Told]:
+    for episode, group in groupby(_heard(trace), key=lambda envelope: envelope.episode):
+        if episode is not None:
+            envelopes = list(group)
+            end = max(envelope.time for envelope in envelopes)
+            yield _Told(episode, end, [envelope.message for envelope in envelopes])
+
+
+def _heard(trace: Path) -> Iterator[Envelope[Message]]:
+    for place, line in read_lines(trace):
+        start = line.find(_MARK) + len(_MARK)
+        if start < len(_MARK) or line[start : line.find(b'"', start)] in _NAMES:
+            yield decode_line(trace, place, line)
+
+
+@dataclass(eq=False)
+class _Reader:
+    """Gathers the settled episodes of a trace."""
+
+    trace: Path
+    names: Sequence[str]
+    _failed: int = 0
+    _visits: list[Row] = field(default_factory=list)
+    _steps: list[Rows] = field(default_factory=list)
+    _records: dict[str, list[Rows]] = field(init=False)
+    _found: dict[str, list[Rows]] = field(init=False)
+    _asked: Counter[str] = field(default_factory=Counter)
+    _answered: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._records = {name: [] for name in self.names}
+        self._found = {name: [] for name in self.names}
+
+    def take(self, told: _Told) -> None:
+        """Take an episode; one that failed, or was cut off by a crash, taught nobody."""
+        self._failed += told.has(EpisodeFailed)
+        if not told.has(EpisodeSettled):
+            return
+        if not (told.has(EpisodeStarted) and told.has(EpisodeEnded)):
+            raise self._error(told.episode, "expected EpisodeStarted and EpisodeEnded")
+        steps = np.array(list(self._rows(told)), STEP)
+        steps["to_go"] = np.cumsum(steps["reward"][::-1])[::-1]
+        self._steps.append(steps)
+        self._visits.append(_visit(told, len(steps)))
+        answers = [answer for message in told.messages if (answer := asked(message))]
+        for name in self.names:
+            self._records[name].append(np.array(self._written(told, name), RECORD))
+            self._note(told.episode, name, [one for one in answers if one[0] == name])
+
+    def _rows(self, told: _Told) -> Iterator[Row]:
+        responses = {m.step: m for m in told.messages if isinstance(m, UserResponded)}
+        actions = [m for m in told.messages if isinstance(m, ActionTaken)]
+        for place, action in enumerate(actions):
+            response = responses.get(place)
+            if response is None or action.step != place:
+                raise self._error(told.episode, f"expected step {place} and a response to it")
+            yield place, action.item, response.left, response.reward, 0.0
+
+    def _written(self, told: _Told, name: str) -> list[Row]:
+        written = [m for m in told.messages if isinstance(m, MemoryWritten)]
+        count = sum(m.count for m in written if m.memory == name)
+        if name != EXPERIENCES.name or not count:
+            return [(told.end, told.episode, 0, 0.0)] * count
+        items = {m.step: m.item for m in told.messages if isinstance(m, ActionTaken)}
+        worths = [m for m in told.messages if isinstance(m, AdvantageEstimated)]
+        if len(worths) != count or not all(m.step in items for m in worths):
+            what = f"{count} records of {name} do not go with {len(worths)} advantages"
+            raise self._error(told.episode, what)
+        return [(told.end, told.episode, items[m.step], m.advantage) for m in worths]
+
+    def _note(self, episode: int, name: str, answers: Sequence[Recollection]) -> None:
+        self._asked[name] += len(answers)
+        self._answered[name] += sum(1 for _, _, found in answers if found)
+        rows = [
+            (episode, step, one.position, one.episode, one.distance)
+            for _, step, found in answers
+            for one in found
+        ]
+        self._found[name].append(np.array(rows, RECALL))
+
+    def recalls(self) -> Recalls:
+        """Return what was gathered; raises TraceError if it does not fit together."""
+        logs = {name: _log(self._records[name]) for name in self.names}
+        found = {name: _joined(self._found[name], RECALL) for name in self.names}
+        for name in self.names:
+            self._check(name, logs[name], found[name])
+        return Recalls(
+            self._failed,
+            np.array(self._visits, VISIT),
+            _joined(self._steps, STEP),
+            logs,
+            found,
+            self._asked,
+            self._answered,
+        )
+
+    def _check(self, name: str, log: Rows, found: Rows) -> None:
+        """Raise TraceError unless each record recalled is of the episode that is said."""
+        places = found["position"]
+        known = (places >= 0) & (places < len(log))
+        known[known] = log["episode"][places[known]] == found["writer"][known]
+        if not known.all():
+            wrong = found[~known][0]
+            what = f"record {wrong['position']} of {name} is not of episode {wrong['writer']}"
+            raise self._error(wrong["episode"], f"recalled what was never kept: {what}")
+
+    def _error(self, episode: int, what: str) -> TraceError:
+        return TraceError(f"{self.trace}: episode {episode}: {what}")
+
+
+def _visit(told: _Told, steps: int) -> Row:
+    started = next(m for m in told.messages if isinstance(m, EpisodeStarted))
+    ended = next(m for m in told.messages if isinstance(m, EpisodeEnded))
+    guided = any(isinstance(m, PlanMade) and m.reflections for m in told.messages)
+    test = started.phase == "test"
+    return told.episode, steps, test, guided, ended.length, ended.reward
+
+
+def _log(tables: Sequence[Rows]) -> Rows:
+    records = _joined(tables, RECORD)
+    return records[np.lexsort((records["episode"], records["end"]))]  # which is stable
+
+
+def _joined(tables: Sequence[Rows], columns: np.dtype[np.void]) -> Rows:
+    return np.concatenate([np.array([], columns), *tables])

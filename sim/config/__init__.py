@@ -1,0 +1,1 @@
+"""The configuration of a run: its layers, its bounds, and its stages."""

@@ -1,0 +1,1 @@
+"""Whatever runs runs: experiments, estimates, critiques."""

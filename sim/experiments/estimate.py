@@ -1,0 +1,131 @@
+"""What a run is expected to come to, before anything is paid: from some hundred embedded episodes.
+
+The embedded model costs nothing, so the configuration itself is run: whole if it is small,
+otherwise its beginning and a part of its tests. Episodes lengthen while agents learn: the rest of
+the training is taken to be like the later half of what was tried, and each test like that before.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from agents.models.chain import check_settings, plain_name
+from agents.models.embedded import NAME
+from agents.models.remote.embedding_model import ROLE as EMBEDDING
+from agents.settings import RoleSettings
+from sim.config.run import RunConfig
+from sim.experiments.trial import NOTHING, Spent, Trial, added, largest_trial
+from sim.runs.models import model_settings
+from storage.datasets import open_environment
+
+_REPLY = 2.0  # seconds that a reply of a real model is assumed to take
+
+
+class RoleEstimate(msgspec.Struct, frozen=True, kw_only=True):
+    """The calls of a role: its model, how many, their tokens; the cost if there is a price."""
+
+    model: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is expected to come to, from *sample* episodes with the embedded model.
+
+    Episodes with another model may be shorter or longer, by far: the standard error of *calls*,
+    *error*, is that of the sample alone, and 0 if it is the whole run. *seconds* assume
+    *reply_seconds* for a reply, and keep the limits that are set; *held_by* is what holds the run
+    back.
+    """
+
+    episodes: int
+    sample: int
+    calls: int
+    error: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    seconds: float
+    reply_seconds: float
+    held_by: str
+    roles: dict[str, RoleEstimate]
+
+
+def estimate(config: RunConfig) -> Estimate:
+    """Return what a run of *config* is expected to come to; writes nothing that stays.
+
+    Raises ConfigError for what cannot be run.
+    """
+    environment = open_environment(config.environment)
+    check_settings(model_settings(config))
+    return _scaled(config, largest_trial(config, environment))
+
+
+def _scaled(config: RunConfig, trial: Trial) -> Estimate:
+    roles = {role: _role(config, role, trial.spent(role)) for role in trial.roles}
+    every = roles.values()
+    costs = [role.cost for role in every]
+    seconds, held_by = _time(config, trial, roles)
+    return Estimate(
+        episodes=config.visits,
+        sample=trial.small.visits,
+        calls=sum(role.calls for role in every),
+        error=round(trial.error()),
+        prompt_tokens=sum(role.prompt_tokens for role in every),
+        completion_tokens=sum(role.completion_tokens for role in every),
+        cost=None if None in costs else sum(cost for cost in costs if cost is not None),
+        seconds=seconds,
+        reply_seconds=_REPLY,
+        held_by=held_by,
+        roles=roles,
+    )
+
+
+def _role(config: RunConfig, role: str, spent: Spent) -> RoleEstimate:
+    if role == EMBEDDING:
+        model = config.embedding_model
+    else:
+        model = plain_name(config.roles[role].model or config.model)
+    calls, prompt, completion = spent
+    price = config.prices.get(model)
+    cost = 0.0 if model == NAME else None
+    return RoleEstimate(
+        model=model,
+        calls=calls,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cost=cost if price is None else price.cost(prompt, completion),
+    )
+
+
+def _time(config: RunConfig, trial: Trial, roles: dict[str, RoleEstimate]) -> tuple[float, str]:
+    """Return the seconds that a run takes at least, and what holds it back."""
+    bounds = _bounds(config, roles.values())
+    for name, role in roles.items():
+        if name in config.roles:
+            bounds |= _bounds(config.roles[name], [role], of=f" of the {name}")
+    if config.arrivals.startswith("batches:"):
+        size = int(config.arrivals.partition(":")[2])
+        # The next batch waits for the longest episode of the last one, call after call.
+        batches = -(-config.episodes // size)
+        longest = trial.longest(size)
+        bounds[f"batches of {size}, one after the other"] = batches * longest * _REPLY * 2 / 3
+    held_by = max(bounds, key=lambda name: bounds[name])
+    return bounds[held_by], held_by
+
+
+def _bounds(
+    limits: RunConfig | RoleSettings, roles: Iterable[RoleEstimate], of: str = ""
+) -> dict[str, float]:
+    """Return the seconds that *roles* take at least by each of the limits they share."""
+    calls, prompt, completion = added(
+        [NOTHING, *((role.calls, role.prompt_tokens, role.completion_tokens) for role in roles)]
+    )
+    amounts = (
+        (limits.concurrency, "calls in flight", calls * _REPLY),
+        (limits.requests_per_minute, "calls a minute", 60 * calls),
+        (limits.tokens_per_minute, "tokens a minute", 60 * (prompt + completion)),
+    )
+    return {f"{limit:.9g} {what}{of}": amount / limit for limit, what, amount in amounts if limit}

@@ -1,0 +1,1 @@
+"""What is counted of a run while it runs, and the summary that tells of it."""

@@ -1,0 +1,150 @@
+"""summary.json: what came of a run."""
+
+from typing import Any
+
+import msgspec
+
+from agents.models.access import Usage
+from engine.messages import RunStarted, number
+from sim.metrics.failures import Failure
+from sim.metrics.metrics import CurvePoint, Measured, Metrics
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a run.
+
+    *metrics* are those of the last test, *train* those of the training before; without a test there
+    is no *train*, and *metrics* are of all episodes. *curve* is what each test came to, if there
+    were several; *test_memory* says whether memories were frozen in tests, or learning.
+
+    *all_episodes* and *all_steps* are of the whole run, without episodes that failed. What is
+    *per_episode* or *per_reward* is of the whole run as well: all calls, also those of episodes
+    that failed, by *all_episodes* or by the sum of their rewards (the price of a unit of R_traj);
+    None if there is nothing to divide by. *failed_episodes* are those of the whole run, *failures*
+    the reasons.
+
+    *seconds*, *utilization* (of the slots for calls in flight) and *live_calls* (those that were
+    not recorded before, *cached_calls* among them) are of this process alone. *tokens* are as the
+    service counted them, in both directions. *cost* is by the prices that are set. *listeners* are
+    the results of the user's own. *manifest* is the digest of the run's manifest, which lists its
+    summary and so does not stand there.
+    """
+
+    run: str
+    digest: str
+    agent: str
+    model: str
+    environment: str
+    environment_digest: str
+    seed: int
+    repeats: str
+    metrics: Metrics
+    all_episodes: int
+    all_steps: int
+    messages: int
+    calls: int
+    live_calls: int
+    failed_calls: int
+    tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    utilization: float
+    cached_calls: int = 0
+    cost: float = 0.0
+    calls_per_episode: float | None = 0.0
+    tokens_per_episode: float | None = 0.0
+    cost_per_episode: float | None = 0.0
+    tokens_per_reward: float | None = 0.0
+    cost_per_reward: float | None = 0.0
+    train: Metrics | None = None
+    test_memory: str = ""
+    curve: tuple[CurvePoint, ...] = ()
+    failed_episodes: int = 0
+    failures: tuple[Failure, ...] = ()
+    listeners: dict[str, Any] = {}
+    manifest: str = ""
+
+    def flat(self) -> dict[str, Any]:
+        """Return everything but the manifest as one object, the metrics beside the rest.
+
+        What only runs with tests have is left out without: *train*, *test_memory*, *curve*.
+        """
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        metrics = values.pop("metrics")
+        del values["manifest"]
+        head = {name: values.pop(name) for name in ("run", "digest")}
+        of_tests = {name: values.pop(name) for name in ("train", "test_memory", "curve")}
+        told = {name: value for name, value in of_tests.items() if value}
+        return {**head, **metrics, **told, **values}
+
+
+class Effort(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process did for a run: messages, seconds, the share of slots in use, and replies.
+
+    *cached* replies came from a cache; *cost* is by the prices that are set, with recorded calls.
+    """
+
+    messages: int
+    seconds: float
+    utilization: float
+    cached: int
+    cost: float
+
+
+def summarise(
+    head: RunStarted,
+    *,
+    run: str,
+    environment: str,
+    digest: str,
+    measured: Measured,
+    usage: Usage,
+    effort: Effort,
+    failures: tuple[Failure, ...] = (),
+    listeners: dict[str, Any],
+) -> Summary:
+    """Return the summary of a finished run."""
+    settings = dict(head.settings)
+    cost, episodes, rewards = effort.cost, measured.episodes, measured.rewards
+    return Summary(
+        run=run,
+        digest=digest,
+        agent=head.agent,
+        model=head.model,
+        environment=environment,
+        environment_digest=head.environment,
+        seed=head.seed,
+        repeats=str(settings["repeats"]),
+        metrics=measured.main,
+        all_episodes=episodes,
+        all_steps=measured.steps,
+        messages=effort.messages,
+        calls=usage.calls,
+        live_calls=usage.live,
+        failed_calls=usage.failed,
+        tokens=usage.tokens,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        seconds=round(effort.seconds, 3),
+        utilization=round(effort.utilization, 4),
+        cached_calls=effort.cached,
+        cost=round(cost, 6),
+        calls_per_episode=_per(usage.calls, episodes),
+        tokens_per_episode=_per(usage.tokens, episodes),
+        cost_per_episode=_per(cost, episodes),
+        tokens_per_reward=_per(usage.tokens, rewards),
+        cost_per_reward=_per(cost, rewards),
+        train=measured.train,
+        test_memory=str(settings["test_memory"]) if measured.train else "",
+        curve=measured.curve,
+        failed_episodes=sum(failure.episodes for failure in failures),
+        failures=failures,
+        listeners=listeners,
+    )
+
+
+def _per(amount: float, whole: float) -> float | None:
+    if not amount:
+        return 0.0
+    return number(amount / whole) if whole > 0 else None

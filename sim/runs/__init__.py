@@ -1,0 +1,1 @@
+"""What a run does: live, replayed, resumed, forked."""

@@ -1,0 +1,213 @@
+"""A run put together: the world, the agents, the bus and the scheduler, from a configuration."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import UnionType
+from typing import Any, TypeAlias
+
+from agents.making import World
+from agents.models.chain import plain_name
+from agents.roster import agent_named
+from agents.trajectory import Delivery, Trajectory, folding
+from engine.arrivals import ONCE, Listed, Visit
+from engine.attempt import name_of
+from engine.bus import Bus
+from engine.calls import Answer, Embed
+from engine.delivery import Handler
+from engine.errors import ConfigError
+from engine.messages import SCHEMA, ActionTaken, EpisodeStarted, RunEnded, RunStarted, UserResponded
+from engine.records import Log
+from engine.scheduler import Bounds, Scheduler
+from sim.config.run import RunConfig
+from sim.config.stages import Course, point_of
+from sim.metrics.metrics import HEARD, MetricsFollower
+from sim.runs.visitors import arrivals_of, delay_of, returns_of
+from sim.world.users import Users
+from storage.datasets.ratings import training_ratings
+from storage.environments import Environment
+from storage.memory import Memory
+
+_SECOND = 1000
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What runs: subscribe followers and listeners to *bus*, then `run`."""
+
+    bus: Bus[Trajectory]
+    scheduler: Scheduler[Trajectory]
+    memories: Mapping[str, Memory[Any]]
+    metrics: MetricsFollower
+    head: RunStarted
+
+    async def run(self) -> RunEnded:
+        """Run all episodes; raises what stopped the run."""
+        return await self.scheduler.run(self.head)
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """One episode of a run: its visit, its number, and the logs as it saw them.
+
+    *seeds* gives the seed of each step's chance, where that is not the run's.
+    """
+
+    visit: Visit
+    number: int
+    logs: Mapping[str, Log]
+    seeds: Callable[[int], int] | None = None
+
+
+Subscription: TypeAlias = tuple[type | UnionType, Handler[Trajectory], str]
+Wrap: TypeAlias = Callable[[Handler[Trajectory]], Handler[Trajectory]]
+
+
+def check_runnable(config: RunConfig, environment: Environment) -> None:
+    """Raise ConfigError if *config* cannot be run in *environment*."""
+    agent_named(config.agent)
+    arrivals_of(config, environment)
+    items = len(environment.catalog)
+    if config.repeats != "allow" and config.limit > items:
+        raise ConfigError(
+            f"{config.limit} steps without repeats need as many items, there are {items}",
+            hint=f"--set limit={items}, or --repeats allow",
+        )
+
+
+def assemble(
+    course: Course,
+    environment: Environment,
+    *,
+    answer: Answer,
+    embed: Embed,
+    seal: Callable[[], None] = lambda: None,
+    concurrency: int | None = None,
+    excerpt: Excerpt | None = None,
+    wrap: Wrap | None = None,
+    subscribed: Sequence[Subscription] | None = None,
+) -> Assembly:
+    """Return a run of *course* in *environment*, or an *excerpt* of one.
+
+    *concurrency* takes the place of the configured one; *wrap* may put something around every
+    handler, to watch it. Handlers that are *subscribed* take the place of the course's own. Raises
+    ConfigError for what cannot be run.
+    """
+    config = course.config
+    bus: Bus[Trajectory] = Bus()
+    if subscribed is None:
+        subscribed = subscriptions(course, environment, wrap)
+    for types, handler, name in subscribed:
+        bus.subscribe(types, handler, name=name)
+    metrics = MetricsFollower(environment.catalog, environment.factors)
+    bus.follow(HEARD, metrics, essential=True)
+    memories: dict[str, Memory[Any]] = {
+        name.name: Memory(name, capacity=config.memory_size or None)
+        for name in agent_named(config.agent).memories
+    }
+    logs: Mapping[str, Log] = memories
+    if excerpt is None:
+        visits = arrivals_of(config, environment)
+    else:
+        logs, visits = excerpt.logs, Listed(deque([excerpt.visit]))
+    scheduler: Scheduler[Trajectory] = Scheduler(
+        bus=bus,
+        arrivals=visits,
+        memories=logs,
+        answer=answer,
+        embed=embed,
+        fold=folding(environment.catalog),
+        opening=_users(config, environment).opening,
+        seed=config.seed,
+        delay=delay_of(config),
+        first=0 if excerpt is None else excerpt.number,
+        returns=returns_of(config) if excerpt is None else ONCE,
+        bounds=Bounds(
+            running=config.running or 2 * (concurrency or config.concurrency),
+            unreleased=config.unreleased,
+            patience=config.patience,
+        ),
+        seal=seal,
+        seeds=None if excerpt is None else excerpt.seeds,
+    )
+    return Assembly(bus, scheduler, memories, metrics, head(course, environment))
+
+
+def subscriptions(
+    course: Course, environment: Environment, wrap: Wrap | None = None
+) -> list[Subscription]:
+    """Return all handlers with what they hear and what a trace calls them, in order."""
+    stages = [_subscriptions(stage.config, environment) for stage in course.stages]
+    return [_staged(course, same, wrap) for same in zip(*stages, strict=True)]
+
+
+def _staged(
+    course: Course,
+    same: Sequence[tuple[type | UnionType, Handler[Trajectory]]],
+    wrap: Wrap | None,
+) -> Subscription:
+    types, first = same[0]
+    handlers = [handler if wrap is None else wrap(handler) for _, handler in same]
+    one = handlers[0] if len(handlers) == 1 else staged(course, handlers)
+    return types, one, name_of(first)
+
+
+def staged(course: Course, handlers: Sequence[Handler[Trajectory]]) -> Handler[Trajectory]:
+    """Return a handler that leaves each message to that of *handlers* whose stage it is."""
+
+    async def handle(delivery: Delivery[Any]) -> None:
+        stage = course.stage_at(point_of(delivery.number, delivery.message))
+        await handlers[stage](delivery)
+
+    return handle
+
+
+def _subscriptions(
+    config: RunConfig, environment: Environment
+) -> list[tuple[type | UnionType, Handler[Trajectory]]]:
+    users = _users(config, environment)
+    world = World(
+        catalog=environment.catalog,
+        settings=config.agent_settings,
+        ratings=partial(training_ratings, environment),
+        oracle=environment.factors,
+        window=config.quit.window,
+    )
+    return [
+        (EpisodeStarted, users.arrive),
+        (ActionTaken, users.respond),
+        (UserResponded, users.go_on),
+        *agent_named(config.agent).make(world),
+    ]
+
+
+def head(course: Course, environment: Environment) -> RunStarted:
+    """Return the head of the trace: all that decides the run, and not the way to the model."""
+    return head_in(course, environment.head.digest)
+
+
+def head_in(course: Course, digest: str) -> RunStarted:
+    """Return the head of the trace in an environment of that *digest*."""
+    config = course.config
+    return RunStarted(
+        schema=SCHEMA,
+        agent=config.agent,
+        model=plain_name(config.model),
+        environment=digest,
+        seed=config.seed,
+        settings=config.deciding(),
+        forks=course.forks(),
+    )
+
+
+def _users(config: RunConfig, environment: Environment) -> Users:
+    return Users(
+        environment=environment,
+        quitting=config.quit,
+        rewards=config.rewards,
+        limit=config.limit,
+        history=config.history,
+        least_dwell=round(config.dwell[0] * _SECOND),
+        most_dwell=round(config.dwell[1] * _SECOND),
+    )

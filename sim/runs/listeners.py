@@ -1,0 +1,134 @@
+"""Listeners and followers of the user's own, named `package.module:Class` on the command line.
+
+Such a class is made without arguments and called with each message it hears. Its attributes say the
+rest: *hears*, a message type or a union of them (default: every message); *live*, true for a live
+listener instead of a follower; a method `result()`, whose value goes into summary.json.
+"""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from functools import partial
+from math import isfinite
+from pathlib import Path
+from types import UnionType
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from engine.attempt import attempted, told
+from engine.bus import Bus, kinds
+from engine.errors import ConfigError
+from engine.messages import Message
+
+T = TypeVar("T")
+
+
+class Listener(Protocol):
+    """A listener or a follower."""
+
+    def __call__(self, envelope: Any, /) -> Any:
+        """Hear a message with its place (`Envelope`, or `Live` for a live listener)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Listeners by the name under which they were asked for."""
+
+    by_name: dict[str, Listener]
+
+    def attach(self, bus: Bus[T]) -> None:
+        """Subscribe them."""
+        for name, listener in self.by_name.items():
+            _, error = attempted(partial(_attach, listener, bus))
+            if error is not None:
+                structlog.get_logger().error("listener dropped", listener=name, exc_info=error)
+
+    def results(self) -> dict[str, Any]:
+        """Return what those that have a result found."""
+        having = {name: _result(name, listener) for name, listener in self.by_name.items()}
+        return {name: result for name, result in having.items() if result is not msgspec.UNSET}
+
+
+def _attach(listener: Listener, bus: Bus[T]) -> None:
+    hears: type | UnionType = getattr(listener, "hears", Message)
+    if getattr(listener, "live", False):
+        bus.listen(hears, listener)
+    else:
+        bus.follow(hears, listener)
+
+
+def _result(name: str, listener: Listener) -> Any:
+    """Return what *listener* found, as JSON can hold it; what it raises must not cost the run."""
+    result, error = attempted(partial(_found, listener))
+    if error is not None:
+        structlog.get_logger().error("listener without result", listener=name, exc_info=error)
+        return {"error": told(error)}
+    return result
+
+
+_LARGEST = 10_000_000  # bytes of JSON
+_DEEPEST = 100
+
+
+def _found(listener: Any) -> Any:
+    if not hasattr(listener, "result"):
+        return msgspec.UNSET
+    value = msgspec.to_builtins(listener.result())
+    _check(value)
+    text = msgspec.json.encode(value)
+    if len(text) > _LARGEST:
+        raise ValueError(f"{len(text):,} bytes of JSON, expected at most {_LARGEST:,}")
+    return msgspec.json.decode(text)
+
+
+def _check(value: Any) -> None:
+    """Raise ValueError if a number in *value* is none, or it is too deep to be written and read."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError(f"more than {_DEEPEST} lists and objects in each other")
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, float) and not isfinite(one):
+                raise ValueError(f"{one} is no number in JSON")
+            if isinstance(one, dict):
+                below += one.values()
+            elif isinstance(one, list | tuple):
+                below += one
+        level = below
+
+
+_HINT = "a class made without arguments, in a module that Python finds from here"
+
+NO_LISTENERS = Listeners({})
+
+
+def load_listeners(names: list[str]) -> Listeners:
+    """Return the listeners called *names*; raises ConfigError if one cannot be made."""
+    return Listeners({name: _load(name) for name in names})
+
+
+def _made(module: str, attribute: str) -> Any:
+    return getattr(importlib.import_module(module), attribute)()
+
+
+def _load(name: str) -> Listener:
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ConfigError(f"expected package.module:Class, got {name!r}", hint=_HINT)
+    # A module beside the user, as `python -m` would find it.
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    made, error = attempted(partial(_made, module, attribute))
+    if error is None:
+        _, error = attempted(lambda: kinds(getattr(made, "hears", Message)))
+    if made is None or error is not None:
+        what = told(error) if error else "it makes None"
+        raise ConfigError(f"listener {name!r} cannot be made: {what}", hint=_HINT) from error
+    listener: Listener = made
+    return listener

@@ -1,0 +1,190 @@
+"""A run while it is live: in its directory, with a model that may be asked."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from agents.models.access import Access, note_attempt
+from agents.models.chain import Chain, Door, linked, plain_name
+from agents.models.guards.budget import Budget
+from agents.models.recorded import Recorded
+from engine.order import LineFollower
+from sim.config.run import RunConfig
+from sim.config.stages import Course
+from sim.metrics.failures import HEARD as FAILURES
+from sim.metrics.failures import FailuresFollower
+from sim.metrics.summary import Effort, Summary, summarise
+from sim.runs.assembly import Assembly, assemble
+from sim.runs.doors import embedder_for
+from sim.runs.listeners import NO_LISTENERS, Listeners
+from sim.runs.models import model_settings, samplings
+from sim.runs.watching import Onlooker, Underway, shown
+from storage.environments import Environment
+from storage.files import AppendOnly, HeldBack
+from storage.journal import CallEnded, Journal
+from storage.manifest import write_manifest
+from storage.prompt_texts import PromptTexts
+from storage.runs import RunDirectory
+from storage.traces import TraceWriter, survey
+from storage.vectors import VectorFile, every_vector
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is written while a run runs."""
+
+    journal: Journal
+    vectors: VectorFile | None
+    trace: TraceWriter
+    prompts: PromptTexts | None
+
+
+@contextmanager
+def written_in(
+    directory: RunDirectory, config: RunConfig, *, journaled: int = 0, forgotten: int = 0
+) -> Iterator[Files]:
+    """Open the files of a run, after *journaled* bytes of its journal and all whole lines.
+
+    Vectors that failed within the first *forgotten* bytes of their file are asked for again. No
+    line comes to the trace before the replies and vectors that it depends on are on the disk.
+    Whatever happens, all files are closed whole.
+    """
+    with ExitStack() as opened:
+        journal = opened.enter_context(closing(Journal(directory.journal, config.fsync, journaled)))
+        before, vectors = [journal.file], None
+        if config.embedding_model:
+            vectors = VectorFile(directory.vectors, config.fsync, forgotten)
+            opened.enter_context(closing(vectors))
+            before.append(vectors.file)
+        file = AppendOnly(directory.trace, config.fsync, survey(directory.trace).size)
+        trace = opened.enter_context(closing(TraceWriter(HeldBack(file, before))))
+        prompts = PromptTexts(directory.prompts, resumed=journaled > 0) if config.prompts else None
+        if prompts is not None:
+            opened.enter_context(closing(prompts))
+        yield Files(journal, vectors, trace, prompts)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A run that goes live: *course* in *environment*, kept in *directory*.
+
+    Its other processes have *paid* for some calls: those count for its budget. *asking* is told the
+    episode of every call before it is asked.
+    """
+
+    course: Course
+    environment: Environment
+    directory: RunDirectory
+    listeners: Listeners = NO_LISTENERS
+    views: Sequence[Onlooker] = ()
+    paid: Iterable[CallEnded] = ()
+    asking: Callable[[int], None] = lambda _: None
+
+    async def run(
+        self,
+        doors: Mapping[str, Door],
+        files: Files,
+        recorded: Recorded,
+        writers: Sequence[LineFollower],
+    ) -> Summary:
+        """Run to the end and return what came of it.
+
+        *recorded* calls are not asked again; *writers* take the encoded run, the trace's among
+        them.
+        """
+        observe = partial(note_attempt, files.journal)
+        with linked(doors, model_settings(self.course.config), observe) as chain:
+            return await self._run_on(chain, files, recorded, writers)
+
+    async def _run_on(
+        self, chain: Chain, files: Files, recorded: Recorded, writers: Sequence[LineFollower]
+    ) -> Summary:
+        config = self.course.config
+        access = Access(
+            model=chain,
+            sampling=samplings(self.course),
+            seed=config.seed,
+            recorded=recorded,
+            journal=files.journal,
+            prompts=files.prompts,
+            asking=self.asking,
+            keep=chain.keep,
+        )
+        # Before anything is asked: calls that go live must not go ahead of those that are recorded.
+        self._note_paid(chain.budget)
+        assembly = assemble(
+            self.course,
+            self.environment,
+            answer=access.answer,
+            embed=embedder_for(config, chain, files.vectors).embed,
+            seal=files.journal.seal,
+        )
+        failures = FailuresFollower(access.said)
+        assembly.bus.follow(FAILURES, failures, essential=True)
+        seconds = await self._run(assembly, access, chain, writers)
+        # Once there is a summary the run is over: all that it tells of must be there.
+        files.trace.force()
+        if files.prompts is not None:
+            files.prompts.end()
+        slots = chain.statistics()
+        effort = Effort(
+            messages=assembly.bus.messages,
+            seconds=seconds,
+            utilization=slots.busy_seconds / (seconds * slots.ceiling),
+            cached=chain.hits,
+            cost=chain.budget.spent.cost,
+        )
+        summary = summarise(
+            assembly.head,
+            run=str(self.directory.path),
+            environment=self.environment.head.name,
+            digest=files.trace.digest,
+            measured=assembly.metrics.measured(),
+            usage=access.usage,
+            effort=effort,
+            failures=failures.result(),
+            listeners=self.listeners.results(),
+        )
+        self._finish(assembly, summary)
+        return summary
+
+    def _note_paid(self, budget: Budget) -> None:
+        """Count what the run has paid for before; what a cache or a fork's parent said is free."""
+        config = self.course.config
+        for ended in self.paid:
+            if ended.attempts:
+                model = plain_name(config.roles[ended.role].model or config.model)
+                budget.note(model, ended.prompt_tokens, ended.completion_tokens)
+        for entry in every_vector(self.directory.vectors):
+            if entry.attempts:
+                budget.note(config.embedding_model, entry.tokens, 0)
+
+    async def _run(
+        self, assembly: Assembly, access: Access, chain: Chain, writers: Sequence[LineFollower]
+    ) -> float:
+        """Run and return the seconds that it took."""
+        self.listeners.attach(assembly.bus)
+        for writer in writers:
+            assembly.bus.write_to(writer)
+        underway = Underway(
+            self.course.config, self.environment, self.directory, assembly, access, chain
+        )
+        started = time.perf_counter()
+        async with shown(self.views, underway):
+            await assembly.run()
+        return time.perf_counter() - started
+
+    def _finish(self, assembly: Assembly, summary: Summary) -> None:
+        for memory in assembly.memories.values():
+            with closing(memory):
+                memory.save(self.directory.memory)
+        self.directory.write_summary(summary.flat())
+
+
+def listed(directory: RunDirectory, summary: Summary) -> Summary:
+    """List the files of a run, which are closed by now, and return its summary with the digest."""
+    return msgspec.structs.replace(summary, manifest=write_manifest(directory))

@@ -1,0 +1,76 @@
+"""Which models a run has, the way to them, and how their replies are drawn."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from agents.models.chain import ModelSettings, RoleModel, Way, plain_name
+from agents.models.guards.budget import Allowances
+from agents.models.guards.limiter import Limits
+from agents.models.model import Sampling
+from agents.models.remote.addresses import same_service
+from agents.models.remote.service import OPENAI_URL
+from agents.settings import RoleSettings
+from engine.calls import Call
+from sim.config.run import RunConfig
+from sim.config.stages import Course, point_of_call
+
+
+def model_settings(config: RunConfig) -> ModelSettings:
+    """Return which models the roles have, the way to them, and what a run may spend."""
+    way = Way(url=config.base_url, key_file=config.key_file, azure_version=config.azure_version)
+    return ModelSettings(
+        roles={role: _role_model(config, settings, way) for role, settings in config.roles.items()},
+        embeddings=config.embedding_model,
+        way=way,
+        limits=_limits(config.concurrency, config),
+        attempts=config.attempts,
+        allowances=Allowances(
+            calls=config.max_calls,
+            tokens=config.max_tokens_total,
+            cost=config.max_cost,
+            prices=config.prices,
+        ),
+        cache=Path(config.cache) if config.cache else None,
+    )
+
+
+def _role_model(config: RunConfig, settings: RoleSettings, way: Way) -> RoleModel:
+    asked = settings.concurrency or settings.requests_per_minute or settings.tokens_per_minute
+    # A key is for the service beside which it stands: no other gets it.
+    same = not settings.base_url or same_service(settings.base_url, way.url or OPENAI_URL)
+    own = Way(
+        url=settings.base_url or way.url,
+        key_file=settings.key_file or (way.key_file if same else ""),
+        azure_version=way.azure_version,
+    )
+    limits = _limits(settings.concurrency or config.concurrency, settings) if asked else None
+    return RoleModel(model=settings.model or config.model, way=own, limits=limits)
+
+
+def _limits(in_flight: int, settings: RunConfig | RoleSettings) -> Limits:
+    return Limits(
+        in_flight=in_flight,
+        requests_per_minute=settings.requests_per_minute or None,
+        tokens_per_minute=settings.tokens_per_minute or None,
+    )
+
+
+def samplings(course: Course) -> Callable[[Call], Sampling]:
+    """Return how the reply to a call is drawn."""
+    tables = [samplings_of(stage.config) for stage in course.stages]
+    if len(tables) == 1:
+        return lambda call: tables[0][call.role]
+    return lambda call: tables[course.stage_at(point_of_call(call))][call.role]
+
+
+def samplings_of(config: RunConfig) -> dict[str, Sampling]:
+    """Return how the replies of each role are drawn."""
+    return {
+        role: Sampling(
+            model=plain_name(settings.model or config.model),
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            instructions=settings.instructions,
+        )
+        for role, settings in config.roles.items()
+    }

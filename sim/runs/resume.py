@@ -1,0 +1,230 @@
+"""Resuming: what is recorded is replayed, then the run goes live."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from agents.models.model import ChatModel
+from agents.models.recorded import Recorded, Resumed, Spoken
+from sim.metrics.summary import Summary
+from sim.runs.divergence import EndOfRecordError, TraceCheck
+from sim.runs.doors import doors_of
+from sim.runs.fork import forked_calls
+from sim.runs.listeners import NO_LISTENERS, Listeners
+from sim.runs.live import Live, listed, written_in
+from sim.runs.loop import check_no_loop, in_event_loop, plain_errors
+from sim.runs.recorded import RecordedRun, check_not_imported, open_recorded
+from sim.runs.stopping import stopping
+from sim.runs.trust import check_reach
+from sim.runs.watching import Onlooker
+from storage.environments import Environment
+from storage.files import AppendOnly, remove
+from storage.journal import Journal, RetryStarted, read_journal
+from storage.manifest import write_manifest
+from storage.runs import RunDirectory, open_run
+from storage.traces import Survey, TraceWriter, survey, whole_size
+from storage.vectors import read_vectors
+
+_END = b'{"episode":null,"n":1,'  # RunEnded
+
+
+@dataclass(eq=False)
+class ContinuedTrace:
+    """Compares a run with what its trace holds already, and writes on from there.
+
+    *recorded* says where its episodes begin.
+    """
+
+    writer: TraceWriter
+    check: TraceCheck
+    recorded: Survey
+    _continuing: bool = False
+    _dropped: int | None = None
+
+    def write(self, lines: bytes) -> None:
+        """Compare or append the lines of an episode, or of the run itself."""
+        if self._continuing:
+            self.writer.write(lines)
+            return
+        try:
+            self.check.write(lines)
+        except EndOfRecordError as end:
+            self._continuing = True
+            self.writer.write(lines, written=end.size)
+        else:
+            self.writer.write(lines, written=len(lines))
+            if lines.startswith(_END):
+                self.check.end()
+
+    def drop(self, episode: int) -> None:
+        """Drop what is recorded from an *episode* on: a call of it is to be asked anew.
+
+        So no journaled reply explains what is recorded: a crash of the machine cost the journal
+        more than the trace. The new reply may be another one, and a resume after it must not find
+        the old lines.
+        """
+        place = self.recorded.place_of(episode)
+        if place is None or (self._dropped is not None and self._dropped <= episode):
+            return
+        self._dropped = episode
+        self.writer.cut(place)
+        self.check.look_again()
+        structlog.get_logger().warning(
+            "recorded lines dropped: what the model had said to them is not in the journal",
+            path=str(self.check.path),
+            episode=episode,
+            bytes=self.recorded.size - place,
+        )
+
+
+def resume(
+    run: Path | str,
+    *,
+    retry_failed: bool = False,
+    settings: Sequence[Mapping[str, Any]] = (),
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    listeners: Listeners = NO_LISTENERS,
+    views: Sequence[Onlooker] = (),
+) -> Summary | None:
+    """Finish the run in directory *run* and return what came of it; None if it was finished.
+
+    Calls in its journal are not made again, except, with *retry_failed*, those that failed.
+    *settings* that leave no mark on a trace, such as max_calls, may change. Raises ConfigError if a
+    run from elsewhere would reach out by others than those (`sim.runs.trust`), DivergenceError if
+    code or data are no longer those of the run; else what `sim.runs.run.run` raises. Where an event
+    loop runs, await `resume_async`.
+    """
+    check_no_loop("resume_async")
+    with _unfinished(run, retry_failed, settings, environment) as recorded:
+        if recorded is None:
+            return None
+        return in_event_loop(partial(_resume, recorded, retry_failed, model, listeners, views))
+
+
+async def resume_async(
+    run: Path | str,
+    *,
+    retry_failed: bool = False,
+    settings: Sequence[Mapping[str, Any]] = (),
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    listeners: Listeners = NO_LISTENERS,
+    views: Sequence[Onlooker] = (),
+) -> Summary | None:
+    """Do what `resume` does, inside an event loop that runs already."""
+    unfinished = _unfinished(run, retry_failed, settings, environment)
+    with unfinished as recorded, plain_errors():
+        if recorded is None:
+            return None
+        return await _resume(recorded, retry_failed, model, listeners, views)
+
+
+@contextmanager
+def _unfinished(
+    run: Path | str,
+    retry_failed: bool,
+    settings: Sequence[Mapping[str, Any]],
+    environment: Environment | None,
+) -> Iterator[RecordedRun | None]:
+    """Yield a run that is to go on, its directory locked; None if there is nothing to do."""
+    directory = open_run(Path(run))
+    check_not_imported(directory)
+    if directory.finished and directory.manifest.exists() and not retry_failed:
+        yield None
+        return
+    with directory.locked():
+        # Read under the lock: who held it until now may have gone further.
+        if directory.finished and not retry_failed:
+            _list_late(directory)
+            yield None
+            return
+        if not directory.finished:
+            _cut_torn(directory)
+        recorded = open_recorded(run, environment)
+        recorded = replace(recorded, course=recorded.course.operated(settings))
+        config = recorded.course.config
+        check_reach(directory.config, config, proven=recorded.proven, named=settings)
+        with stopping([directory]):
+            yield recorded
+
+
+def _list_late(directory: RunDirectory) -> None:
+    """List the files of a run that was killed between its summary and its manifest."""
+    if not directory.manifest.exists():
+        write_manifest(directory)
+        what = "manifest written now: what the files were before, nobody knows"
+        structlog.get_logger().warning(what, path=str(directory.manifest))
+
+
+def _cut_torn(directory: RunDirectory) -> None:
+    """Cut off what a crash left half, or never on the disk, at the end of journal and trace."""
+    if not (directory.journal.exists() or whole_size(directory.trace)):
+        # Killed before its first line: it has made no calls.
+        AppendOnly(directory.journal).close()
+        _cut(directory.trace, 0)
+        return
+    if directory.journal.exists():
+        _cut(directory.journal, read_journal(directory.journal).size)
+    _cut(directory.trace, survey(directory.trace).size)
+
+
+def _cut(path: Path, size: int) -> None:
+    if path.exists() and path.stat().st_size > size:
+        lost = path.stat().st_size - size
+        AppendOnly(path, start=size).close()
+        structlog.get_logger().warning("torn end cut off", path=str(path), size=size, bytes=lost)
+
+
+async def _resume(
+    recorded: RecordedRun,
+    retry_failed: bool,
+    model: ChatModel | None,
+    listeners: Listeners,
+    views: Sequence[Onlooker],
+) -> Summary:
+    course, directory = recorded.course, recorded.directory
+    async with doors_of(course.config, model) as doors:
+        forgotten = recorded.recording.vectors
+        if retry_failed:
+            _, forgotten = read_vectors(directory.vectors)
+        remove(directory.manifest)  # before anything is touched that it tells of
+        directory.write_config(course.settings())
+        if retry_failed:
+            remove(directory.summary)
+            remove(directory.trace)
+        ends = survey(directory.trace)
+        journaled = recorded.recording.size
+        with (
+            written_in(directory, course.config, journaled=journaled, forgotten=forgotten) as files,
+            closing(TraceCheck(directory.trace)) as check,
+        ):
+            if retry_failed:
+                files.journal.append(RetryStarted(vectors=forgotten))
+            trace = ContinuedTrace(files.trace, check, ends)
+            live = Live(
+                course,
+                recorded.environment,
+                directory,
+                listeners,
+                views,
+                paid=recorded.recording.every(),
+                asking=trace.drop,
+            )
+            calls = _known(recorded, retry_failed, files.journal)
+            summary = await live.run(doors, files, calls, [trace])
+        return listed(directory, summary)
+
+
+def _known(recorded: RecordedRun, retry_failed: bool, journal: Journal) -> Recorded:
+    """Return what the run knows of its calls."""
+    ends, course = recorded.recording, recorded.course
+    if not retry_failed and not ends.retried:
+        return forked_calls(ends, course, journal) if ends.forked else Resumed(ends)
+    again = Resumed(ends, again=retry_failed, changing=True)
+    return Spoken(again, ends, course.said, journal.append)

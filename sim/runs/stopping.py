@@ -1,0 +1,40 @@
+"""Whatever stops a run says where it is, and how it goes on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
+
+from engine.errors import BudgetError, FileError, InterruptedRunError, ServiceError
+from storage.runs import RunDirectory
+
+Begun = Callable[[RunDirectory], None]
+"""Is told the directory of a run as soon as there is one."""
+
+
+@contextmanager
+def stopping(begun: Sequence[RunDirectory]) -> Iterator[None]:
+    """Let whatever stops a run that has *begun* say where it is and how it goes on."""
+    try:
+        yield
+    except (KeyboardInterrupt, MemoryError) as error:
+        if not begun:
+            raise
+        path = begun[0].path
+        what = "memory ran out" if isinstance(error, MemoryError) else "interrupted"
+        raise InterruptedRunError(
+            f"{what}; everything so far is in {path}", hint=f"go on with: {resuming(path)}"
+        ) from error
+    except BudgetError as error:
+        if begun:
+            error.hint = f"allow more: {resuming(begun[0].path)} --set {error.setting}=…"
+        raise
+    except (ServiceError, FileError) as error:
+        if begun:
+            error.hint = f"{error.hint or 'see to that'}; then: {resuming(begun[0].path)}"
+        raise
+
+
+def resuming(path: Path) -> str:
+    """Return the command that goes on with the run at *path*, as a shell wants it."""
+    return f"billp resume {quote(str(path))}"

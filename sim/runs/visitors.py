@@ -1,0 +1,87 @@
+"""Who visits in a run: training users, and test users after them or in between."""
+
+from collections.abc import Iterable, Sequence
+
+from engine.arrivals import ONCE, Arrivals, Part, Returns, arrivals
+from engine.chance import chance
+from engine.errors import ConfigError
+from sim.config.run import RunConfig
+from storage.environments import Environment
+
+_SECOND = 1000
+
+
+def delay_of(config: RunConfig) -> int:
+    """Return the publication delay in milliseconds."""
+    return round(config.publication_delay * _SECOND)
+
+
+def returns_of(config: RunConfig) -> Returns:
+    """Return how users come back."""
+    if config.sessions == 1:
+        return ONCE
+    least, mean = (round(seconds * _SECOND) for seconds in config.return_gap)
+    return Returns(sessions=config.sessions, least=least, mean=mean)
+
+
+def arrivals_of(config: RunConfig, environment: Environment) -> Arrivals:
+    """Return who arrives when; raises ConfigError for users that there are not."""
+    return arrivals(
+        parts(config, environment),
+        delay=delay_of(config),
+        stream=chance(config.seed, 0, 0, 0, "arrivals"),
+    )
+
+
+def parts(config: RunConfig, environment: Environment) -> list[Part]:
+    """Return the parts of a run, in order: training, and every test of what was learned so far."""
+    visits = visitors(config, environment)
+    if not config.test_episodes:
+        return [Part(config.arrivals, visits)]
+    found: list[Part] = []
+    before = 0
+    for number, after in enumerate(config.tested_after):
+        if after > before:
+            found.append(Part(config.arrivals, visits[before:after]))
+        found.append(_test(config, environment, number))
+        before = after
+    return found
+
+
+def _test(config: RunConfig, environment: Environment, number: int) -> Part:
+    """Return test *number*: always the same users, as new sessions of theirs."""
+    users = _drawn(config, environment.test_users, "test", "test visitors")
+    again = -(-config.test_episodes // len(users))
+    who = [
+        (users[visit % len(users)], number * again + visit // len(users))
+        for visit in range(config.test_episodes)
+    ]
+    learning = config.test_memory == "learning"
+    # Who teaches nobody need not wait for anybody.
+    rule = config.arrivals if learning else "all"
+    return Part(rule, who, phase="test", teaching=learning)
+
+
+def visitors(config: RunConfig, environment: Environment) -> list[tuple[int, int]]:
+    """Return who visits in training, as (user, first session), in an order drawn from the seed.
+
+    When there are more episodes than users, everybody comes again in the same order.
+    """
+    known: dict[str, Iterable[int]] = {
+        "train": environment.train_users,
+        "test": environment.test_users,
+        "all": [*environment.train_users, *environment.test_users],
+    }
+    users = _drawn(config, known[config.users], config.users, "visitors")
+    return [
+        (users[visit % len(users)], visit // len(users) * config.sessions)
+        for visit in range(config.episodes)
+    ]
+
+
+def _drawn(config: RunConfig, users: Iterable[int], part: str, purpose: str) -> Sequence[int]:
+    known = [int(user) for user in users]
+    if not known:
+        hint = "build the environment with another --test-share, or set users"
+        raise ConfigError(f"the environment has no {part} users", hint=hint)
+    return chance(config.seed, 0, 0, 0, purpose).shuffled(known)

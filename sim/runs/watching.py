@@ -1,0 +1,70 @@
+"""Watching a run while it runs: what is shown of it, and by whom."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import anyio
+import structlog
+
+from agents.models.access import Access
+from agents.models.chain import Chain
+from engine.attempt import attempt, attempted
+from engine.errors import LawError
+from sim.config.run import RunConfig
+from sim.runs.assembly import Assembly
+from storage.environments import Environment
+from storage.runs import RunDirectory
+
+
+@dataclass(frozen=True)
+class Underway:
+    """A run while it runs, for views."""
+
+    config: RunConfig
+    environment: Environment
+    directory: RunDirectory
+    assembly: Assembly
+    access: Access
+    chain: Chain
+
+
+class Onlooker(Protocol):
+    """Something that shows a run while it runs; cancelled when the run is over."""
+
+    def attach(self, underway: Underway) -> None:
+        """Listen to what is to be shown."""
+        ...
+
+    async def show(self) -> None:
+        """Show it, for ever."""
+        ...
+
+
+@asynccontextmanager
+async def shown(views: Sequence[Onlooker], underway: Underway) -> AsyncIterator[None]:
+    """Let *views* show a run; one that raises shows nothing more, and the run goes on."""
+    attached = [view for view in views if _fine(view, attempted(partial(view.attach, underway))[1])]
+    whole = False
+    async with anyio.create_task_group() as beside:
+        for view in attached:
+            beside.start_soon(_show, view)
+        yield
+        whole = True
+        beside.cancel_scope.cancel()
+    if not whole:  # a task group takes a CancelledError of its tasks for its own
+        raise LawError("a view was cancelled, but not by the run")
+
+
+async def _show(view: Onlooker) -> None:
+    _fine(view, await attempt(lambda _: view.show(), None))
+
+
+def _fine(view: Onlooker, error: BaseException | None) -> bool:
+    """Tell whether a view raised nothing, and the user if it did."""
+    if error is not None:
+        name = type(view).__name__
+        structlog.get_logger().error("view dropped", view=name, exc_info=error)
+    return error is None

@@ -1,0 +1,1 @@
+"""The simulated world: users, what they like, and why they leave."""

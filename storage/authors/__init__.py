@@ -1,0 +1,1 @@
+"""What the code of BiLLP's authors writes, read."""

@@ -1,0 +1,111 @@
+"""The central promise: a run's trace is the same bytes, whatever the accidents of real time."""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.models.embedded import EmbeddedModel
+from agents.models.model import ChatReply, ChatRequest
+from sim.config.layers import configured
+from sim.runs.run import run
+
+WORLDS: dict[str, dict[str, Any]] = {
+    "batches": {"episodes": 24, "arrivals": "batches:6"},
+    "poisson": {"episodes": 24, "arrivals": "poisson:0.02", "publication_delay": 20},
+    "returning": {"episodes": 12, "arrivals": "poisson:0.05", "sessions": 2},
+    "all": {"episodes": 24, "arrivals": "all", "seed": 3, "repeats": "allow"},
+}
+
+
+@dataclass
+class Hasty:
+    """The embedded model behind a bad line: every reply takes its own time."""
+
+    longest: float
+    chance: random.Random = field(default_factory=lambda: random.Random(os.urandom(8)))
+    model: EmbeddedModel = field(default_factory=EmbeddedModel)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        await asyncio.sleep(self.chance.random() ** 4 * self.longest)
+        return await self.model.reply(request)
+
+
+def digest(world: str, out: Path, *, longest: float = 0.0, uvloop: bool = False, **how: Any) -> str:
+    config = configured(WORLDS[world], {"prompts": False, **how})
+    model = Hasty(longest) if longest else None
+    return run(config, out=out, model=model, uvloop=uvloop).digest
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def world(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def plain(world: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of an undisturbed run."""
+    return digest(world, tmp_path_factory.mktemp(world) / "plain")
+
+
+@pytest.mark.parametrize("concurrency", [1, 8, 64, 512])
+def test_concurrency_leaves_no_mark(
+    world: str, plain: str, concurrency: int, tmp_path: Path
+) -> None:
+    """Calls in flight bound what is done at once, and nothing else."""
+    assert digest(world, tmp_path / "run", concurrency=concurrency) == plain
+
+
+@pytest.mark.parametrize(("concurrency", "longest"), [(3, 0.002), (64, 0.02), (512, 0.05)])
+def test_latency_leaves_no_mark(
+    world: str, plain: str, concurrency: int, longest: float, tmp_path: Path
+) -> None:
+    """Slow and fast replies in any order give the same bytes."""
+    slow = digest(world, tmp_path / "run", concurrency=concurrency, longest=longest)
+    assert slow == plain
+
+
+@pytest.mark.parametrize("bounds", [{"running": 1}, {"unreleased": 1, "running": 40}])
+def test_bounds_leave_no_mark(
+    world: str, plain: str, bounds: dict[str, Any], tmp_path: Path
+) -> None:
+    """Episodes that run, or wait to be written, are bounded for the machine's sake alone."""
+    assert digest(world, tmp_path / "run", longest=0.002, **bounds) == plain
+
+
+def test_the_event_loop_leaves_no_mark(world: str, plain: str, tmp_path: Path) -> None:
+    """uvloop is faster, not different."""
+    assert digest(world, tmp_path / "run", uvloop=True, longest=0.01) == plain
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "4242"])
+def test_the_hash_seed_leaves_no_mark(seed: str, tmp_path: Path) -> None:
+    """Nothing that reaches a message depends on the order of a set."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-c", "from sim.cli import main; main()", "run", "--quiet"]
+    command += ["--episodes", "24", "--arrivals", "batches:6", "--out", str(out)]
+    subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
+    whole = sha256((out / "trace.jsonl").read_bytes()).hexdigest()
+    assert whole == digest("batches", tmp_path / "again")
+
+
+def test_the_digest_is_the_sha256_of_the_trace(tmp_path: Path) -> None:
+    """`sha256sum trace.jsonl` agrees with what a run says of itself."""
+    told = digest("batches", tmp_path / "run")
+    assert sha256((tmp_path / "run" / "trace.jsonl").read_bytes()).hexdigest() == told
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"repeats": "avoid"}, {"quit.window": 3}])
+def test_what_decides_is_in_the_trace(change: dict[str, Any], tmp_path: Path) -> None:
+    """A digest that never changed would prove nothing."""
+    name, value = next(iter(change.items()))
+    table, _, key = name.rpartition(".")
+    layer = {table: {key: value}} if table else change
+    assert digest("batches", tmp_path / "a", **layer) != digest("batches", tmp_path / "b")

@@ -1,0 +1,89 @@
+"""Every environment must leave room to learn: neither hopeless nor a matter of course."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from storage.datasets import FORMATS, SYNTHETIC, build_environment
+from storage.datasets.draws import order
+from storage.datasets.synthetic import build_synthetic
+from storage.environments import Environment
+from storage.factors import Factors
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+SOURCES = {
+    "steam-200k": DATA / "steam-200k",
+    "movielens": DATA / "ml-latest-small",
+    "billp-amazon": DATA / "billp-amazon",
+}
+USERS, LIMIT, WINDOW, LEAST = 40, 50, 4, 2.0
+
+Policy: TypeAlias = Callable[[int, NDArray[np.float64], list[int], Factors], int]
+
+
+def at_random(user: int, rewards: NDArray[np.float64], seen: list[int], _: Factors) -> int:
+    return int(order(user, "policy", len(rewards))[len(seen)])
+
+
+def diverse_greedy(_: int, rewards: NDArray[np.float64], seen: list[int], factors: Factors) -> int:
+    """Take the best item that is near none of the last ones and was not there before."""
+    allowed = np.ones(len(rewards), dtype=np.bool_)
+    allowed[seen] = False
+    for item in seen[-WINDOW:]:
+        allowed &= ~factors.near(item, np.arange(len(rewards)))
+    return int(np.argmax(np.where(allowed, rewards, -np.inf)))
+
+
+def length(world: Environment, user: int, policy: Policy) -> int:
+    """Return how many items *user* accepts before leaving, the last one included."""
+    rewards, seen = world.factors.rewards(user), list[int]()
+    while len(seen) < LIMIT:
+        item = policy(user, rewards, seen, world.factors)
+        bored = bool(seen) and world.factors.near(item, np.array(seen[-WINDOW:])).any()
+        seen.append(item)
+        if bored or rewards[item] < LEAST:
+            break
+    return len(seen)
+
+
+def mean_length(world: Environment, policy: Policy) -> float:
+    return float(np.mean([length(world, user, policy) for user in range(USERS)]))
+
+
+@pytest.fixture(scope="module", params=[SYNTHETIC, *SOURCES])
+def world(request: pytest.FixtureRequest) -> Environment:
+    if request.param == SYNTHETIC:
+        return build_synthetic()
+    source = SOURCES[request.param]
+    if not source.exists():
+        pytest.skip(f"needs {source}")
+    return build_environment(request.param, source, FORMATS[request.param].recipe, name="real")
+
+
+def test_chance_alone_does_not_get_far(world: Environment) -> None:
+    """Random items without repeats keep a user for 2 to 10 steps."""
+    assert 2 <= mean_length(world, at_random) <= 10
+
+
+def test_knowing_everything_gets_far(world: Environment) -> None:
+    """Who knows rewards and distances keeps nearly everybody to the limit."""
+    assert mean_length(world, diverse_greedy) >= 40
+
+
+def test_model_beats_tuned_biases(world: Environment) -> None:
+    """Rewards of real data rest on a model that knows tastes, not only popularity."""
+    if world.head.fit is None:
+        pytest.skip("generated, not fitted")
+    assert world.head.fit.model.rmse < world.head.fit.tuned_biases.rmse
+
+
+def test_users_differ(world: Environment) -> None:
+    """The best items of one user are not those of the next."""
+    best = [frozenset(np.argsort(-world.factors.rewards(user))[:10]) for user in range(USERS)]
+    shared = [len(one & other) for one, other in pairwise(best)]
+    assert np.mean(shared) < 7

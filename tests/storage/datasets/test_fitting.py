@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.datasets.draws import bells, integers
+from storage.datasets.fitting import Ratings, fit, fit_biases, judge, split
+from storage.datasets.format import Columns
+from storage.datasets.movielens import read
+
+MOVIELENS = Path(__file__).parents[4] / "shared" / "data" / "ml-latest-small"
+
+
+def made_up(users: int = 200, items: int = 60, count: int = 6_000) -> Ratings:
+    """Ratings with two factors, biases and little noise, each pair once."""
+    pairs = np.unique(integers(0, "pairs", count, users * items))
+    mine, theirs = pairs // items, pairs % items
+    tastes, traits = bells(0, "p", (users, 2), 1_000), bells(0, "q", (items, 2), 1_000)
+    products = np.einsum("ij,ij->i", tastes[mine], traits[theirs]) / 1e6
+    bias = bells(0, "b", (items,), 300)[theirs] / 1e3
+    noise = bells(0, "noise", (len(pairs),), 100) / 1e3
+    return Ratings(mine, theirs, 3.0 + products + bias + noise, (users, items))
+
+
+def test_model_finds_what_biases_cannot() -> None:
+    """Where tastes differ, factors predict held-out ratings far better than biases do."""
+    ratings = made_up()
+    known, held = split(len(ratings), seed=0)
+    found = judge(ratings.part(known), ratings.part(held), 4, 0, (-2.0, 8.0))
+    assert found.model.rmse < 0.7 * found.tuned_biases.rmse < found.global_mean.rmse
+    assert found.held_out == len(held)
+
+
+def test_same_seed_gives_the_same_model() -> None:
+    """Fitting holds no chance of its own."""
+    first, second = (fit(made_up(), 4, seed=1) for _ in range(2))
+    assert (first.items == second.items).all()
+    assert (first.items != fit(made_up(), 4, seed=2).items).any()
+
+
+def test_unseen_rows_are_average() -> None:
+    """Who has no ratings gets neither factors nor bias."""
+    ratings = made_up()
+    larger = Ratings(ratings.users, ratings.items, ratings.values, (201, 61))
+    model = fit(larger, 4, seed=0)
+    assert not model.users[200].any()
+    assert (model.user_bias[200], model.item_bias[60]) == (0.0, 0.0)
+
+
+def test_endless_ridge_leaves_the_mean() -> None:
+    """The global mean is the model of biases that are held at 0."""
+    ratings = made_up()
+    predicted = fit_biases(ratings, float("inf")).predict(ratings)
+    assert predicted == pytest.approx(ratings.values.mean())
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 1_000])
+def test_split_holds_out_a_tenth(count: int) -> None:
+    """Known and held-out rows are all rows, and neither is empty."""
+    known, held = split(count, seed=0)
+    assert sorted([*known.tolist(), *held.tolist()]) == list(range(count))
+    assert len(held) == max(round(count / 10), 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not MOVIELENS.exists(), reason="needs ../shared/data/ml-latest-small")
+def test_movielens_is_predicted_as_well_as_known() -> None:
+    """The mean RMSE of five splits is at most .86, and better than tuned biases in each."""
+    data = read(MOVIELENS, Columns())
+    shape = len(data.user_names), len(data.titles)
+    ratings = Ratings(data.users, data.items, data.values, shape)
+    fits = []
+    for seed in range(5):
+        known, held = split(len(ratings), seed)
+        fits.append(judge(ratings.part(known), ratings.part(held), 32, seed, (0.5, 5.0)))
+    assert np.mean([one.model.rmse for one in fits]) <= 0.86
+    assert all(one.model.rmse < one.tuned_biases.rmse for one in fits)

@@ -1,0 +1,95 @@
+"""A small run to record, fork, compare and damage; models that count, break off or tell."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from agents.models.embedded import EmbeddedModel
+from agents.models.model import ChatModel, ChatReply, ChatRequest
+from engine.calls import Call
+from engine.errors import CallFailedError, ServiceError
+from engine.messages import Envelope, Message
+from sim.config.layers import configured
+from sim.runs.run import run
+from storage.datasets import open_environment
+from storage.environments import Environment
+from storage.runs import RunDirectory
+from storage.traces import read_trace
+
+M = TypeVar("M")
+Trace = list[Envelope[Message]]
+
+SMALL = {"episodes": 6, "arrivals": "batches:2", "limit": 7, "prompts": False, "fsync": "none"}
+
+
+@cache
+def synthetic() -> Environment:
+    return open_environment("synthetic")
+
+
+@dataclass
+class Counted:
+    """The embedded model, which notes who asks, and breaks off after so many replies."""
+
+    last: int = 1 << 60
+    asked: list[Call] = field(default_factory=list)
+    model: ChatModel = field(default_factory=EmbeddedModel)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        if len(self.asked) >= self.last:
+            raise ServiceError("the service is gone")
+        self.asked.append(request.call)
+        return await self.model.reply(request)
+
+
+@dataclass
+class Failing:
+    """The embedded model, which never gets to the reflector of one episode."""
+
+    episode: int = 1
+    model: EmbeddedModel = field(default_factory=EmbeddedModel)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        if (request.call.episode, request.call.role) == (self.episode, "reflector"):
+            raise CallFailedError("the server had an error", kind="server")
+        return await self.model.reply(request)
+
+
+@dataclass(frozen=True)
+class Telling:
+    """The embedded model, whose planner and reflector tell who they are and what they are told."""
+
+    name: str = ""
+    model: EmbeddedModel = field(default_factory=EmbeddedModel)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        reply = await self.model.reply(request)
+        if request.call.role in {"actor", "critic"}:
+            return reply
+        told = "told" if "Be bold." in request.messages[0].content else "untold"
+        text = f"{self.name} {request.sampling.model} {told}: {reply.text}"
+        return msgspec.structs.replace(reply, text=text)
+
+
+def recorded(
+    out: Path, model: ChatModel | None = None, *, environment: Environment | None = None, **how: Any
+) -> RunDirectory:
+    """Return a small run, recorded at *out*."""
+    config = configured(SMALL, how)
+    run(config, out=out, model=model, environment=environment or synthetic())
+    return RunDirectory(out)
+
+
+def trace_of(directory: RunDirectory) -> Trace:
+    return list(read_trace(directory.trace))
+
+
+def lines_of(directory: RunDirectory) -> list[bytes]:
+    return directory.trace.read_bytes().splitlines(keepends=True)
+
+
+def only(trace: Trace, kind: type[M]) -> list[M]:
+    return [envelope.message for envelope in trace if isinstance(envelope.message, kind)]
