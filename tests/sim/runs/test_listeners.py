@@ -87,7 +87,7 @@ def heard(listeners: Listeners) -> dict[str, Any]:
     return listeners.results()
 
 
-def test_extensions_are_found_beside_the_user(writing: Writing) -> None:
+def test_listeners_are_found_beside_the_user(writing: Writing) -> None:
     """A module in the current directory, as `python -m` would find it; live or in order."""
     writing("beside_me", TALKATIVE)
     names = ["beside_me:Everything", "beside_me:Live"]
@@ -95,7 +95,7 @@ def test_extensions_are_found_beside_the_user(writing: Writing) -> None:
     assert heard(load_listeners(names)) == dict.fromkeys(names, both)
 
 
-def test_extensions_hear_what_they_ask_for(writing: Writing) -> None:
+def test_listeners_hear_what_they_ask_for(writing: Writing) -> None:
     writing("choosing", TALKATIVE)
     assert heard(load_listeners(["choosing:Ends"])) == {"choosing:Ends": ["RunEnded"]}
 
@@ -114,7 +114,7 @@ def test_a_result_that_is_no_json_costs_nobody_the_run(writing: Writing, name: s
     assert "Error: " in results[f"unfit:{name}"]["error"]
 
 
-def test_no_extensions_are_none() -> None:
+def test_no_listeners_are_none() -> None:
     assert load_listeners([]).results() == {}
 
 

@@ -56,7 +56,7 @@ model, blocking = {
 }[sys.argv[1]]
 try:
     config = RunConfig(episodes=4, limit=2)
-    run(config, model=model, out=pathlib.Path("run"), extensions=Listeners(blocking))
+    run(config, model=model, out=pathlib.Path("run"), listeners=Listeners(blocking))
 except BillpError as error:
     print(error, error.hint, file=sys.stderr)
     sys.exit(error.exit_status)

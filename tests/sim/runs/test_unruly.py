@@ -199,7 +199,7 @@ def test_who_has_no_name_is_called_by_its_class() -> None:
     assert name_of(Elusive()) == "Elusive"
 
 
-# -- as extensions
+# -- as listeners of a run
 
 
 class Base:
