@@ -1,19 +1,24 @@
-"""What agents are made from, and what comes of it: handlers, in order of subscription."""
+"""What agents are made from, what comes of it, and all else that an agent brings of its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.settings import AgentSettings
+from agents.settings import Repeats
 from agents.trajectory import Trajectory
 from engine.delivery import Handler
+from engine.messages import Message, Recalled
 from engine.records import MemoryName
 from storage.catalog import Catalog
 from storage.datasets.fitting import Ratings
+
+P = TypeVar("P", bound=msgspec.Struct)
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Oracle(Protocol):
@@ -23,8 +28,8 @@ class Oracle(Protocol):
         """Return the reward that *user* gives each item."""
         ...
 
-    def near(self, item: int, others: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which of *others* are too much like *item*."""
+    def bores(self, trajectory: Trajectory, item: int) -> bool:
+        """Tell whether *item* would make the user leave now, whatever its reward."""
         ...
 
 
@@ -33,23 +38,90 @@ Subscriptions: TypeAlias = Sequence[tuple[type | UnionType, Handler[Trajectory]]
 
 
 @dataclass(frozen=True)
-class World:
-    """What agents are made from.
+class World(Generic[S]):
+    """What agents are made from; *settings* are the agent's own.
 
-    *ratings* gives what the training users rated before. *oracle* and *window*, the quit rule's,
-    are for the bound alone.
+    *repeats* says what becomes of items shown before; *structured* asks models for JSON objects.
+    *ratings* gives what the training users rated before. *oracle* is for the bound alone.
     """
 
     catalog: Catalog
-    settings: AgentSettings
+    settings: S
     ratings: Callable[[], Ratings]
     oracle: Oracle
-    window: int
+    repeats: Repeats = "forbid"
+    structured: bool = False
+
+    @property
+    def no_repeats(self) -> bool:
+        """Whether policies leave out what was shown before."""
+        return self.repeats != "allow"
+
+
+@dataclass(frozen=True)
+class AgentMemory(MemoryName[P]):
+    """A memory of an agent: its name, the type of its records, and what can be told of them.
+
+    *key_lines* gives, of an episode's finished trajectory, the lines of every key that it could
+    have written; *keyed_by* says of what they are made. *says* is a record in words. *told* gives
+    the records that an episode left, in the order of the log, if its messages tell them all;
+    *asked* the step (of a memory that is asked in states: the state) and what was recalled, if a
+    message tells of it.
+    """
+
+    key_lines: Callable[[Trajectory], Iterable[tuple[str, ...]]]
+    says: Callable[[P], str] = str
+    keyed_by: str = "its own"
+    told: Callable[[Sequence[Message]], Sequence[P]] = lambda _: ()
+    asked: Callable[[Message], tuple[int, tuple[Recalled, ...]] | None] = lambda _: None
+    asked_in: Literal["step", "state"] = "step"
+
+
+@dataclass(frozen=True)
+class Role:
+    """Somebody whom an agent asks a model for; its settings are the agent's, of the same name.
+
+    A call speaks of its step, of the step that led to the state (`state`), or of the whole
+    `episode`. Its reply is recognised in the message that it *publishes*. A role that values states
+    names its *handlers*, such as `Critic.judge`: a rollout needs it for two states only.
+    """
+
+    name: str
+    speaks_of: Literal["step", "state", "episode"] = "step"
+    publishes: type[Message] | None = None
+    handlers: frozenset[str] = frozenset()
+
+    def step(self, call: int) -> int:
+        """Return the step to which a call belongs: the value of state n + 1 follows from step n."""
+        return max(0, call - 1) if self.speaks_of == "state" else call
+
+    def speaks(self, call: int, step: int) -> bool:
+        """Tell whether a *call* (its step) is the one in which the role speaks of a *step*."""
+        return step == {"step": call, "state": call - 1, "episode": step}[self.speaks_of]
+
+
+class NoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The settings of what has none."""
 
 
 @dataclass(frozen=True)
 class Agent:
-    """How an agent is made, and the memories that it writes."""
+    """How an agent is made, its settings, whom it asks a model for, and the memories it writes.
 
-    make: Callable[[World], Subscriptions]
-    memories: tuple[MemoryName[Any], ...] = ()
+    The fields of *settings* stand among those of a run, so they are tables with names of their own;
+    those of a role are `RoleSettings`.
+    """
+
+    make: Callable[[World[Any]], Subscriptions]
+    settings: type[msgspec.Struct] = NoSettings
+    roles: tuple[Role, ...] = ()
+    memories: tuple[AgentMemory[Any], ...] = ()
+
+    @property
+    def critic(self) -> Role | None:
+        """The role that values states, if there is one."""
+        return next((role for role in self.roles if role.speaks_of == "state"), None)
+
+    def role(self, name: str) -> Role:
+        """Return the role called *name*; one that is not told of speaks of its step."""
+        return next((role for role in self.roles if role.name == name), Role(name))

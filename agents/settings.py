@@ -67,17 +67,10 @@ class ReflectorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_
     prompt_tokens: Positive = 3_000
 
 
-class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that agents can be told; *structured* asks for replies as JSON objects."""
+class BillpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What BiLLP's roles are told; all of ours take it: an experiment sets it for all at once."""
 
-    repeats: Repeats = "forbid"
-    structured: bool = False
     planner: PlannerSettings = PlannerSettings()
     actor: ActorSettings = ActorSettings()
     critic: CriticSettings = CriticSettings()
     reflector: ReflectorSettings = ReflectorSettings()
-
-    @property
-    def no_repeats(self) -> bool:
-        """Whether policies leave out what was shown before."""
-        return self.repeats != "allow"

@@ -126,3 +126,8 @@ def _finish(catalog: Catalog, above: Trajectory, message: UserResponded) -> Step
 def task_lines(trajectory: Trajectory) -> tuple[str, ...]:
     """Return the text whose likeness tells which reflections matter: what the user had before."""
     return tuple(rated.title for rated in trajectory.history)
+
+
+def task_keys(trajectory: Trajectory) -> list[tuple[str, ...]]:
+    """Return the lines of the one key that an episode has by its task."""
+    return [task_lines(trajectory)]

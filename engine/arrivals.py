@@ -7,7 +7,7 @@ millisecond after the last batch's largest end plus the publication delay (the p
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Protocol
 
@@ -158,17 +158,12 @@ class Part:
         *begin* and the publication *delay* are in milliseconds. Raises ConfigError for a rule that
         is none.
         """
-        name, _, argument = self.rule.partition(":")
-        try:
-            if name == "all" and not argument:
-                return self._listed([begin] * len(self.visitors))
-            if name == "batches" and int(argument) >= 1:
-                return Batches(deque(self.visitors), int(argument), delay, self, begin)
-            if name == "poisson" and 1e-6 <= float(argument) <= 1e6:
-                return self._listed(self._poisson(begin, float(argument), stream))
-        except ValueError as error:
-            raise _unknown(self.rule) from error
-        raise _unknown(self.rule)
+        name, _, argument = plain_rule(self.rule).partition(":")
+        if name == "all":
+            return self._listed([begin] * len(self.visitors))
+        if name == "batches":
+            return Batches(deque(self.visitors), int(argument), delay, self, begin)
+        return self._listed(self._poisson(begin, float(argument), stream))
 
     def _listed(self, times: Iterable[int]) -> Arrivals:
         pairs = zip(times, self.visitors, strict=True)
@@ -231,8 +226,23 @@ def arrivals(parts: Sequence[Part], *, delay: int, stream: Stream) -> Arrivals:
     if len(parts) == 1:
         return parts[0].arrivals(begin=0, delay=delay, stream=stream)
     for part in parts:
-        replace(part, visitors=()).arrivals(begin=0, delay=delay, stream=stream)
+        plain_rule(part.rule)
     return InParts(deque(parts), delay, stream)
+
+
+def plain_rule(rule: str) -> str:
+    """Return the one spelling of a *rule*; raises ConfigError for one that is none."""
+    name, _, argument = rule.partition(":")
+    try:
+        if name == "all" and not argument:
+            return name
+        if name == "batches" and int(argument) >= 1:
+            return f"{name}:{int(argument)}"
+        if name == "poisson" and 1e-6 <= float(argument) <= 1e6:
+            return f"{name}:{float(argument)!r}".removesuffix(".0")
+    except ValueError as error:
+        raise _unknown(rule) from error
+    raise _unknown(rule)
 
 
 def _unknown(rule: str) -> ConfigError:

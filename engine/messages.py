@@ -19,7 +19,6 @@ SCHEMA = 1
 Setting: TypeAlias = bool | int | float | str
 GroundingKind: TypeAlias = Literal["exact", "normalised", "fuzzy", "nearest", "fallback", "policy"]
 Phase: TypeAlias = Literal["train", "test"]
-LeaveReason: TypeAlias = Literal["similar", "reward"]
 
 
 class Rated(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -136,12 +135,12 @@ class ActionTaken(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
 
 
 class UserResponded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """The user answered with the true reward, and perhaps left."""
+    """The user answered with the true reward, and perhaps left: *reason* is the quit rule's."""
 
     step: int
     reward: float
     left: bool
-    reason: LeaveReason | None = None
+    reason: str | None = None
 
 
 class StateValued(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

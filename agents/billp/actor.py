@@ -20,7 +20,7 @@ from agents.billp.values import Judge, judged_steps
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
 from agents.prompts import history_lines, item_lines, section, step_line
-from agents.settings import Repeats
+from agents.settings import ActorSettings, Repeats
 from agents.trajectory import Delivery, Trajectory
 from engine.errors import UnreadableReplyError
 from engine.messages import ActionTaken, EpisodeSettled, PlanMade, PlanRequested, ToolResult
@@ -80,28 +80,27 @@ STRUCTURED = structured("title", {"type": "string"}, "Chess Duel", read_title)
 class Actor:
     """Recommends an item for each thought; *repeats* says what becomes of items shown before.
 
-    *judge* says afterwards what each step of an episode was worth. Without *tools* the prompt has
-    no help from the catalog; with *recall_count* 0 nothing of earlier visits.
+    *judge* says afterwards what each step of an episode was worth. Not *recalling* its prompt has
+    nothing of earlier visits, without *tools* no help from the catalog.
     """
 
     catalog: Catalog
     search: CandidateSearch
     grounder: Grounder
+    settings: ActorSettings
+    task: str = TASK
     repeats: Repeats = "forbid"
-    recall_count: int = 5
-    within: float = 0.15
-    candidates: int = 10
     judge: Judge = judged_steps
     grammar: Grammar[str] = PLAIN
+    recalling: bool = True
     tools: bool = True
-    task: str = TASK
 
     async def act(self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]) -> None:
         """Answer `PlanMade`, or `PlanRequested` where nobody thinks, with `ActionTaken`."""
         trajectory = delivery.trajectory
         step = delivery.message.step
         shown = {done.item for done in trajectory.steps()}
-        found = await self._experiences(delivery) if self.recall_count else []
+        found = await self._experiences(delivery)
         hints = [r for r in found if self.repeats == "allow" or r.record.payload.item not in shown]
         candidates = self._candidates(delivery, shown) if self.tools else []
         tools = self.consult(trajectory, candidates) if self.tools else ()
@@ -124,15 +123,18 @@ class Actor:
     async def _experiences(
         self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]
     ) -> list[Recall[Experience]]:
+        own = self.settings
+        if not (self.recalling and own.recall_count):
+            return []
         key = await delivery.embed(state_lines(delivery.trajectory))
-        return list(delivery.view(EXPERIENCES).recall(key, self.recall_count, self.within))
+        return list(delivery.view(EXPERIENCES).recall(key, own.recall_count, own.within))
 
     def _candidates(
         self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], shown: Collection[int]
     ) -> list[int]:
         return self.search.search(
             delivery.trajectory.thought,
-            count=self.candidates,
+            count=self.settings.candidates,
             taken=() if self.repeats == "allow" else shown,
             stream=delivery.chance("candidates", delivery.message.step),
         )

@@ -89,7 +89,8 @@ class Critic:
         text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))
         text += f"## Question\nWhat is the value of state {state}?"
         system = f"{TASK}\n{self.grammar.words}"
-        return Prompt(role=ROLE, step=state, system=system, text=text, schema=self.grammar.schema)
+        schema = self.grammar.schema
+        return Prompt(role=ROLE, step=state, system=system, text=text, schema=schema, aside=True)
 
     async def settle(self, delivery: Delivery[EpisodeSettled]) -> None:
         """Publish the advantages of the episode's steps, and keep the values of its states."""

@@ -1,20 +1,24 @@
-"""The three memories of BiLLP, what their records say, and how a message tells of them."""
+"""The three memories of BiLLP, what their records say, and how messages tell of them."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
+from agents.billp.states import states
+from agents.making import AgentMemory
+from agents.trajectory import task_keys
 from engine.chance import Stream
 from engine.messages import (
     ActionTaken,
     AdvantageEstimated,
     Message,
+    PlanMade,
     Recalled,
     ReflectionWritten,
     StateValued,
 )
-from engine.records import MemoryName, Recall, Vector, View, distance
+from engine.records import Recall, Vector, View, distance
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -37,11 +41,6 @@ class Valuation(msgspec.Struct, frozen=True, kw_only=True):
     """The value that was estimated for a state; the key is the state."""
 
     value: float
-
-
-REFLECTIONS = MemoryName("planner", Reflection)
-EXPERIENCES = MemoryName("actor", Experience)
-VALUATIONS = MemoryName("critic", Valuation)
 
 
 def recalled(found: Sequence[Recall[Any]]) -> tuple[Recalled, ...]:
@@ -68,23 +67,50 @@ def at_random(
     return [recall for recall in found if recall.distance <= within]
 
 
-def told(memory: str, episode: Sequence[Message]) -> list[msgspec.Struct]:
-    """Return what the messages of an episode tell of the records that it left for a *memory*.
-
-    In their order in the log; nothing for memories whose records no message tells of.
-    """
-    match memory:
-        case REFLECTIONS.name:
-            return [Reflection(text=m.text) for m in episode if isinstance(m, ReflectionWritten)]
-        case EXPERIENCES.name:
-            actions = {m.step: m for m in episode if isinstance(m, ActionTaken)}
-            worths = [m for m in episode if isinstance(m, AdvantageEstimated) and m.step in actions]
-            return [_experience(actions[worth.step], worth.advantage) for worth in worths]
-        case VALUATIONS.name:
-            values = {m.state: m.value for m in episode if isinstance(m, StateValued)}
-            return [Valuation(value=value) for _, value in sorted(values.items())]
-    return []
+def _reflections(episode: Sequence[Message]) -> list[Reflection]:
+    return [Reflection(text=m.text) for m in episode if isinstance(m, ReflectionWritten)]
 
 
-def _experience(action: ActionTaken, advantage: float) -> Experience:
-    return Experience(item=action.item, title=action.title, advantage=advantage)
+def _experiences(episode: Sequence[Message]) -> list[Experience]:
+    actions = {m.step: m for m in episode if isinstance(m, ActionTaken)}
+    worths = [m for m in episode if isinstance(m, AdvantageEstimated) and m.step in actions]
+    return [
+        Experience(item=action.item, title=action.title, advantage=worth.advantage)
+        for worth in worths
+        for action in [actions[worth.step]]
+    ]
+
+
+def _valuations(episode: Sequence[Message]) -> list[Valuation]:
+    values = {m.state: m.value for m in episode if isinstance(m, StateValued)}
+    return [Valuation(value=value) for _, value in sorted(values.items())]
+
+
+REFLECTIONS = AgentMemory(
+    "planner",
+    Reflection,
+    key_lines=task_keys,
+    says=lambda record: record.text,
+    keyed_by="a user's history",
+    told=_reflections,
+    asked=lambda m: (m.step, m.reflections) if isinstance(m, PlanMade) else None,
+)
+EXPERIENCES = AgentMemory(
+    "actor",
+    Experience,
+    key_lines=states,
+    says=lambda record: f"{record.title}: advantage {record.advantage:+g}",
+    keyed_by="recent items",
+    told=_experiences,
+    asked=lambda m: (m.step, m.recalled) if isinstance(m, ActionTaken) else None,
+)
+VALUATIONS = AgentMemory(
+    "critic",
+    Valuation,
+    key_lines=states,
+    says=lambda record: f"value {record.value:g}",
+    keyed_by="recent items",
+    told=_valuations,
+    asked=lambda m: (m.state, m.recalled) if isinstance(m, StateValued) else None,
+    asked_in="state",
+)

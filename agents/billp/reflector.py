@@ -67,5 +67,11 @@ class Reflector:
         how = "the user left" if ended.reason == "quit" else "the user was still there"
         text += section("End of the visit", [f"After {ended.length} steps {how}."])
         text += "## Question\nWrite the reflection."
-        schema = self.grammar.schema
-        return Prompt(role=ROLE, step=ended.length, system=system, text=text, schema=schema)
+        return Prompt(
+            role=ROLE,
+            step=ended.length,
+            system=system,
+            text=text,
+            schema=self.grammar.schema,
+            aside=True,
+        )

@@ -4,17 +4,19 @@ ActOnly acts; ReAct (arXiv 2210.03629) thinks before it acts; Reflexion (arXiv 2
 writes reflections and recalls some of them, whoever they were about, as arXiv 2403.00843 ran it.
 """
 
-from agents.billp.variants import actor, planner, reflector
-from agents.making import Subscriptions, World
+from agents.billp.memories import REFLECTIONS
+from agents.billp.variants import ACTOR, PLANNER, REFLECTOR, actor, planner, reflector
+from agents.making import Agent, Subscriptions, World
+from agents.settings import BillpSettings
 from engine.messages import EpisodeEnded, EpisodeSettled, PlanMade, PlanRequested
 
 
-def act_only(world: World) -> Subscriptions:
+def act_only(world: World[BillpSettings]) -> Subscriptions:
     """Return the agent that takes an item without a thought."""
     return [(PlanRequested, actor(world, recalling=False, thinking=False).act)]
 
 
-def react(world: World) -> Subscriptions:
+def react(world: World[BillpSettings]) -> Subscriptions:
     """Return the agent that thinks, then acts, and learns nothing."""
     return [
         (PlanRequested, planner(world, recalling=False).plan),
@@ -22,7 +24,7 @@ def react(world: World) -> Subscriptions:
     ]
 
 
-def reflexion(world: World) -> Subscriptions:
+def reflexion(world: World[BillpSettings]) -> Subscriptions:
     """Return ReAct with a reflector, and reflections drawn at random."""
     thinking = planner(world, random=True)
     return [
@@ -31,3 +33,8 @@ def reflexion(world: World) -> Subscriptions:
         (EpisodeEnded, reflector(world).reflect),
         (EpisodeSettled, thinking.remember),
     ]
+
+
+ACT_ONLY = Agent(act_only, BillpSettings, (ACTOR,))
+REACT = Agent(react, BillpSettings, (PLANNER, ACTOR))
+REFLEXION = Agent(reflexion, BillpSettings, (PLANNER, ACTOR, REFLECTOR), (REFLECTIONS,))

@@ -10,6 +10,7 @@ from agents.billp.critic import STRUCTURED as VALUE_AS_JSON
 from agents.billp.critic import Critic
 from agents.billp.grounding import Grounder
 from agents.billp.judging import MonteCarlo
+from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
 from agents.billp.planner import PLAIN as THOUGHT_IN_WORDS
 from agents.billp.planner import STRUCTURED as THOUGHT_AS_JSON
 from agents.billp.planner import Planner
@@ -18,18 +19,24 @@ from agents.billp.reflector import STRUCTURED as REFLECTION_AS_JSON
 from agents.billp.reflector import Reflector
 from agents.billp.tools import CandidateSearch
 from agents.billp.values import Judge, judged_steps, returned_steps
-from agents.making import Subscriptions, World
+from agents.making import Agent, Role, Subscriptions, World
+from agents.settings import BillpSettings
 from engine.messages import (
+    ActionTaken,
     EpisodeEnded,
     EpisodeSettled,
     EpisodeStarted,
     PlanMade,
     PlanRequested,
+    ReflectionWritten,
+    StateValued,
     UserResponded,
 )
 
 
-def planner(world: World, *, recalling: bool = True, random: bool = False) -> Planner:
+def planner(
+    world: World[BillpSettings], *, recalling: bool = True, random: bool = False
+) -> Planner:
     """Return the planner; not *recalling* it has no reflections, *random* ones as in Reflexion."""
     own = world.settings.planner
     return Planner(
@@ -37,13 +44,13 @@ def planner(world: World, *, recalling: bool = True, random: bool = False) -> Pl
         own.recall_count if recalling else 0,
         own.within,
         own.prompt_tokens,
-        THOUGHT_AS_JSON if world.settings.structured else THOUGHT_IN_WORDS,
+        THOUGHT_AS_JSON if world.structured else THOUGHT_IN_WORDS,
         random,
     )
 
 
 def actor(
-    world: World,
+    world: World[BillpSettings],
     *,
     recalling: bool = True,
     judge: Judge = judged_steps,
@@ -51,69 +58,62 @@ def actor(
     thinking: bool = True,
 ) -> Actor:
     """Return the actor; not *recalling* it has no experiences, not *thinking* no planner."""
-    settings = world.settings
+    own = world.settings.actor
     return Actor(
         world.catalog,
         CandidateSearch(world.catalog),
         Grounder(world.catalog),
-        settings.repeats,
-        settings.actor.recall_count if recalling else 0,
-        settings.actor.within,
-        settings.actor.candidates,
-        judge,
-        ACTION_AS_JSON if settings.structured else ACTION_IN_WORDS,
-        tools,
+        own,
         task(thinking=thinking, tools=tools, recalling=recalling),
+        repeats=world.repeats,
+        judge=judge,
+        grammar=ACTION_AS_JSON if world.structured else ACTION_IN_WORDS,
+        recalling=recalling,
+        tools=tools,
     )
 
 
-def reflector(world: World) -> Reflector:
+def reflector(world: World[BillpSettings]) -> Reflector:
     """Return the reflector."""
-    settings = world.settings
-    grammar = REFLECTION_AS_JSON if settings.structured else REFLECTION_IN_WORDS
-    return Reflector(world.catalog, settings.reflector.prompt_tokens, grammar)
+    grammar = REFLECTION_AS_JSON if world.structured else REFLECTION_IN_WORDS
+    return Reflector(world.catalog, world.settings.reflector.prompt_tokens, grammar)
 
 
-def by_critic(world: World) -> Judge:
+def by_critic(world: World[BillpSettings]) -> Judge:
     """Return the advantages that the critic's values make."""
     own = world.settings.critic
     return partial(judged_steps, discount=own.discount, with_reward=own.reward_in_advantage)
 
 
-def critic(world: World) -> Critic:
+def critic(world: World[BillpSettings]) -> Critic:
     """Return the critic."""
-    settings = world.settings
-    return Critic(
-        world.catalog,
-        by_critic(world),
-        settings.critic.recall_count,
-        settings.critic.within,
-        VALUE_AS_JSON if settings.structured else VALUE_IN_WORDS,
-    )
+    own = world.settings.critic
+    grammar = VALUE_AS_JSON if world.structured else VALUE_IN_WORDS
+    return Critic(world.catalog, by_critic(world), own.recall_count, own.within, grammar)
 
 
-def billp(world: World) -> Subscriptions:
+def billp(world: World[BillpSettings]) -> Subscriptions:
     """Return all four agents, with all they learn."""
     return [
         *_main_line(planner(world), actor(world)),
         *_judging(critic(world)),
         *_macro(world),
         *_settling(critic(world)),
-        *_micro(actor(world, judge=by_critic(world))),
+        *_learning(actor(world, judge=by_critic(world))),
     ]
 
 
-def no_macro(world: World) -> Subscriptions:
+def no_macro(world: World[BillpSettings]) -> Subscriptions:
     """Return BiLLP that learns within episodes only: no reflector, no reflections."""
     return [
         *_main_line(planner(world, recalling=False), actor(world)),
         *_judging(critic(world)),
         *_settling(critic(world)),
-        *_micro(actor(world, judge=by_critic(world))),
+        *_learning(actor(world, judge=by_critic(world))),
     ]
 
 
-def no_micro(world: World) -> Subscriptions:
+def no_micro(world: World[BillpSettings]) -> Subscriptions:
     """Return BiLLP that learns across episodes only: no critic, no experiences."""
     return [
         *_main_line(planner(world), actor(world, recalling=False)),
@@ -121,25 +121,25 @@ def no_micro(world: World) -> Subscriptions:
     ]
 
 
-def no_critic(world: World) -> Subscriptions:
+def no_critic(world: World[BillpSettings]) -> Subscriptions:
     """Return BiLLP whose advantages are Monte-Carlo returns."""
     judge: Judge = partial(returned_steps, discount=world.settings.critic.discount)
     return [
         *_main_line(planner(world), actor(world)),
         *_macro(world),
         (EpisodeSettled, MonteCarlo(judge).settle),
-        *_micro(actor(world, judge=judge)),
+        *_learning(actor(world, judge=judge)),
     ]
 
 
-def no_tools(world: World) -> Subscriptions:
+def no_tools(world: World[BillpSettings]) -> Subscriptions:
     """Return BiLLP whose actor has no help from the catalog."""
     return [
         *_main_line(planner(world), actor(world, tools=False)),
         *_judging(critic(world)),
         *_macro(world),
         *_settling(critic(world)),
-        *_micro(actor(world, judge=by_critic(world))),
+        *_learning(actor(world, judge=by_critic(world))),
     ]
 
 
@@ -151,7 +151,7 @@ def _judging(judging: Critic) -> Subscriptions:
     return [(EpisodeStarted, judging.judge_start), (UserResponded, judging.judge)]
 
 
-def _macro(world: World) -> Subscriptions:
+def _macro(world: World[BillpSettings]) -> Subscriptions:
     return [
         (EpisodeEnded, reflector(world).reflect),
         (EpisodeSettled, planner(world).remember),
@@ -162,5 +162,22 @@ def _settling(judging: Critic) -> Subscriptions:
     return [(EpisodeSettled, judging.settle)]
 
 
-def _micro(acting: Actor) -> Subscriptions:
+def _learning(acting: Actor) -> Subscriptions:
     return [(EpisodeSettled, acting.remember)]
+
+
+PLANNER = Role("planner", publishes=PlanMade)
+ACTOR = Role("actor", publishes=ActionTaken)
+CRITIC = Role(
+    "critic", "state", StateValued, handlers=frozenset({"Critic.judge_start", "Critic.judge"})
+)
+REFLECTOR = Role("reflector", "episode", ReflectionWritten)
+
+_ALL = (PLANNER, ACTOR, CRITIC, REFLECTOR)
+_MICRO = (EXPERIENCES, VALUATIONS)
+
+BILLP = Agent(billp, BillpSettings, _ALL, (REFLECTIONS, *_MICRO))
+NO_MACRO = Agent(no_macro, BillpSettings, (PLANNER, ACTOR, CRITIC), _MICRO)
+NO_MICRO = Agent(no_micro, BillpSettings, (PLANNER, ACTOR, REFLECTOR), (REFLECTIONS,))
+NO_CRITIC = Agent(no_critic, BillpSettings, (PLANNER, ACTOR, REFLECTOR), (REFLECTIONS, EXPERIENCES))
+NO_TOOLS = Agent(no_tools, BillpSettings, _ALL, (REFLECTIONS, *_MICRO))

@@ -6,44 +6,36 @@ a call that waits to be tried again holds no slot. The cache is filled by whoeve
 reply down: `Chain.keep`.
 """
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from hashlib import blake2b
 from pathlib import Path
 
-from agents.models.embedded import NAME, EmbeddedModel
 from agents.models.guards.budget import Allowances, Budget
 from agents.models.guards.cached import Cached, SpareCache
 from agents.models.guards.limiter import Limiter, Limits
 from agents.models.guards.retrying import Attempt, Patience, Retrying
-from agents.models.model import ChatModel, ChatReply, ChatRequest, Rates
-from agents.models.remote.chat import OpenAIModel
-from agents.models.remote.embedding_model import ROLE, EmbeddingModel
-from agents.models.remote.keys import read_key
-from agents.models.remote.service import OPENAI_URL, Account
-from engine.errors import ConfigError
+from agents.models.model import ChatModel, ChatReply, ChatRequest
+from agents.models.providers import (
+    EMBEDDED,
+    PROVIDERS,
+    Door,
+    Opening,
+    Way,
+    check_model,
+    embeddings_opener,
+    plain_name,
+    provider_of,
+)
+from agents.models.remote.embedding_model import ROLE
 from storage.replies import ReplyCache
-
-PREFIX = "openai/"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Way:
-    """The way to a service: an empty *url* is OpenAI's, an empty *key_file* the environment."""
-
-    url: str = ""
-    key_file: str = ""
-    azure_version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoleModel:
     """The model of a role, `embedded` or `openai/NAME`, the way to it, and limits of its own."""
 
-    model: str = NAME
+    model: str = EMBEDDED
     way: Way = field(default_factory=Way)
     limits: Limits | None = None
 
@@ -52,8 +44,8 @@ class RoleModel:
 class ModelSettings:
     """Which model each role has, and what every call goes through.
 
-    *embeddings* is the name of a model of the service at *way*, or empty; *limits* are those of
-    each account. *cache* is a directory, or None.
+    *embeddings* is the name of a model on the same *way*, `openai/NAME`, or empty; *limits* are
+    those of each account. *cache* is a directory, or None.
     """
 
     roles: Mapping[str, RoleModel]
@@ -65,43 +57,15 @@ class ModelSettings:
     cache: Path | None = None
 
 
-def plain_name(model: str) -> str:
-    """Return the name of a model without the way to it: `embedded`, also over HTTP."""
-    return model.removeprefix(PREFIX)
-
-
-def check_model(model: str) -> None:
-    """Raise ConfigError if *model* is neither `embedded` nor `openai/NAME`."""
-    if model == NAME or (model.startswith(PREFIX) and plain_name(model)):
-        return
-    name = plain_name(model) or "NAME"
-    meant = NAME if get_close_matches(model, [NAME], cutoff=0.6) else f"{PREFIX}{name}"
-    raise ConfigError(
-        f"there is no model {model!r}",
-        hint=f"did you mean {meant}? Models are {NAME}, or {PREFIX}NAME with --base-url URL",
-    )
-
-
 def check_settings(settings: ModelSettings) -> None:
     """Raise ConfigError for the name of a model that cannot be, and for a price that lacks."""
     models = [role.model for role in settings.roles.values()]
     for model in models:
         check_model(model)
-    embeddings = {settings.embeddings} if settings.embeddings else set()
-    settings.allowances.check(set(map(plain_name, models)) | embeddings)
-
-
-@dataclass(frozen=True)
-class Door:
-    """A model, the account that its calls are counted for, and the place of its service.
-
-    *rates* are what the service said of its limits, by model.
-    """
-
-    model: ChatModel
-    account: str = NAME
-    place: str = NAME
-    rates: Mapping[str, Rates] = field(default_factory=dict)
+    if settings.embeddings:
+        embeddings_opener(settings.embeddings)
+        models.append(settings.embeddings)
+    settings.allowances.check(set(map(plain_name, models)))
 
 
 def one_door(model: ChatModel, roles: Iterable[str]) -> dict[str, Door]:
@@ -117,41 +81,29 @@ async def open_models(settings: ModelSettings) -> AsyncIterator[dict[str, Door]]
     nothing, FileError for a cache that cannot be used.
     """
     check_settings(settings)
-    remote = {role: m for role, m in settings.roles.items() if m.model.startswith(PREFIX)}
-    doors = one_door(EmbeddedModel(), settings.roles)
+    in_flight = settings.limits.in_flight
+    doors: dict[str, Door] = {}
     async with AsyncExitStack() as stack:
-        for way in dict.fromkeys(model.way for model in remote.values()):
-            names = {role: plain_name(m.model) for role, m in remote.items() if m.way == way}
-            account = _account(way, settings)
-            service = await stack.enter_async_context(OpenAIModel(account))
-            rates = await service.probe(names.values())
-            doors |= dict.fromkeys(names, _door(service, account, rates))
+        for (provider, way), roles in _by_way(settings.roles).items():
+            names = {role: plain_name(settings.roles[role].model) for role in roles}
+            opening = Opening((*dict.fromkeys(names.values()),), way, in_flight)
+            door = await stack.enter_async_context(PROVIDERS.named(provider).opens(opening))
+            doors |= dict.fromkeys(roles, door)
         if settings.embeddings:
-            account = _account(settings.way, settings)
-            vectors = EmbeddingModel(account, settings.embeddings)
-            stack.push_async_callback(vectors.aclose)
-            doors[ROLE] = _door(vectors, account, await vectors.probe())
+            opens = embeddings_opener(settings.embeddings)
+            opening = Opening((plain_name(settings.embeddings),), settings.way, in_flight)
+            doors[ROLE] = await stack.enter_async_context(opens(opening))
         if settings.cache is not None:
             ReplyCache(settings.cache).close()  # what is wrong with it is said before a run begins
         yield doors
 
 
-def _account(way: Way, settings: ModelSettings) -> Account:
-    url = way.url or OPENAI_URL
-    path = Path(way.key_file) if way.key_file else None
-    key = read_key(os.environ, path=path, url=url)
-    return Account(
-        key=key,
-        url=url,
-        azure_version=way.azure_version,
-        connections=settings.limits.in_flight,
-    )
-
-
-def _door(model: ChatModel, account: Account, rates: Mapping[str, Rates]) -> Door:
-    # What stands for an account shows nothing of its key.
-    fingerprint = blake2b(account.key.encode(), digest_size=8).hexdigest()
-    return Door(model, f"{account.url} {fingerprint}", account.url, rates)
+def _by_way(models: Mapping[str, RoleModel]) -> dict[tuple[str, Way], list[str]]:
+    """Return the roles whose models are found on the same way."""
+    found: dict[tuple[str, Way], list[str]] = {}
+    for role, one in models.items():
+        found.setdefault((provider_of(one.model), one.way), []).append(role)
+    return found
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ language models achieve.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from agents.grammar import field_of
 from agents.models.model import ChatReply, ChatRequest
+from agents.models.providers import Door, Opening, Provider
 from agents.prompts import SEPARATOR, TOKEN, sections
 from engine.chance import Stream
 from engine.errors import CallFailedError
-
-NAME = "embedded"
 
 _RECENT = 4
 _LOW = 2.0
@@ -243,3 +243,11 @@ _RULES: tuple[tuple[str, Callable[[Sections, Stream], str]], ...] = (
     ("You judge how well", _judge),
     ("You read the whole visit", _reflect),
 )
+
+
+@asynccontextmanager
+async def _embedded(_: Opening) -> AsyncIterator[Door]:
+    yield Door(EmbeddedModel())
+
+
+PROVIDER = Provider(_embedded, choosing=False)

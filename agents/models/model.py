@@ -12,9 +12,6 @@ import msgspec
 from engine.calls import Call
 from engine.errors import ModelError
 
-MAIN_LINE = frozenset({"planner", "actor", "embedding"})
-"""Roles that the user waits for; their calls go before the others'."""
-
 
 class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message of the chat protocol."""
@@ -26,7 +23,8 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Prompt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an agent asks at a step: instructions, and the matter they are about.
 
-    *schema* is the JSON schema of a structured reply, as text, or empty for plain text.
+    *schema* is the JSON schema of a structured reply, as text, or empty for plain text. *aside*
+    says that the user does not wait for the reply.
     """
 
     role: str
@@ -34,6 +32,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     system: str
     text: str
     schema: str = ""
+    aside: bool = False
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -49,13 +48,17 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A model call. *seed* is a number made of the call's identity, so no two calls share it."""
+    """A model call. *seed* is a number made of the call's identity, so no two calls share it.
+
+    Calls for which no user waits, *aside*, go after the others; that leaves no mark on a reply.
+    """
 
     call: Call
     sampling: Sampling
     messages: tuple[ChatMessage, ...]
     seed: int
     schema: str = ""
+    aside: bool = False
 
     @property
     def digest(self) -> str:
@@ -65,7 +68,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def priority(self) -> tuple[bool, int, int]:
         """Return what orders calls that wait: main line first, then the oldest episode."""
-        return self.call.role not in MAIN_LINE, self.call.episode, self.call.step
+        return self.aside, self.call.episode, self.call.step
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -161,4 +164,5 @@ def request_for(prompt: Prompt, call: Call, sampling: Sampling, run_seed: int) -
         ),
         seed=call_seed(run_seed, call),
         schema=prompt.schema,
+        aside=prompt.aside,
     )

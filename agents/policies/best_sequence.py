@@ -9,10 +9,12 @@ from math import fsum
 
 import msgspec
 
+from agents.making import Agent, AgentMemory, Subscriptions, World
 from agents.policies.simple import Random, publish_choice
-from agents.trajectory import Delivery, task_lines
+from agents.settings import BillpSettings
+from agents.trajectory import Delivery, task_keys, task_lines
 from engine.messages import EpisodeSettled, PlanRequested, number
-from engine.records import MemoryName, View
+from engine.records import View
 from storage.catalog import Catalog
 
 
@@ -23,7 +25,13 @@ class ItemSequence(msgspec.Struct, frozen=True, kw_only=True):
     reward: float
 
 
-SEQUENCES = MemoryName("sequences", ItemSequence)
+def _says(record: ItemSequence) -> str:
+    return f"items {', '.join(map(str, record.items))}: sum of rewards {record.reward:g}"
+
+
+SEQUENCES = AgentMemory(
+    "sequences", ItemSequence, key_lines=task_keys, says=_says, keyed_by="a user's history"
+)
 
 
 @dataclass(frozen=True)
@@ -65,3 +73,12 @@ def longest(view: View[ItemSequence]) -> ItemSequence | None:
     """Return the longest sequence that *view* holds."""
     known = (view[position].payload for position in range(view.start, len(view)))
     return max(known, key=lambda one: (len(one.items), one.reward), default=None)
+
+
+def best_sequence(world: World[BillpSettings]) -> Subscriptions:
+    """Return the baseline that replays the longest training episode to everybody."""
+    agent = BestSequence(world.catalog)
+    return [(PlanRequested, agent.act), (EpisodeSettled, agent.remember)]
+
+
+BEST_SEQUENCE = Agent(best_sequence, BillpSettings, memories=(SEQUENCES,))

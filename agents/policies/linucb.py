@@ -8,16 +8,19 @@ of its own, and within them from the steps so far.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.making import Agent, AgentMemory, Subscriptions, World
 from agents.policies.predictions import Predictor, history
 from agents.policies.simple import publish_choice
-from agents.trajectory import Delivery, Trajectory, task_lines
+from agents.settings import BillpSettings
+from agents.trajectory import Delivery, Trajectory, task_keys, task_lines
 from engine.messages import EpisodeSettled, PlanRequested
-from engine.records import MemoryName, View
+from engine.records import View
 from storage.catalog import Catalog
 from storage.factors import significant_all
 
@@ -34,7 +37,23 @@ class Pull(msgspec.Struct, frozen=True, kw_only=True):
     payoff: float
 
 
-TRIALS = MemoryName("trials", Pull)
+def _says(record: Pull) -> str:
+    return f"pay-off {record.payoff:g} of {', '.join(f'{x:g}' for x in record.features)}"
+
+
+TRIALS = AgentMemory("trials", Pull, key_lines=task_keys, says=_says, keyed_by="a user's history")
+
+
+class Bandit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """*alpha* deviations above the mean is what LinUCB hopes for."""
+
+    alpha: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+
+
+class LinUCBSettings(BillpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all of ours have, and what the bandit has."""
+
+    linucb: Bandit = Bandit()
 
 
 @dataclass(frozen=True)
@@ -156,3 +175,13 @@ def upper_bounds(features: Floats, moments: Moments, alpha: float) -> Floats:
     inverse = np.linalg.inv(moments.a)
     spread = np.einsum("ij,jk,ik->i", features, inverse, features)
     return np.asarray(features @ (inverse @ moments.b) + alpha * np.sqrt(np.maximum(spread, 0.0)))
+
+
+def linucb(world: World[LinUCBSettings]) -> Subscriptions:
+    """Return the linear bandit."""
+    predictor, alpha = Predictor(world.ratings), world.settings.linucb.alpha
+    agent = LinUCB(world.catalog, predictor, world.no_repeats, alpha)
+    return [(PlanRequested, agent.act), (EpisodeSettled, agent.remember)]
+
+
+LINUCB = Agent(linucb, LinUCBSettings, memories=(TRIALS,))

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.policies.simple import following
 from agents.trajectory import Trajectory
 from engine.chance import Stream
 from storage.datasets.fitting import Ratings, RewardModel, fit, fold_in
@@ -57,3 +58,6 @@ class Greedy:
         rewards = self.predictor.rewards(history(trajectory) + so_far)
         rewards[sorted(shown)] = -np.inf
         return int(np.argmax(rewards))
+
+
+GREEDY = following(lambda world: Greedy(Predictor(world.ratings)))

@@ -1,12 +1,13 @@
 """Policies without a model: what BiLLP is compared with."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from agents.making import Oracle
+from agents.making import Agent, Oracle, Subscriptions, World
+from agents.settings import BillpSettings
 from agents.trajectory import Delivery, Trajectory
 from engine.chance import Stream
 from engine.messages import ActionTaken, PlanRequested
@@ -79,23 +80,32 @@ class Popular:
 
 @dataclass(frozen=True)
 class DiverseGreedy:
-    """The item of the highest true reward outside the quit rule's *window*: the bound.
+    """The item of the highest true reward that does not make the user leave at once: the bound.
 
     A beam search over true rewards beats it by a few per cent at most.
     """
 
     catalog: Catalog
     oracle: Oracle
-    window: int
 
     def choose(self, trajectory: Trajectory, shown: Collection[int], stream: Stream) -> int:
-        """Return the best item that is not too much like the last ones."""
+        """Return the best item that does not bore, or the best."""
         rewards = self.oracle.rewards(trajectory.user)
         order: list[int] = np.argsort(-rewards, kind="stable").tolist()
-        recent = np.array([s.item for s in trajectory.recent(self.window)], np.int64)
-        open_to = (item for item in order if item not in shown)
-        best = next(open_to)
-        if not len(recent) or not self.oracle.near(best, recent).any():
-            return best
-        far = (item for item in open_to if not self.oracle.near(item, recent).any())
-        return next(far, best)
+        open_to = [item for item in order if item not in shown]
+        liked = (item for item in open_to if not self.oracle.bores(trajectory, item))
+        return next(liked, open_to[0])
+
+
+def following(choice_of: Callable[[World[BillpSettings]], Choice]) -> Agent:
+    """Return the agent that takes what a choice says."""
+
+    def make(world: World[BillpSettings]) -> Subscriptions:
+        return [(PlanRequested, Policy(world.catalog, choice_of(world), world.no_repeats).act)]
+
+    return Agent(make, BillpSettings)
+
+
+RANDOM = following(lambda world: Random(world.catalog))
+POPULAR = following(lambda world: Popular(world.catalog))
+DIVERSE_GREEDY = following(lambda world: DiverseGreedy(world.catalog, world.oracle))

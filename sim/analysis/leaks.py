@@ -10,14 +10,10 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
-from agents.billp.states import states
 from agents.embeddings import hashed
-from agents.policies.best_sequence import SEQUENCES
-from agents.policies.linucb import TRIALS
+from agents.making import AgentMemory
 from agents.prompts import EXAMPLE_TITLES
-from agents.roster import agent_named
-from agents.trajectory import Trajectory, folding, task_lines
+from agents.trajectory import Trajectory, folding
 from engine.errors import LeakError
 from engine.messages import (
     ActionTaken,
@@ -29,15 +25,13 @@ from engine.messages import (
     RunStarted,
     UserResponded,
 )
-from engine.records import MemoryName
+from sim.runs.recorded import cast_of
 from storage.catalog import Catalog
 from storage.environments import Environment
 from storage.memory import Memory
 from storage.runs import RunDirectory
-from storage.traces import read_trace
+from storage.traces import read_head, read_trace
 
-_BY_TASK = (REFLECTIONS, SEQUENCES, TRIALS)
-_BY_STATE = (EXPERIENCES, VALUATIONS)
 _MAIN_LINE = EpisodeStarted | PlanRequested | PlanMade | ActionTaken | UserResponded
 
 
@@ -47,7 +41,7 @@ def check_leaks(directory: RunDirectory, environment: Environment) -> int:
     Raises LeakError for the first one found.
     """
     check_examples(environment.catalog)
-    visits = _Visits(environment)
+    visits = _Visits(environment, cast_of(directory, read_head(directory.trace)).memories)
     for envelope in read_trace(directory.trace):
         visits.hear(envelope)
     visits.end()
@@ -67,7 +61,7 @@ class _Visits:
     """Reads a trace, episode by episode: whose it was, and what keys it could have written."""
 
     environment: Environment
-    memories: Sequence[MemoryName[Any]] = ()
+    memories: Sequence[AgentMemory[Any]]
     keys: dict[int, Mapping[str, frozenset[bytes]]] = field(default_factory=dict)
     phases: dict[int, str] = field(default_factory=dict)
     _vectors: bool = False
@@ -79,7 +73,6 @@ class _Visits:
         """Take note of a message."""
         message = envelope.message
         if isinstance(message, RunStarted):
-            self.memories = agent_named(message.agent).memories
             settings = dict(message.settings)
             self._vectors = settings.get("embeddings") != "hashing"
             self.frozen = settings.get("test_memory") == "frozen"
@@ -97,14 +90,10 @@ class _Visits:
             return
         fold = folding(self.environment.catalog)
         trajectory: Trajectory = reduce(fold, self._line, None)
-        texts = {
-            **{name.name: [task_lines(trajectory)] for name in _BY_TASK},
-            **{name.name: states(trajectory) for name in _BY_STATE},
-        }
         if not self._vectors:
             self.keys[self._number] = {
-                name: frozenset(hashed(lines).tobytes() for lines in known)
-                for name, known in texts.items()
+                one.name: frozenset(hashed(lines).tobytes() for lines in one.key_lines(trajectory))
+                for one in self.memories
             }
         self._line = []
 
@@ -125,7 +114,7 @@ class _Visits:
                 )
 
 
-def _check_memory(directory: RunDirectory, name: MemoryName[Any], visits: _Visits) -> int:
+def _check_memory(directory: RunDirectory, name: AgentMemory[Any], visits: _Visits) -> int:
     memory = Memory.load(directory.memory, name)
     for position, record in enumerate(memory.records()):
         if visits.frozen and visits.phases.get(record.episode) != "train":

@@ -20,7 +20,6 @@ from storage.datasets import (
     Recipe,
     build_environment,
     check_free,
-    format_named,
     generate_environment,
     open_environment,
     read_head,
@@ -36,7 +35,7 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")]
 
-_FORMAT_HELP = "; ".join(f"{name} ({one.summary})" for name, one in FORMATS.items())
+_FORMAT_HELP = "; ".join(f"{name} ({FORMATS.named(name).summary})" for name in FORMATS.own)
 _FORMAT_HELP += f"; {SYNTHETIC} (generated from --seed, without a source)"
 
 
@@ -63,7 +62,7 @@ class RecipeOptions:
     def recipe(self, kind: str) -> Recipe:
         """Return the recipe of format *kind* with what was asked for."""
         asked = {name: value for name, value in asdict(self).items() if value is not None}
-        return replace(format_named(kind).recipe, **asked)
+        return replace(FORMATS.named(kind).recipe, **asked)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def _listed(memories: RecordedMemories, name: str, limit: int) -> Answer:
 def _alike(memories: RecordedMemories, text: str, look: LookOptions) -> Answer:
     names = [name.name for name in memories.memories] if look.list is None else [look.list]
     found = memories.like(text, names, look.limit)
-    return found_page(text, found), {"text": text, "found": found}
+    return found_page(text, found, memories.memories), {"text": text, "found": found}
 
 
 def _recalled(memories: RecordedMemories, place: str) -> Answer:

@@ -25,7 +25,10 @@ class WhatOptions:
 
     agent: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(AGENTS)}.", show_default=_DEFAULT.agent),
+        typer.Option(
+            help=f"{', '.join(AGENTS.own)}, or one of a package, or MODULE:OBJECT.",
+            show_default=_DEFAULT.agent,
+        ),
     ] = None
     episodes: Annotated[
         int | None, typer.Option(help="How many.", show_default=str(_DEFAULT.episodes))
@@ -54,6 +57,9 @@ class WhatOptions:
             show_default=f"{_DEFAULT.publication_delay:g}",
         ),
     ] = None
+    quit_rule: Annotated[
+        str | None, typer.Option(help="Why users leave.", show_default=_DEFAULT.quit_rule)
+    ] = None
     structured: Annotated[
         bool | None,
         typer.Option("--structured", help="Ask for JSON objects; the service must take schemas."),
@@ -76,6 +82,11 @@ class HowOptions:
     concurrency: Annotated[
         int | None,
         typer.Option(help="Model calls in flight.", show_default=str(_DEFAULT.concurrency)),
+    ] = None
+
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric of your own, told beside ours.", metavar="NAME"),
     ] = None
 
 
@@ -167,6 +178,7 @@ def run(
     """
     asked = {"environment": env, **asdict(what), **asdict(how), **asdict(spending)}
     asked.pop("dry_run")
+    asked["metrics"] = asked.pop("metric") or None
     given = {name: value for name, value in asked.items() if value is not None}
     config = gather(settings, given)
     if spending.dry_run:

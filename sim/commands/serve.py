@@ -10,7 +10,8 @@ import anyio
 import typer
 
 from agents.embeddings import hashed
-from agents.models.embedded import NAME, EmbeddedModel
+from agents.models.embedded import EmbeddedModel
+from agents.models.providers import EMBEDDED
 from agents.models.serving.connections import Bounds
 from agents.models.serving.faults import FAULTS, Faults
 from agents.models.serving.latency import parse_latency
@@ -114,7 +115,7 @@ async def _serve(place: PlaceOptions, bounds: Bounds, behaviour: Behaviour) -> N
     server = Server(
         EmbeddedModel(),
         behaviour,
-        names=(NAME, VECTORS),
+        names=(EMBEDDED, VECTORS),
         embed=lambda text: hashed(text.splitlines()).tolist(),
         bounds=bounds,
         host=place.host,
@@ -123,8 +124,8 @@ async def _serve(place: PlaceOptions, bounds: Bounds, behaviour: Behaviour) -> N
     console = plain(folding=False)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with server as url:
-            console.print(f"Serving {NAME} and {VECTORS} at {url} until Ctrl-C.")
-            console.print(f"Next:  billp run --model openai/{NAME} --base-url {url}")
+            console.print(f"Serving {EMBEDDED} and {VECTORS} at {url} until Ctrl-C.")
+            console.print(f"Next:  billp run --model openai/{EMBEDDED} --base-url {url}")
             await anext(aiter(signals))
     outcomes = ", ".join(f"{count:,} {what}" for what, count in server.outcomes.most_common())
     console.print(f"\nAnswered: {outcomes or 'nothing'}.")

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, RunDirectoryError
 from engine.tree import encode
 from sim.commands.places import parse_place
+from sim.runs.recorded import cast_of, is_imported
 from sim.runs.replay import prompt_of
 from sim.views.console import plain, write, write_json_line
 from sim.views.episode import Remembered, Shown, episode_page, step_page
-from storage.runs import open_run
-from storage.traces import read_episode
+from storage.runs import RunDirectory, open_run
+from storage.traces import read_episode, read_head
 
 
 def show(
@@ -39,9 +40,19 @@ def show(
         for envelope in envelopes:
             write_json_line(encode(envelope))
         return
-    shown = Shown(envelopes, Remembered(directory.memory))
+    shown = Shown(envelopes, _remembered(directory))
     page = episode_page(shown) if step is None else step_page(shown, step)
     plain().print(page)
+
+
+def _remembered(directory: RunDirectory) -> Remembered:
+    if is_imported(directory):
+        return Remembered(directory.memory)
+    try:
+        cast = cast_of(directory, read_head(directory.trace))
+    except (ConfigError, RunDirectoryError) as error:
+        return Remembered(directory.memory, unknown=str(error))
+    return Remembered(directory.memory, cast.memories)
 
 
 def _show_prompt(run: Path, episode: int, step: int | None, role: str) -> None:

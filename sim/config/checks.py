@@ -1,58 +1,38 @@
 """Which configurations cannot be: what no type can say."""
 
 import math
-from collections.abc import Sequence
 
-import msgspec
-
+from agents.models.providers import embeddings_opener
 from agents.models.remote.addresses import check_address
 from engine.errors import ConfigError
-from sim.config.run import RunConfig, flat
-
-LEAST: Sequence[tuple[str, float]] = (
-    ("episodes", 1),
-    ("sessions", 1),
-    ("limit", 1),
-    ("history", 1),
-    ("concurrency", 1),
-    ("attempts", 1),
-    ("unreleased", 1),
-    ("running", 0),
-    ("publication_delay", 0),
-    ("patience", 0.001),
-)
-"""The least that a setting may be."""
-
-MOST_EPISODES = 10_000_000
-"""Who visits when is drawn beforehand: more would not fit into memory."""
+from sim.config.run import MOST_EPISODES, RunConfig, flat
+from sim.metrics.own import METRICS
 
 _RATES = frozenset({"requests_per_minute", "tokens_per_minute"})
 _SLOWEST = 0.001  # a minute: less is to wait for ever
-_LONGEST = 1e9  # seconds: 31 years
 _WHOLE = 1 << 63  # as far as whole numbers can be written, in JSON and elsewhere
 
 
 def check_values(config: RunConfig) -> None:
     """Raise ConfigError for values that cannot be used, alone or together."""
     _check_numbers(config)
-    for name, least in LEAST:
-        if not getattr(config, name) >= least:
-            raise ConfigError(f"{name} must be at least {least:g}, got {getattr(config, name)!r}")
-    most = max(config.episodes * config.sessions, config.test_episodes)
-    if most > MOST_EPISODES:
+    if config.episodes * config.sessions > MOST_EPISODES:
         raise ConfigError(
-            f"a run has at most {MOST_EPISODES:,} episodes, got {most:,}",
+            f"a run has at most {MOST_EPISODES:,} episodes, got {config.episodes:,} users with"
+            f" {config.sessions:,} sessions each",
             hint="split it into runs with seeds of their own",
         )
-    _check_durations(config)
+    if config.dwell[0] > config.dwell[1]:
+        raise ConfigError(f"dwell must be two durations, the least first, got {config.dwell!r}")
     _check_addresses(config)
     if config.sessions > 1 and config.arrivals.startswith("batches"):
         hint = "use --arrivals poisson:RATE, or all"
         raise ConfigError("returning users do not go with arrivals in batches", hint=hint)
     _check_tests(config)
-    if config.embeddings != "hashing" and not config.embeddings.startswith("openai/"):
-        hint = "use hashing or openai/NAME"
-        raise ConfigError(f"there are no embeddings {config.embeddings!r}", hint=hint)
+    if config.embeddings != "hashing":
+        embeddings_opener(config.embeddings)
+    for name in config.metrics:
+        METRICS.named(name)
 
 
 def _check_addresses(config: RunConfig) -> None:
@@ -76,7 +56,7 @@ def _check_tests(config: RunConfig) -> None:
 
 
 def _check_numbers(config: RunConfig) -> None:
-    for name, value in flat(msgspec.to_builtins(config)):
+    for name, value in flat(config.settings()):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{name} must be a finite number, got {value!r}")
         if isinstance(value, int) and not -_WHOLE <= value < _WHOLE:
@@ -84,14 +64,3 @@ def _check_numbers(config: RunConfig) -> None:
             raise ConfigError(f"{name} must be a number of 64 bits, got one of {size:,}")
         if name.rpartition(".")[2] in _RATES and 0 < float(value) < _SLOWEST:
             raise ConfigError(f"{name} must be 0, for none, or at least {_SLOWEST}, got {value!r}")
-
-
-def _check_durations(config: RunConfig) -> None:
-    if not 0 <= config.dwell[0] <= config.dwell[1] <= _LONGEST:
-        raise ConfigError(f"dwell must be two durations, the least first, got {config.dwell!r}")
-    if not all(0 <= gap <= _LONGEST for gap in config.return_gap):
-        raise ConfigError(f"return_gap must be two durations, got {config.return_gap!r}")
-    for name in ("publication_delay", "patience"):
-        if getattr(config, name) > _LONGEST:
-            given = getattr(config, name)
-            raise ConfigError(f"{name} must be at most {_LONGEST:g} seconds, got {given:g}")

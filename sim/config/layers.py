@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from agents.settings import Repeats
+from engine.arrivals import plain_rule
 from engine.errors import ConfigError
 from sim.config.checks import check_values
-from sim.config.run import Audience, RunConfig, Settings, TestMemory
-from storage.files import Durability
+from sim.config.run import RunConfig, Settings
 from storage.reading import SETTINGS_SIZE, at_most, parse_toml
+
+_SHOWN = 80  # characters of a value
 
 
 def read_config(path: Path) -> Settings:
@@ -70,67 +71,71 @@ def configured(*layers: Mapping[str, Any]) -> RunConfig:
     cannot be used.
     """
     settings = merged(*layers)
-    _check_keys(settings, msgspec.to_builtins(RunConfig()), "")
-    try:
-        config = msgspec.convert(settings, RunConfig, strict=False)
-    except msgspec.ValidationError as error:
-        raise _unusable(str(error), settings) from error
+    named = {name: value for name, value in settings.items() if name in {"agent", "quit_rule"}}
+    plain = RunConfig(**_converted(named, _kinds(RunConfig), {}))
+    own = _kinds(plain.cast.settings)
+    kinds = {**_kinds(RunConfig), **own, "quit": plain.rule.settings}
+    del kinds["agent_settings"]
+    found = _converted(settings, kinds, plain.settings())
+    brought = {name: found.pop(name) for name in own if name in found}
+    config = RunConfig(**found, agent_settings=plain.cast.settings(**brought))
     check_values(config)
-    return config
+    return msgspec.structs.replace(config, arrivals=plain_rule(config.arrivals))
 
 
-def _check_keys(settings: Settings, known: Settings, prefix: str) -> None:
+def checked(config: RunConfig) -> RunConfig:
+    """Return *config*, which may have been made in Python; raises ConfigError as `configured`."""
+    return configured(config.settings())
+
+
+def _kinds(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {field.name: field.type for field in msgspec.structs.fields(kind)}
+
+
+def _converted(
+    settings: Settings, kinds: Mapping[str, Any], defaults: Settings, prefix: str = ""
+) -> Settings:
+    """Return *settings* as values of their *kinds*; tables of settings become what they stand for.
+
+    One by one: so it is known which of them cannot be used.
+    """
+    found: Settings = {}
     for name, value in settings.items():
-        if name == _FREE:
-            continue
-        if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(known)}"
+        if name not in kinds:
+            near = get_close_matches(name, kinds, n=1, cutoff=0.5)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(kinds)}"
             raise ConfigError(f"there is no setting {prefix + name!r}", hint=hint)
-        if isinstance(known[name], dict):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{prefix + name!r} is a table of settings, got {_short(value)}")
-            _check_keys(value, known[name], f"{prefix}{name}.")
+        kind = kinds[name]
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            found[name] = _value(prefix + name, value, kind, defaults.get(name))
+        elif isinstance(value, Mapping):
+            inner = _converted(
+                dict(value), _kinds(kind), defaults.get(name, {}), f"{prefix}{name}."
+            )
+            found[name] = kind(**inner)
+        else:
+            raise ConfigError(f"{prefix + name!r} is a table of settings, got {_short(value)}")
+    return found
 
 
-_FREE = "prices"  # its keys are the names of models
-
-
-def _unusable(text: str, settings: Settings) -> ConfigError:
-    """Return the error of a value of the wrong kind: what was expected, what came."""
-    what, _, path = text.partition(" - at `$.")
-    name, inside, _ = path.rstrip("`").partition("[...]")  # msgspec hides the keys of prices
-    value: Any = settings
-    for part in re.findall(r"[^.\[\]]+", name):
-        value = value[int(part)] if isinstance(value, list | tuple) else value[part]
-    expected = what.partition(", got")[0].replace("`", "")
-    if what.startswith("Invalid enum value"):
-        expected = f"expected one of {', '.join(_CHOICES.get(name, ()))}"
-    unnamed = inside or "[" in name
-    hint = "" if unnamed else f"--set {name}={msgspec.to_builtins(_default(name))}"
-    return ConfigError(
-        f"{name}: {expected[:1].lower()}{expected[1:]}, got {_short(value)}", hint=hint
-    )
+def _value(name: str, value: Any, kind: Any, default: Any) -> Any:
+    """Return the *value* of one setting; raises ConfigError: what was expected, what came."""
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        expected, _, place = str(error).partition(" - at `")
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        if choices:
+            expected = f"expected one of {', '.join(choices)}"
+        expected = expected.partition(", got")[0].replace("`", "")
+        hint = "" if isinstance(default, dict) or place else f"--set {name}={default}"
+        inside = re.fullmatch(r"\$(\[(\d+)\])`", place)
+        if inside:  # one of several values
+            name, value = f"{name}{inside[1]}", value[int(inside[2])]
+        what = f"{expected[:1].lower()}{expected[1:]}, got {_short(value)}"
+        raise ConfigError(f"{name}: {what}", hint=hint) from error
 
 
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
-
-
-_SHOWN = 80  # characters of a value
-
-
-def _default(name: str) -> Any:
-    value: Any = RunConfig()
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
-
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "repeats": get_args(Repeats),
-    "users": get_args(Audience),
-    "test_memory": get_args(TestMemory),
-    "fsync": get_args(Durability),
-}

@@ -2,45 +2,50 @@
 
 Everything decides what the trace says, except the settings named in `OPERATIONAL`: those may only
 change how long a run takes, where it goes and what it costs.
+
+An agent and a quit rule bring settings of their own: the fields of the agent's stand among those of
+the run, as tables; the rule's are the table `quit`.
 """
 
-from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from collections.abc import Container, Iterator
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from agents.models.chain import plain_name
+from agents.making import Agent
 from agents.models.guards.budget import Price
-from agents.settings import (
-    ActorSettings,
-    AgentSettings,
-    Count,
-    CriticSettings,
-    PlannerSettings,
-    Rate,
-    ReflectorSettings,
-    Repeats,
-    RoleSettings,
-)
+from agents.models.providers import plain_name
+from agents.roster import AGENTS
+from agents.settings import Count, Positive, Rate, Repeats, RoleSettings
+from engine.errors import ConfigError
 from engine.messages import Setting
-from sim.world.quitting import QuitSettings
+from sim.world.quitting import QUIT_RULES, QuitRule
 from sim.world.rewards import RewardSettings
 from storage.files import Durability
 
 Settings: TypeAlias = dict[str, Any]
 Audience: TypeAlias = Literal["train", "test", "all"]
 TestMemory: TypeAlias = Literal["frozen", "learning"]
+MOST_EPISODES = 10_000_000
+"""Who visits when is drawn beforehand: more would not fit into memory."""
+
+Episodes: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MOST_EPISODES)]
+Duration: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Patience: TypeAlias = Annotated[float, msgspec.Meta(ge=0.001, le=1e9)]
 
 OPERATIONAL = frozenset(
     {
         *("base_url", "key_file", "azure_version", "concurrency", "running", "unreleased"),
         *("requests_per_minute", "tokens_per_minute", "attempts", "patience", "fsync", "prompts"),
-        *("cache", "max_calls", "max_tokens_total", "max_cost", "prices"),
+        *("cache", "max_calls", "max_tokens_total", "max_cost", "prices", "metrics"),
     }
 )
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
 
-_NAMED = frozenset({"environment", "agent", "model", "seed"})
+_NAMED = ("environment", "agent", "model", "seed")
+
+_LATER = {"quit_rule": "billp", "linucb.alpha": 1.0}
+"""Settings that there were not at first: a trace names them where they are not what they were."""
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,48 +56,47 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     *return_gap* between them (least, mean beyond it). Then *test_episodes* test users visit, and
     if *test_every* is set, so do they at the beginning and after every so many training episodes;
     *test_memory* says whether they teach. Of a memory the last *memory_size* records can be
-    recalled, or all. An episode shows *history* items and takes
-    *limit* steps at most. *structured* asks models for JSON objects. *running* 0 stands for twice
-    the calls in flight; other limits of 0 are none. *prices* are of a million tokens, by the
-    model's name.
+    recalled, or all. An episode shows *history* items and takes *limit* steps at most. Users leave
+    by *quit_rule*, whose settings are *quit*. *structured* asks models for JSON objects.
+    *agent_settings* are those that the agent brings. *running* 0 stands for twice the calls in
+    flight; other limits of 0 are none. *prices* are of a million tokens, by the model's name.
+    *metrics* are names of the user's own.
     """
 
     environment: str = "synthetic"
     agent: str = "billp"
     model: str = "embedded"
     seed: int = 0
-    episodes: int = 100
+    episodes: Episodes = 100
     users: Audience = "train"
-    test_episodes: Count = 0
+    test_episodes: Annotated[int, msgspec.Meta(ge=0, le=MOST_EPISODES)] = 0
     test_every: Count = 0
     test_memory: TestMemory = "frozen"
     memory_size: Count = 0
     arrivals: str = "batches:10"
-    publication_delay: float = 0.0
-    sessions: int = 1
-    return_gap: tuple[float, float] = (3600.0, 86400.0)
+    publication_delay: Duration = 0.0
+    sessions: Positive = 1
+    return_gap: tuple[Duration, Duration] = (3600.0, 86400.0)
     repeats: Repeats = "forbid"
     structured: bool = False
-    history: int = 10
-    limit: int = 50
-    dwell: tuple[float, float] = (5.0, 60.0)
+    history: Positive = 10
+    limit: Positive = 50
+    dwell: tuple[Duration, Duration] = (5.0, 60.0)
     embeddings: str = "hashing"
-    quit: QuitSettings = QuitSettings()
+    quit_rule: str = "billp"
+    quit: Any = None
     rewards: RewardSettings = RewardSettings()
-    planner: PlannerSettings = PlannerSettings()
-    actor: ActorSettings = ActorSettings()
-    critic: CriticSettings = CriticSettings()
-    reflector: ReflectorSettings = ReflectorSettings()
+    agent_settings: Any = None
     base_url: str = ""
     key_file: str = ""
     azure_version: str = ""
-    concurrency: int = 16
+    concurrency: Positive = 16
     requests_per_minute: Rate = 0.0
     tokens_per_minute: Rate = 0.0
-    running: int = 0
-    unreleased: int = 1_000
-    attempts: int = 12
-    patience: float = 300.0
+    running: Count = 0
+    unreleased: Positive = 1_000
+    attempts: Positive = 12
+    patience: Patience = 300.0
     cache: str = ""
     max_calls: Count = 0
     max_tokens_total: Count = 0
@@ -100,6 +104,29 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     prices: dict[str, Price] = {}
     fsync: Durability = "interval"
     prompts: bool = True
+    metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, kind in self.brought().items():
+            if getattr(self, name) is None:
+                msgspec.structs.force_setattr(self, name, kind())
+            elif not isinstance(getattr(self, name), kind):
+                given = type(getattr(self, name)).__name__
+                raise ConfigError(f"{name}: expected {kind.__name__}, got {given}")
+
+    def brought(self) -> dict[str, type[msgspec.Struct]]:
+        """Return the types of the settings that parts bring, by the field that holds them."""
+        return {"quit": self.rule.settings, "agent_settings": self.cast.settings}
+
+    @property
+    def cast(self) -> Agent:
+        """The agent; raises ConfigError if there is none of its name."""
+        return AGENTS.named(self.agent)
+
+    @property
+    def rule(self) -> QuitRule:
+        """The quit rule; raises ConfigError if there is none of its name."""
+        return QUIT_RULES.named(self.quit_rule)
 
     @property
     def tested_after(self) -> tuple[int, ...]:
@@ -118,29 +145,25 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def embedding_model(self) -> str:
         """The name of a service's embedding model, or empty for the built-in embeddings."""
-        return self.embeddings.removeprefix("openai/") if self.embeddings != "hashing" else ""
+        return plain_name(self.embeddings) if self.embeddings != "hashing" else ""
 
     @property
     def roles(self) -> dict[str, RoleSettings]:
         """What each role of a model is told."""
-        return {
-            "planner": self.planner,
-            "actor": self.actor,
-            "critic": self.critic,
-            "reflector": self.reflector,
-        }
+        own = self.agent_settings
+        tables = {name: getattr(own, name) for name in own.__struct_fields__}
+        return {name: one for name, one in tables.items() if isinstance(one, RoleSettings)}
 
-    @property
-    def agent_settings(self) -> AgentSettings:
-        """The part that agents are told."""
-        return AgentSettings(
-            repeats=self.repeats,
-            structured=self.structured,
-            planner=self.planner,
-            actor=self.actor,
-            critic=self.critic,
-            reflector=self.reflector,
-        )
+    def model_of(self, role: str) -> str:
+        """Return the plain name of the model that a *role* asks."""
+        return plain_name(self.roles[role].model or self.model)
+
+    def settings(self) -> Settings:
+        """Return all settings as run.toml has them, the agent's among them."""
+        settings: Settings = {}
+        for name, value in msgspec.to_builtins(self).items():
+            settings |= value if name == "agent_settings" else {name: value}
+        return settings
 
     def named(self) -> tuple[Setting, ...]:
         """Return what a trace's head says by name."""
@@ -148,23 +171,38 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def deciding(self) -> tuple[tuple[str, Setting], ...]:
         """Return the settings that decide what the trace says, by dotted name."""
-        settings = msgspec.to_builtins(self)
-        for role in self.roles:
+        settings, roles = self.settings(), self.roles
+        for role in roles:
             settings[role]["model"] = plain_name(settings[role]["model"])
         return tuple(
             (name, value)
             for name, value in flat(settings)
-            if not leaves_no_mark(name) and name not in _NAMED
+            if name not in _NAMED
+            and not leaves_no_mark(name, roles)
+            and (name not in _LATER or value != _LATER[name])
         )
 
+    def differences(self, other: "RunConfig") -> dict[str, tuple[Setting | None, Setting | None]]:
+        """Return what decides a run and is another thing in *other*: both values, by dotted name.
 
-def leaves_no_mark(name: str) -> bool:
+        None is what a setting is where there is none of its name.
+        """
+        own, others = _all_deciding(self), _all_deciding(other)
+        return {
+            name: (own.get(name), others.get(name))
+            for name in {**own, **others}
+            if own.get(name) != others.get(name)
+        }
+
+
+def _all_deciding(config: RunConfig) -> dict[str, Setting]:
+    return {**dict(zip(_NAMED, config.named(), strict=True)), **dict(config.deciding())}
+
+
+def leaves_no_mark(name: str, roles: Container[str]) -> bool:
     """Tell whether the setting of a dotted *name* decides nothing that a trace says."""
     first, _, last = name.partition(".")
-    return first in OPERATIONAL or (first in _ROLES and last in OPERATIONAL)
-
-
-_ROLES = frozenset({"planner", "actor", "critic", "reflector"})
+    return first in OPERATIONAL or (first in roles and last in OPERATIONAL)
 
 
 def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Setting]]:

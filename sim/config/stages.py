@@ -7,15 +7,18 @@ configuration; from it on, the younger one holds. A run that is no fork has one 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import msgspec
 
+from agents.making import Agent
 from engine.calls import Call
 from engine.errors import ConfigError, RunDirectoryError
 from engine.messages import EpisodeEnded, EpisodeSettled, EpisodeStarted, ForkedFrom, Message
 from sim.config.layers import configured
+from sim.config.parts import check_parts, part_origins
 from sim.config.run import RunConfig, Settings
 
 Point: TypeAlias = tuple[int, int]
@@ -73,9 +76,22 @@ class Course:
     def said(self, call: Call) -> str | None:
         """Return what its role says in place of the reply to *call*, if it does."""
         for stage in self.stages[1:]:
-            if call.role in stage.say and _speaks(call, stage.point):
+            if call.role in stage.say and self._speaks(call, stage.point):
                 return stage.say[call.role]
         return None
+
+    def point_of_call(self, call: Call) -> Point:
+        """Return where in the run a call belongs."""
+        return call.episode, self._cast.role(call.role).step(call.step)
+
+    def _speaks(self, call: Call, at: Point) -> bool:
+        """Tell whether *call* is the one in which its role speaks of the step at a point."""
+        own = (call.episode, call.occurrence) == (at[0], 0)
+        return own and self._cast.role(call.role).speaks(call.step, at[1])
+
+    @cached_property
+    def _cast(self) -> Agent:
+        return self.config.cast
 
     def forked(self, stage: Stage) -> "Course":
         """Return the course that leaves this one where *stage* begins."""
@@ -87,30 +103,27 @@ class Course:
 
         Raises ConfigError for others.
         """
-        config = configured(self.plain_settings(), *settings)
-        if (config.deciding(), config.named()) != (self.config.deciding(), self.config.named()):
+        config = configured(self.config.settings(), *settings)
+        if config.differences(self.config):
             hint = "fork the run to change what decides it"
             raise ConfigError("only settings that leave no mark on a trace can change", hint=hint)
         return Course((*self.stages[:-1], replace(self.stages[-1], config=config)))
 
-    def plain_settings(self) -> Settings:
-        """Return the settings that hold in the end."""
-        settings: Settings = msgspec.to_builtins(self.config)
-        return settings
-
     def settings(self) -> Settings:
-        """Return what run.toml says."""
-        settings = self.plain_settings()
+        """Return what run.toml says: settings, forks, and the packages whose parts it needs."""
+        settings = self.config.settings()
         forks = [
             {
                 "at": place(after.point),
                 "parent": after.parent,
                 "say": dict(after.say),
-                "config": msgspec.to_builtins(before.config),
+                "config": before.config.settings(),
             }
             for before, after in pairwise(self.stages)
         ]
-        return {**settings, "forks": forks} if forks else settings
+        origins = part_origins(config for stage in self.stages for config in [stage.config])
+        rest = {"forks": forks, "parts": origins}
+        return settings | {name: value for name, value in rest.items() if value}
 
 
 def straight(config: RunConfig) -> Course:
@@ -127,9 +140,14 @@ class _Fork(msgspec.Struct, frozen=True, kw_only=True):
     say: dict[str, str]
 
 
-def read_course(settings: Settings) -> Course:
-    """Return the course that run.toml says; raises ConfigError or RunDirectoryError."""
-    final = {name: value for name, value in settings.items() if name != "forks"}
+def read_course(settings: Settings, *, proven: bool) -> Course:
+    """Return the course that run.toml says; raises ConfigError or RunDirectoryError.
+
+    RunDirectoryError as well if a part that it needs is not here, or would be imported from where
+    only a file says that is not *proven* to be written here.
+    """
+    check_parts(settings, proven=proven)
+    final = {name: value for name, value in settings.items() if name not in {"forks", "parts"}}
     try:
         forks = [msgspec.convert(fork, _Fork) for fork in settings.get("forks", [])]
         begins = [(BEGINNING, "", {}), *((parse_point(f.at), f.parent, f.say) for f in forks)]
@@ -166,18 +184,3 @@ def point_of(episode: int, message: Message) -> Point:
             return episode, _END
     step: Any = getattr(message, "step", _END)
     return episode, int(step)
-
-
-def point_of_call(call: Call) -> Point:
-    """Return where in its run a call belongs; the value of state n + 1 follows from step n."""
-    step = max(0, call.step - 1) if call.role == "critic" else call.step
-    return call.episode, step
-
-
-def _speaks(call: Call, at: Point) -> bool:
-    """Tell whether *call* is the one in which its role speaks of the step at a point.
-
-    The critic's is about what the step led to, the reflector's about the whole episode.
-    """
-    step = {"critic": call.step - 1, "reflector": at[1]}.get(call.role, call.step)
-    return (call.episode, step) == at and call.occurrence == 0

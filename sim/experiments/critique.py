@@ -19,7 +19,7 @@ import anyio
 import msgspec
 import numpy as np
 
-from agents.models.chain import Chain, linked, plain_name
+from agents.models.chain import Chain, linked
 from agents.models.model import ChatModel
 from engine.chance import chance
 from engine.errors import BudgetError, ConfigError, InterruptedRunError, RunDirectoryError
@@ -123,7 +123,7 @@ def critique(
         recorded=recorded,
         config=config,
         seed=seed,
-        discount=config.critic.discount if discount is None else discount,
+        discount=_discount(config) if discount is None else discount,
         origins=origins(recorded, chosen),
         rollouts=rollouts,
         progress=progress,
@@ -146,15 +146,27 @@ def _check_sizes(states: int, rollouts: int, discount: float | None) -> None:
         raise ConfigError(f"expected a discount from 0 to 1, got {discount!r}")
 
 
+def _critic(config: RunConfig) -> str:
+    critic = config.cast.critic
+    if critic is None:
+        raise ConfigError(f"the agent {config.agent} has no critic")
+    return critic.name
+
+
+def _discount(config: RunConfig) -> float:
+    """Return γ as the agent's critic has it."""
+    found: float | None = getattr(config.roles[_critic(config)], "discount", None)
+    if found is None:
+        hint = "--discount 0.9"
+        raise ConfigError(f"the critic of {config.agent} has no discount of its own", hint=hint)
+    return found
+
+
 def _settled(recorded: RecordedRun, settings: Sequence[Mapping[str, Any]]) -> RunConfig:
     """Return the configuration of calls that are made now."""
     before = recorded.course.config
-    after = configured(recorded.course.plain_settings(), *settings)
-    old, new = (
-        {**dict(c.deciding()), "environment": c.environment, "agent": c.agent, "seed": c.seed}
-        for c in (before, after)
-    )
-    for name in (name for name in new if new[name] != old[name]):
+    after = configured(before.settings(), *settings)
+    for name in before.differences(after):
         if name.rpartition(".")[2] not in DRAWN:
             raise ConfigError(
                 f"{name} cannot be changed here: it decided the run",
@@ -252,7 +264,7 @@ class _Plan:
         return Critique(
             run=str(self.recorded.directory.path),
             agent=self.config.agent,
-            model=plain_name(self.config.critic.model or self.config.model),
+            model=self.config.model_of(_critic(self.config)),
             seed=self.seed,
             discount=self.discount,
             rollouts=self.rollouts,

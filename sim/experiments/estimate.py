@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from agents.models.chain import check_settings, plain_name
-from agents.models.embedded import NAME
+from agents.models.chain import check_settings
+from agents.models.providers import EMBEDDED
 from agents.models.remote.embedding_model import ROLE as EMBEDDING
 from agents.settings import RoleSettings
 from sim.config.run import RunConfig
@@ -84,13 +84,10 @@ def _scaled(config: RunConfig, trial: Trial) -> Estimate:
 
 
 def _role(config: RunConfig, role: str, spent: Spent) -> RoleEstimate:
-    if role == EMBEDDING:
-        model = config.embedding_model
-    else:
-        model = plain_name(config.roles[role].model or config.model)
+    model = config.embedding_model if role == EMBEDDING else config.model_of(role)
     calls, prompt, completion = spent
     price = config.prices.get(model)
-    cost = 0.0 if model == NAME else None
+    cost = 0.0 if model == EMBEDDED else None
     return RoleEstimate(
         model=model,
         calls=calls,

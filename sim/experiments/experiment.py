@@ -17,7 +17,7 @@ import msgspec
 import tomli_w
 from anyio.abc import Process
 
-from agents.roster import agent_named
+from agents.roster import AGENTS
 from engine.errors import (
     BillpError,
     ConfigError,
@@ -131,7 +131,7 @@ def plan(experiment: Experiment) -> tuple[Planned, ...]:
     Raises ConfigError for an agent or a setting that does not exist, or if nobody is tested.
     """
     for agent in experiment.agents:
-        agent_named(agent)
+        AGENTS.named(agent)
     combinations = [*product(*experiment.sweep.values())]
     runs = [
         _planned(experiment, agent, dict(zip(experiment.sweep, values, strict=True)), seed)
@@ -145,12 +145,12 @@ def plan(experiment: Experiment) -> tuple[Planned, ...]:
 
 def _planned(experiment: Experiment, agent: str, swept: Settings, seed: int) -> Planned:
     layers = [parse_set(f"{name}={_written(value)}") for name, value in swept.items()]
-    config = configured(
-        PROTOCOLS[experiment.protocol],
-        experiment.settings,
-        *layers,
-        {"agent": agent, "seed": seed},
-    )
+    settings = merged(PROTOCOLS[experiment.protocol], experiment.settings, *layers)
+    own = {*AGENTS.named(agent).settings.__struct_fields__}
+    others = {n for a in experiment.agents for n in AGENTS.named(a).settings.__struct_fields__}
+    # What another agent of the experiment is told is no mistake; what none knows is one.
+    asked = {name: value for name, value in settings.items() if name not in others - own}
+    config = configured(asked, {"agent": agent, "seed": seed})
     parts = [agent, *(f"{name}={value}" for name, value in swept.items()), f"seed={seed}"]
     return Planned(" ".join(parts).replace("/", "-").replace(":", "-").replace(" ", "-"), config)
 
@@ -214,13 +214,14 @@ def _words(run: Planned, directory: RunDirectory) -> tuple[list[str], str]:
         given = [word for setting in named for word in ("--set", setting)]
         return ["resume", str(directory.path), *given], "resumed"
     config = directory.path.parent / CONFIGS / f"{run.name}.toml"
-    write_whole(config, tomli_w.dumps(msgspec.to_builtins(run.config)).encode())
+    write_whole(config, tomli_w.dumps(run.config.settings()).encode())
     return ["run", "--config", str(config), "--out", str(directory.path)], "began"
 
 
 def _check_same(run: Planned, directory: RunDirectory) -> None:
-    there = read_course(directory.read_config()).config
-    if (there.deciding(), there.named()) != (run.config.deciding(), run.config.named()):
+    settings, proven = directory.read_proven()
+    there = read_course(settings, proven=proven).config
+    if there.differences(run.config):
         raise RunDirectoryError(
             f"{directory.path}: holds a run of other settings", hint="choose another --out"
         )

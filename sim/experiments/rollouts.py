@@ -203,11 +203,21 @@ class Player:
             answer=self._answer(step, seed),
             embed=self.embedder.embed,
             excerpt=replace(origin.excerpt, seeds=lambda at: own if at < step else seed),
-            subscribed=_needed(self.handlers, step),
+            subscribed=self._needed(step),
         )
         assembly.bus.write_to(written)
         await assembly.run()
         return written.lines
+
+    def _needed(self, step: int) -> list[Subscription]:
+        """Return the handlers that it takes to play on from the state before *step*."""
+        critic = self.recorded.course.config.cast.critic
+        valuing = critic.handlers if critic is not None else ()
+        return [
+            (types, partial(_judging, handler, step) if name in valuing else handler, name)
+            for types, handler, name in self.handlers
+            if types not in {EpisodeEnded, EpisodeSettled}
+        ]
 
     def _answer(
         self, step: int, seed: int
@@ -253,19 +263,6 @@ class _Written:
                 hint="code or data changed since; billp replay shows where",
             )
         self.lines = lines
-
-
-def _needed(handlers: Iterable[Subscription], step: int) -> list[Subscription]:
-    """Return those of *handlers* that it takes to play on from the state before *step*."""
-    return [
-        (types, partial(_judging, handler, step) if _is_critic(name) else handler, name)
-        for types, handler, name in handlers
-        if types not in {EpisodeEnded, EpisodeSettled}
-    ]
-
-
-def _is_critic(name: str) -> bool:
-    return name.startswith("Critic.")
 
 
 async def _judging(handler: Handler[Trajectory], step: int, delivery: Delivery[Any]) -> None:

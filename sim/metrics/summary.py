@@ -8,6 +8,7 @@ from agents.models.access import Usage
 from engine.messages import RunStarted, number
 from sim.metrics.failures import Failure
 from sim.metrics.metrics import CurvePoint, Measured, Metrics
+from sim.metrics.own import Found
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,19 +64,22 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     failed_episodes: int = 0
     failures: tuple[Failure, ...] = ()
     listeners: dict[str, Any] = {}
+    own_metrics: dict[str, Found] = {}
+    quit_rule: str = ""
     manifest: str = ""
 
     def flat(self) -> dict[str, Any]:
         """Return everything but the manifest as one object, the metrics beside the rest.
 
-        What only runs with tests have is left out without: *train*, *test_memory*, *curve*.
+        What not all runs have is left out where it is empty: *train*, *test_memory* and *curve* are
+        of tests; *own_metrics*; a *quit_rule* that is not BiLLP's.
         """
         values: dict[str, Any] = msgspec.to_builtins(self)
         metrics = values.pop("metrics")
         del values["manifest"]
         head = {name: values.pop(name) for name in ("run", "digest")}
-        of_tests = {name: values.pop(name) for name in ("train", "test_memory", "curve")}
-        told = {name: value for name, value in of_tests.items() if value}
+        some = ("train", "test_memory", "curve", "own_metrics", "quit_rule")
+        told = {name: value for name in some if (value := values.pop(name))}
         return {**head, **metrics, **told, **values}
 
 
@@ -141,6 +145,7 @@ def summarise(
         failed_episodes=sum(failure.episodes for failure in failures),
         failures=failures,
         listeners=listeners,
+        quit_rule=str(settings.get("quit_rule", "")),
     )
 
 

@@ -8,10 +8,9 @@ from types import UnionType
 from typing import Any, TypeAlias
 
 from agents.making import World
-from agents.models.chain import plain_name
-from agents.roster import agent_named
+from agents.models.providers import plain_name
 from agents.trajectory import Delivery, Trajectory, folding
-from engine.arrivals import ONCE, Listed, Visit
+from engine.arrivals import ONCE, Arrivals, Listed, Returns, Visit
 from engine.attempt import name_of
 from engine.bus import Bus
 from engine.calls import Answer, Embed
@@ -23,8 +22,8 @@ from engine.scheduler import Bounds, Scheduler
 from sim.config.run import RunConfig
 from sim.config.stages import Course, point_of
 from sim.metrics.metrics import HEARD, MetricsFollower
-from sim.runs.visitors import arrivals_of, delay_of, returns_of
-from sim.world.users import Users
+from sim.runs.visitors import arrivals_of, check_visitors, delay_of, returns_of
+from sim.world.users import Truth, Users
 from storage.datasets.ratings import training_ratings
 from storage.environments import Environment
 from storage.memory import Memory
@@ -48,16 +47,32 @@ class Assembly:
 
 
 @dataclass(frozen=True)
-class Excerpt:
-    """One episode of a run: its visit, its number, and the logs as it saw them.
+class Extent:
+    """What of a run is played: who visits, from which number on, and the logs that are read.
 
     *seeds* gives the seed of each step's chance, where that is not the run's.
     """
+
+    visits: Arrivals
+    logs: Mapping[str, Log]
+    returns: Returns = ONCE
+    first: int = 0
+    seeds: Callable[[int], int] | None = None
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """One episode of a run: its visit, its number, and the logs as it saw them."""
 
     visit: Visit
     number: int
     logs: Mapping[str, Log]
     seeds: Callable[[int], int] | None = None
+
+    def extent(self) -> Extent:
+        """Return this episode, alone."""
+        visits = Listed(deque([self.visit]))
+        return Extent(visits, self.logs, first=self.number, seeds=self.seeds)
 
 
 Subscription: TypeAlias = tuple[type | UnionType, Handler[Trajectory], str]
@@ -66,14 +81,17 @@ Wrap: TypeAlias = Callable[[Handler[Trajectory]], Handler[Trajectory]]
 
 def check_runnable(config: RunConfig, environment: Environment) -> None:
     """Raise ConfigError if *config* cannot be run in *environment*."""
-    agent_named(config.agent)
-    arrivals_of(config, environment)
+    check_visitors(config, environment)
     items = len(environment.catalog)
     if config.repeats != "allow" and config.limit > items:
         raise ConfigError(
             f"{config.limit} steps without repeats need as many items, there are {items}",
             hint=f"--set limit={items}, or --repeats allow",
         )
+    missing = {role.name for role in config.cast.roles} - config.roles.keys()
+    if missing:
+        what = f"the agent {config.agent} has no settings for its role {min(missing)!r}"
+        raise ConfigError(what, hint=f"a field {min(missing)}: RoleSettings = RoleSettings()")
 
 
 def assemble(
@@ -96,42 +114,40 @@ def assemble(
     """
     config = course.config
     bus: Bus[Trajectory] = Bus()
-    if subscribed is None:
-        subscribed = subscriptions(course, environment, wrap)
-    for types, handler, name in subscribed:
+    for types, handler, name in subscribed or subscriptions(course, environment, wrap):
         bus.subscribe(types, handler, name=name)
     metrics = MetricsFollower(environment.catalog, environment.factors)
     bus.follow(HEARD, metrics, essential=True)
     memories: dict[str, Memory[Any]] = {
         name.name: Memory(name, capacity=config.memory_size or None)
-        for name in agent_named(config.agent).memories
+        for name in config.cast.memories
     }
-    logs: Mapping[str, Log] = memories
-    if excerpt is None:
-        visits = arrivals_of(config, environment)
-    else:
-        logs, visits = excerpt.logs, Listed(deque([excerpt.visit]))
+    extent = _whole(config, environment, memories) if excerpt is None else excerpt.extent()
     scheduler: Scheduler[Trajectory] = Scheduler(
         bus=bus,
-        arrivals=visits,
-        memories=logs,
+        arrivals=extent.visits,
+        memories=extent.logs,
         answer=answer,
         embed=embed,
         fold=folding(environment.catalog),
         opening=_users(config, environment).opening,
         seed=config.seed,
         delay=delay_of(config),
-        first=0 if excerpt is None else excerpt.number,
-        returns=returns_of(config) if excerpt is None else ONCE,
+        first=extent.first,
+        returns=extent.returns,
         bounds=Bounds(
             running=config.running or 2 * (concurrency or config.concurrency),
             unreleased=config.unreleased,
             patience=config.patience,
         ),
         seal=seal,
-        seeds=None if excerpt is None else excerpt.seeds,
+        seeds=extent.seeds,
     )
     return Assembly(bus, scheduler, memories, metrics, head(course, environment))
+
+
+def _whole(config: RunConfig, environment: Environment, memories: Mapping[str, Log]) -> Extent:
+    return Extent(arrivals_of(config, environment), memories, returns_of(config))
 
 
 def subscriptions(
@@ -171,14 +187,15 @@ def _subscriptions(
         catalog=environment.catalog,
         settings=config.agent_settings,
         ratings=partial(training_ratings, environment),
-        oracle=environment.factors,
-        window=config.quit.window,
+        oracle=Truth(environment.factors, config.rule, config.quit),
+        repeats=config.repeats,
+        structured=config.structured,
     )
     return [
         (EpisodeStarted, users.arrive),
         (ActionTaken, users.respond),
         (UserResponded, users.go_on),
-        *agent_named(config.agent).make(world),
+        *config.cast.make(world),
     ]
 
 
@@ -204,6 +221,7 @@ def head_in(course: Course, digest: str) -> RunStarted:
 def _users(config: RunConfig, environment: Environment) -> Users:
     return Users(
         environment=environment,
+        rule=config.rule,
         quitting=config.quit,
         rewards=config.rewards,
         limit=config.limit,

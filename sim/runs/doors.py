@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from agents.embeddings import Embedder, HashingEmbedder
-from agents.models.chain import Chain, Door, one_door, open_models
+from agents.models.chain import Chain, one_door, open_models
 from agents.models.model import ChatModel
+from agents.models.providers import Door
 from agents.models.remote.embedder import ServiceEmbedder
 from agents.models.remote.embedding_model import ROLE as EMBEDDING
 from sim.config.run import RunConfig

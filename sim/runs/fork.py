@@ -6,28 +6,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 
-from agents.models.model import ChatModel
 from agents.models.recorded import Forked, Spoken
 from engine.errors import ConfigError, DivergenceError
 from sim.config.layers import configured
 from sim.config.run import RunConfig
-from sim.config.stages import Course, Point, Stage, place, point_of_call
+from sim.config.stages import Course, Point, Stage, place
 from sim.metrics.summary import Summary
 from sim.runs.assembly import check_runnable
 from sim.runs.divergence import TraceCheck
 from sim.runs.doors import doors_of
-from sim.runs.listeners import NO_LISTENERS, Listeners
+from sim.runs.given import Company, Given, company
 from sim.runs.live import Live, listed, written_in
 from sim.runs.loop import first_error, in_event_loop, plain_errors
 from sim.runs.recorded import RecordedRun, check_step, open_recorded
 from sim.runs.stopping import Begun, stopping
 from sim.runs.trust import check_reach
-from sim.runs.watching import Onlooker
-from storage.environments import Environment
 from storage.files import Durability
 from storage.journal import ForkStarted, Journal, Recording
 from storage.runs import RunDirectory, check_free, new_run
@@ -35,10 +32,13 @@ from storage.traces import before_step, digest_of, episode_of
 from storage.vectors import VectorFile, read_vectors
 
 FORKABLE = (
-    *("model", "planner", "actor", "critic", "reflector"),
-    *("quit", "rewards", "repeats", "structured", "limit", "dwell"),
+    *("model", "quit_rule", "quit", "rewards"),
+    *("repeats", "structured", "limit", "dwell"),
 )
-"""What a fork can change, beside what leaves no mark; the rest decides what comes before it."""
+"""What a fork can change, beside the agent's own settings and what leaves no mark.
+
+The rest decides what comes before it.
+"""
 
 
 def fork(
@@ -48,36 +48,20 @@ def fork(
     settings: Sequence[Mapping[str, Any]] = (),
     say: Mapping[str, str] | None = None,
     out: Path | str | None = None,
-    environment: Environment | None = None,
-    model: ChatModel | None = None,
-    listeners: Listeners = NO_LISTENERS,
-    views: Sequence[Onlooker] = (),
+    **given: Unpack[Given],
 ) -> Summary:
     """Live the run in directory *run* again up to *at*, (episode, step), then on with a change.
 
     From there on *settings* hold, and what a role *says* at that very step (the critic of what it
     led to, the reflector of its episode) stands in place of its model's reply. Calls that come to
-    ask the same as in the parent keep their replies. The fork is a run of its own in *out*. Raises
-    ConfigError for a point or a setting that cannot be forked, and if a parent from elsewhere would
-    reach out by others than *settings* (`sim.runs.trust`). Where an event loop runs, await
-    `fork_async`.
+    ask the same as in the parent keep their replies. The fork is a run of its own in *out*; for
+    what is *given* see `Given`. Raises ConfigError for a point or a setting that cannot be forked,
+    and if a parent from elsewhere would reach out by others than *settings* (`sim.runs.trust`).
+    Where an event loop runs, await `fork_async`.
     """
-    parent = open_recorded(run, environment)
-    course = _checked_course(parent, at, settings, say or {})
-    if out is not None:
-        check_free(Path(out))
-    begun: list[RunDirectory] = []
-    main = partial(
-        _fork,
-        parent,
-        course,
-        model=model,
-        out=out,
-        listeners=listeners,
-        views=views,
-        begun=begun.append,
-    )
-    with stopping(begun):
+    parent, course = _planned(run, at, settings, say or {}, out, given)
+    with stopping() as begun:
+        main = partial(_fork, parent, course, out, company(given), begun)
         return in_event_loop(main, twin="fork_async")
 
 
@@ -88,54 +72,37 @@ async def fork_async(
     settings: Sequence[Mapping[str, Any]] = (),
     say: Mapping[str, str] | None = None,
     out: Path | str | None = None,
-    environment: Environment | None = None,
-    model: ChatModel | None = None,
-    listeners: Listeners = NO_LISTENERS,
-    views: Sequence[Onlooker] = (),
+    **given: Unpack[Given],
 ) -> Summary:
     """Do what `fork` does, inside an event loop that runs already."""
-    parent = open_recorded(run, environment)
-    course = _checked_course(parent, at, settings, say or {})
-    if out is not None:
-        check_free(Path(out))
-    begun: list[RunDirectory] = []
-    with stopping(begun), plain_errors():
-        return await _fork(
-            parent,
-            course,
-            model=model,
-            out=out,
-            listeners=listeners,
-            views=views,
-            begun=begun.append,
-        )
+    parent, course = _planned(run, at, settings, say or {}, out, given)
+    with stopping() as begun, plain_errors():
+        return await _fork(parent, course, out, company(given), begun)
 
 
-def _checked_course(
-    parent: RecordedRun,
+def _planned(
+    run: Path | str,
     at: Point,
     settings: Sequence[Mapping[str, Any]],
     say: Mapping[str, str],
-) -> Course:
-    """Return the course of a fork that goes live; raises ConfigError if it must not."""
+    out: Path | str | None,
+    given: Given,
+) -> tuple[RecordedRun, Course]:
+    """Return the parent of a fork, and its course; raises ConfigError if it must not be."""
+    parent = open_recorded(run, given.get("environment"))
     course = forked_course(parent, at, settings, say)
     place = parent.directory.config
     check_reach(place, course.config, proven=parent.proven, named=settings)
-    return course
+    if out is not None:
+        check_free(Path(out))
+    return parent, course
 
 
 async def _fork(
-    parent: RecordedRun,
-    course: Course,
-    *,
-    model: ChatModel | None,
-    out: Path | str | None,
-    listeners: Listeners,
-    views: Sequence[Onlooker],
-    begun: Begun,
+    parent: RecordedRun, course: Course, out: Path | str | None, beside: Company, begun: Begun
 ) -> Summary:
     config, environment = course.config, parent.environment
-    async with doors_of(config, model) as doors:
+    async with doors_of(config, beside.model) as doors:
         name = f"{environment.head.name}-{config.agent}-fork"
         directory = new_run(None if out is None else Path(out), name)
         begun(directory)
@@ -144,7 +111,7 @@ async def _fork(
             journaled = hand_down(calls, digest, directory, config.fsync)
             hand_down_vectors(parent, directory.vectors, config.fsync)
             directory.write_config(course.settings())
-            live = Live(course, environment, directory, listeners, views)
+            live = Live(course, environment, directory, beside)
             with (
                 written_in(directory, config, journaled=journaled) as files,
                 closing(TraceCheck(parent.directory.trace)) as check,
@@ -171,7 +138,7 @@ def forked_course(
 ) -> Course:
     """Return the course of a fork; raises ConfigError if it cannot be."""
     before = parent.course.config
-    config = configured(parent.course.plain_settings(), *settings)
+    config = configured(before.settings(), *settings)
     check_forkable(before, config)
     check_runnable(config, parent.environment)
     check_said(say, config)
@@ -188,20 +155,12 @@ def forked_course(
 
 def check_forkable(before: RunConfig, after: RunConfig) -> None:
     """Raise ConfigError if *after* changes what decided the run from its beginning."""
-    old, new = (
-        {
-            **dict(config.deciding()),
-            "environment": config.environment,
-            "agent": config.agent,
-            "seed": config.seed,
-        }
-        for config in (before, after)
-    )
-    for name, value in new.items():
-        if old[name] != value and name.split(".")[0] not in FORKABLE:
+    forkable = (*before.agent_settings.__struct_fields__, *FORKABLE)
+    for name in before.differences(after):
+        if name.split(".")[0] not in forkable:
             raise ConfigError(
                 f"{name} cannot be changed by a fork: it decides what comes before",
-                hint=f"a fork can change {', '.join(FORKABLE)}",
+                hint=f"a fork can change {', '.join(forkable)}",
             )
 
 
@@ -242,7 +201,7 @@ def hand_down_vectors(parent: RecordedRun, fork: Path, durability: Durability) -
 
 def forked_calls(calls: Recording, course: Course, journal: Journal) -> Spoken:
     """Return what a fork knows of its calls: the *calls* handed down, and what is said there."""
-    recorded = Forked(calls, before=lambda call: point_of_call(call) < course.fork_point)
+    recorded = Forked(calls, before=lambda call: course.point_of_call(call) < course.fork_point)
     return Spoken(recorded, calls, course.said, journal.append)
 
 

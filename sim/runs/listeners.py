@@ -7,6 +7,7 @@ listener instead of a follower; a method `result()`, whose value goes into summa
 
 import importlib
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
@@ -105,6 +106,11 @@ def _check(value: Any) -> None:
 _HINT = "a class made without arguments, in a module that Python finds from here"
 
 NO_LISTENERS = Listeners({})
+
+
+def listeners_of(given: Mapping[str, Listener] | Listeners) -> Listeners:
+    """Return listeners that are given by name."""
+    return given if isinstance(given, Listeners) else Listeners(dict(given))
 
 
 def load_listeners(names: list[str]) -> Listeners:

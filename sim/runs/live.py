@@ -9,20 +9,24 @@ from functools import partial
 import msgspec
 
 from agents.models.access import Access, note_attempt
-from agents.models.chain import Chain, Door, linked, plain_name
+from agents.models.chain import Chain, linked
 from agents.models.guards.budget import Budget
+from agents.models.providers import Door
 from agents.models.recorded import Recorded
 from engine.order import LineFollower
+from sim.config.parts import own_metrics
 from sim.config.run import RunConfig
 from sim.config.stages import Course
 from sim.metrics.failures import HEARD as FAILURES
 from sim.metrics.failures import FailuresFollower
+from sim.metrics.own import HEARD as OWN
+from sim.metrics.own import OwnMetrics
 from sim.metrics.summary import Effort, Summary, summarise
 from sim.runs.assembly import Assembly, assemble
 from sim.runs.doors import embedder_for
-from sim.runs.listeners import NO_LISTENERS, Listeners
+from sim.runs.given import Company
 from sim.runs.models import model_settings, samplings
-from sim.runs.watching import Onlooker, Underway, shown
+from sim.runs.watching import Underway, shown
 from storage.environments import Environment
 from storage.files import AppendOnly, HeldBack
 from storage.journal import CallEnded, Journal
@@ -70,7 +74,7 @@ def written_in(
 
 @dataclass(frozen=True)
 class Live:
-    """A run that goes live: *course* in *environment*, kept in *directory*.
+    """A run that goes live: *course* in *environment*, kept in *directory*, *beside* its company.
 
     Its other processes have *paid* for some calls: those count for its budget. *asking* is told the
     episode of every call before it is asked.
@@ -79,8 +83,7 @@ class Live:
     course: Course
     environment: Environment
     directory: RunDirectory
-    listeners: Listeners = NO_LISTENERS
-    views: Sequence[Onlooker] = ()
+    beside: Company
     paid: Iterable[CallEnded] = ()
     asking: Callable[[int], None] = lambda _: None
 
@@ -125,6 +128,9 @@ class Live:
         )
         failures = FailuresFollower(access.said)
         assembly.bus.follow(FAILURES, failures, essential=True)
+        own = OwnMetrics(self.environment, own_metrics(config))
+        if own.metrics:
+            assembly.bus.follow(OWN, own, essential=True)
         seconds = await self._run(assembly, access, chain, writers)
         # Once there is a summary the run is over: all that it tells of must be there.
         files.trace.force()
@@ -147,8 +153,9 @@ class Live:
             usage=access.usage,
             effort=effort,
             failures=failures.result(),
-            listeners=self.listeners.results(),
+            listeners=self.beside.listeners.results(),
         )
+        summary = msgspec.structs.replace(summary, own_metrics=own.result())
         self._finish(assembly, summary)
         return summary
 
@@ -157,7 +164,7 @@ class Live:
         config = self.course.config
         for ended in self.paid:
             if ended.attempts:
-                model = plain_name(config.roles[ended.role].model or config.model)
+                model = config.model_of(ended.role)
                 budget.note(model, ended.prompt_tokens, ended.completion_tokens)
         for entry in every_vector(self.directory.vectors):
             if entry.attempts:
@@ -167,14 +174,14 @@ class Live:
         self, assembly: Assembly, access: Access, chain: Chain, writers: Sequence[LineFollower]
     ) -> float:
         """Run and return the seconds that it took."""
-        self.listeners.attach(assembly.bus)
+        self.beside.listeners.attach(assembly.bus)
         for writer in writers:
             assembly.bus.write_to(writer)
         underway = Underway(
             self.course.config, self.environment, self.directory, assembly, access, chain
         )
         started = time.perf_counter()
-        async with shown(self.views, underway):
+        async with shown(self.beside.views, underway):
             await assembly.run()
         return time.perf_counter() - started
 

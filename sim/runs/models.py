@@ -3,16 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from agents.models.chain import ModelSettings, RoleModel, Way, plain_name
+from agents.models.chain import ModelSettings, RoleModel
 from agents.models.guards.budget import Allowances
 from agents.models.guards.limiter import Limits
 from agents.models.model import Sampling
+from agents.models.providers import Way
 from agents.models.remote.addresses import same_service
 from agents.models.remote.service import OPENAI_URL
 from agents.settings import RoleSettings
 from engine.calls import Call
 from sim.config.run import RunConfig
-from sim.config.stages import Course, point_of_call
+from sim.config.stages import Course
 
 
 def model_settings(config: RunConfig) -> ModelSettings:
@@ -20,7 +21,7 @@ def model_settings(config: RunConfig) -> ModelSettings:
     way = Way(url=config.base_url, key_file=config.key_file, azure_version=config.azure_version)
     return ModelSettings(
         roles={role: _role_model(config, settings, way) for role, settings in config.roles.items()},
-        embeddings=config.embedding_model,
+        embeddings=config.embeddings if config.embedding_model else "",
         way=way,
         limits=_limits(config.concurrency, config),
         attempts=config.attempts,
@@ -60,14 +61,14 @@ def samplings(course: Course) -> Callable[[Call], Sampling]:
     tables = [samplings_of(stage.config) for stage in course.stages]
     if len(tables) == 1:
         return lambda call: tables[0][call.role]
-    return lambda call: tables[course.stage_at(point_of_call(call))][call.role]
+    return lambda call: tables[course.stage_at(course.point_of_call(call))][call.role]
 
 
 def samplings_of(config: RunConfig) -> dict[str, Sampling]:
     """Return how the replies of each role are drawn."""
     return {
         role: Sampling(
-            model=plain_name(settings.model or config.model),
+            model=config.model_of(role),
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
             instructions=settings.instructions,

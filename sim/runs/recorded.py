@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.making import Agent
+from agents.roster import AGENTS
 from engine.errors import ConfigError, DataError, RunDirectoryError, TraceError
 from engine.messages import PlanRequested, RunStarted
 from sim.config.stages import Course, Point, read_course
@@ -44,13 +46,25 @@ def open_recorded(path: Path | str, environment: Environment | None = None) -> R
     directory = open_run(Path(path))
     check_not_imported(directory)
     settings, proven = directory.read_proven()
-    course = read_course(settings)
+    course = read_course(settings, proven=proven)
     recording = read_journal(directory.journal)
     head = read_head(directory.trace) if whole_size(directory.trace) else None
     environment = environment or open_environment(course.config.environment)
     if head is not None:
         check_environment(head, environment, course.config.environment)
     return RecordedRun(directory, course, environment, recording, proven)
+
+
+def cast_of(directory: RunDirectory, head: RunStarted) -> Agent:
+    """Return the agent of the run whose trace begins with *head*.
+
+    Raises ConfigError if it is not here, RunDirectoryError if a run from elsewhere would import it
+    from a module of its choice.
+    """
+    if AGENTS.is_place(head.agent) and not directory.read_proven()[1]:
+        what = f"{directory.path}: was not written here, and would import {head.agent!r}"
+        raise RunDirectoryError(what, hint="offer it as an entry point of an installed package")
+    return AGENTS.named(head.agent)
 
 
 def is_imported(directory: RunDirectory) -> bool:

@@ -1,12 +1,12 @@
 """Replay: a recorded run again, with nobody called and every byte compared."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 
@@ -15,7 +15,6 @@ from agents.models.access import Access, prompt_text
 from agents.models.model import ChatRequest
 from agents.models.recorded import Replayed
 from agents.models.remote.embedder import RecordedEmbedder
-from agents.roster import agent_named
 from engine.arrivals import Visit
 from engine.errors import BillpError, ConfigError, TraceError
 from engine.messages import EpisodeStarted
@@ -24,7 +23,7 @@ from sim.config.stages import Point, place
 from sim.runs.assembly import Excerpt, Wrap, assemble
 from sim.runs.divergence import Difference, EndOfRecordError, TraceCheck, TraceDivergenceError
 from sim.runs.excerpts import Prefix
-from sim.runs.listeners import NO_LISTENERS, Listeners
+from sim.runs.listeners import NO_LISTENERS, Listener, Listeners, listeners_of
 from sim.runs.loop import first_error, in_event_loop, plain_errors
 from sim.runs.lost import Nobody, check_embedded, check_journaled
 from sim.runs.models import samplings
@@ -65,68 +64,56 @@ class EnoughError(BillpError):
     """Raised when all that was to be replayed is replayed."""
 
 
-def replay(
-    run: Path | str,
-    *,
-    every: bool = False,
-    episode: int | None = None,
-    until: Point | None = None,
-    concurrency: int | None = None,
-    environment: Environment | None = None,
-    listeners: Listeners = NO_LISTENERS,
-    wrap: Wrap | None = None,
-    uvloop: bool | None = None,
-) -> Replay:
+class Playing(TypedDict, total=False):
+    """How a run is replayed: all of this may be left out.
+
+    The first difference ends it, unless *every* one is wanted. *episode* replays one episode alone,
+    *until* stops after a step, (episode, step). *concurrency* bounds the episodes at work. *wrap*
+    puts something around each handler. *environment* is that of the run, if it is elsewhere.
+    """
+
+    every: bool
+    episode: int | None
+    until: Point | None
+    concurrency: int | None
+    environment: Environment | None
+    listeners: Mapping[str, Listener] | Listeners
+    wrap: Wrap | None
+
+
+def replay(run: Path | str, *, uvloop: bool | None = None, **how: Unpack[Playing]) -> Replay:
     """Run the run in directory *run* again on its recorded replies, and compare all with its trace.
 
-    No model is called and no key is needed. The first difference ends it, unless *every* one is
-    wanted. *episode* replays one episode alone, *until* stops after a step, (episode, step).
-    *concurrency* bounds the episodes at work. Raises FileErrors and DataError for what cannot be
-    replayed, ConfigError for what cannot be asked and ServiceError if calls or vectors were lost.
-    Where an event loop runs, await `replay_async`.
+    No model is called and no key is needed; for *how* see `Playing`. Raises FileErrors and
+    DataError for what cannot be replayed, ConfigError for what cannot be asked and ServiceError if
+    calls or vectors were lost. Where an event loop runs, await `replay_async`.
     """
-    with _playing(run, every, episode, until, concurrency, environment, listeners, wrap) as play:
+    with _playing(run, how) as play:
         return in_event_loop(play, twin="replay_async", uvloop=uvloop)
 
 
-async def replay_async(
-    run: Path | str,
-    *,
-    every: bool = False,
-    episode: int | None = None,
-    until: Point | None = None,
-    concurrency: int | None = None,
-    environment: Environment | None = None,
-    listeners: Listeners = NO_LISTENERS,
-    wrap: Wrap | None = None,
-) -> Replay:
+async def replay_async(run: Path | str, **how: Unpack[Playing]) -> Replay:
     """Do what `replay` does, inside an event loop that runs already."""
-    with (
-        _playing(run, every, episode, until, concurrency, environment, listeners, wrap) as play,
-        plain_errors(),
-    ):
+    with _playing(run, how) as play, plain_errors():
         return await play()
 
 
 @contextmanager
-def _playing(
-    run: Path | str,
-    every: bool,
-    episode: int | None,
-    until: Point | None,
-    concurrency: int | None,
-    environment: Environment | None,
-    listeners: Listeners,
-    wrap: Wrap | None,
-) -> Iterator[Callable[[], Awaitable[Replay]]]:
+def _playing(run: Path | str, how: Playing) -> Iterator[Callable[[], Awaitable[Replay]]]:
     """Yield what replays a run, or the part of it that is asked for."""
+    episode, until, concurrency = how.get("episode"), how.get("until"), how.get("concurrency")
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
     if episode is not None and until is not None and until[0] != episode:
         raise ConfigError(f"episode {episode} alone never comes to {place(until)}")
-    recorded = open_recorded(run, environment)
+    recorded = open_recorded(run, how.get("environment"))
     check_head(recorded.directory.trace)
-    player = _Player(recorded, every=every, listeners=listeners, wrap=wrap)
+    player = _Player(
+        recorded,
+        every=how.get("every", False),
+        listeners=listeners_of(how.get("listeners", {})),
+        wrap=how.get("wrap"),
+    )
     with closing(player.check):
         if episode is not None:
             player.alone(episode)
@@ -197,7 +184,7 @@ class _Player:
 
     def _has_memories(self) -> bool:
         """Tell whether the memories were kept; else what an episode saw is made anew."""
-        agent = agent_named(self.recorded.course.config.agent)
+        agent = self.recorded.course.config.cast
         kept = self.recorded.directory.memory.exists() or not agent.memories
         return self.recorded.finished and kept
 
@@ -314,7 +301,7 @@ def excerpt_of(recorded: RecordedRun, episode: int, started: EpisodeStarted) -> 
     lengths = {seen.memory: seen.length for seen in started.memories}
     logs: dict[str, Log] = {}
     config = recorded.course.config
-    for name in agent_named(config.agent).memories:
+    for name in config.cast.memories:
         memory = Memory.load(recorded.directory.memory, name, capacity=config.memory_size or None)
         if len(memory) < lengths[name.name]:
             place = recorded.directory.memory / f"{name.name}.jsonl"

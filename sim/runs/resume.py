@@ -5,24 +5,21 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import structlog
 
-from agents.models.model import ChatModel
 from agents.models.recorded import Recorded, Resumed, Spoken
 from sim.metrics.summary import Summary
 from sim.runs.divergence import EndOfRecordError, TraceCheck
 from sim.runs.doors import doors_of
 from sim.runs.fork import forked_calls
-from sim.runs.listeners import NO_LISTENERS, Listeners
+from sim.runs.given import Company, Given, company
 from sim.runs.live import Live, listed, written_in
 from sim.runs.loop import check_no_loop, in_event_loop, plain_errors
 from sim.runs.recorded import RecordedRun, check_not_imported, open_recorded
 from sim.runs.stopping import stopping
 from sim.runs.trust import check_reach
-from sim.runs.watching import Onlooker
-from storage.environments import Environment
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
 from storage.manifest import write_manifest
@@ -87,24 +84,21 @@ def resume(
     *,
     retry_failed: bool = False,
     settings: Sequence[Mapping[str, Any]] = (),
-    environment: Environment | None = None,
-    model: ChatModel | None = None,
-    listeners: Listeners = NO_LISTENERS,
-    views: Sequence[Onlooker] = (),
+    **given: Unpack[Given],
 ) -> Summary | None:
     """Finish the run in directory *run* and return what came of it; None if it was finished.
 
     Calls in its journal are not made again, except, with *retry_failed*, those that failed.
-    *settings* that leave no mark on a trace, such as max_calls, may change. Raises ConfigError if a
-    run from elsewhere would reach out by others than those (`sim.runs.trust`), DivergenceError if
-    code or data are no longer those of the run; else what `sim.runs.run.run` raises. Where an event
-    loop runs, await `resume_async`.
+    *settings* that leave no mark on a trace, such as max_calls, may change; for what is *given* see
+    `Given`. Raises ConfigError if a run from elsewhere would reach out by others than those
+    (`sim.runs.trust`), DivergenceError if code or data are no longer those of the run; else what
+    `sim.runs.run.run` raises. Where an event loop runs, await `resume_async`.
     """
     check_no_loop("resume_async")
-    with _unfinished(run, retry_failed, settings, environment) as recorded:
+    with _unfinished(run, retry_failed, settings, given) as recorded:
         if recorded is None:
             return None
-        return in_event_loop(partial(_resume, recorded, retry_failed, model, listeners, views))
+        return in_event_loop(partial(_resume, recorded, retry_failed, company(given)))
 
 
 async def resume_async(
@@ -112,17 +106,13 @@ async def resume_async(
     *,
     retry_failed: bool = False,
     settings: Sequence[Mapping[str, Any]] = (),
-    environment: Environment | None = None,
-    model: ChatModel | None = None,
-    listeners: Listeners = NO_LISTENERS,
-    views: Sequence[Onlooker] = (),
+    **given: Unpack[Given],
 ) -> Summary | None:
     """Do what `resume` does, inside an event loop that runs already."""
-    unfinished = _unfinished(run, retry_failed, settings, environment)
-    with unfinished as recorded, plain_errors():
+    with _unfinished(run, retry_failed, settings, given) as recorded, plain_errors():
         if recorded is None:
             return None
-        return await _resume(recorded, retry_failed, model, listeners, views)
+        return await _resume(recorded, retry_failed, company(given))
 
 
 @contextmanager
@@ -130,7 +120,7 @@ def _unfinished(
     run: Path | str,
     retry_failed: bool,
     settings: Sequence[Mapping[str, Any]],
-    environment: Environment | None,
+    given: Given,
 ) -> Iterator[RecordedRun | None]:
     """Yield a run that is to go on, its directory locked; None if there is nothing to do."""
     directory = open_run(Path(run))
@@ -146,11 +136,11 @@ def _unfinished(
             return
         if not directory.finished:
             _cut_torn(directory)
-        recorded = open_recorded(run, environment)
+        recorded = open_recorded(run, given.get("environment"))
         recorded = replace(recorded, course=recorded.course.operated(settings))
         config = recorded.course.config
         check_reach(directory.config, config, proven=recorded.proven, named=settings)
-        with stopping([directory]):
+        with stopping(directory):
             yield recorded
 
 
@@ -181,15 +171,9 @@ def _cut(path: Path, size: int) -> None:
         structlog.get_logger().warning("torn end cut off", path=str(path), size=size, bytes=lost)
 
 
-async def _resume(
-    recorded: RecordedRun,
-    retry_failed: bool,
-    model: ChatModel | None,
-    listeners: Listeners,
-    views: Sequence[Onlooker],
-) -> Summary:
+async def _resume(recorded: RecordedRun, retry_failed: bool, beside: Company) -> Summary:
     course, directory = recorded.course, recorded.directory
-    async with doors_of(course.config, model) as doors:
+    async with doors_of(course.config, beside.model) as doors:
         forgotten = recorded.recording.vectors
         if retry_failed:
             _, forgotten = read_vectors(directory.vectors)
@@ -211,8 +195,7 @@ async def _resume(
                 course,
                 recorded.environment,
                 directory,
-                listeners,
-                views,
+                beside,
                 paid=recorded.recording.every(),
                 asking=trace.drop,
             )

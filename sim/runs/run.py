@@ -1,103 +1,91 @@
 """Running: from a configuration to a run directory."""
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
-from agents.models.model import ChatModel
+from agents.making import Agent
 from agents.models.recorded import NothingRecorded
+from agents.roster import AGENTS
+from sim.config.layers import checked, configured
 from sim.config.run import RunConfig
 from sim.config.stages import straight
 from sim.metrics.summary import Summary
 from sim.runs.assembly import check_runnable
 from sim.runs.doors import doors_of
-from sim.runs.listeners import NO_LISTENERS, Listeners
+from sim.runs.given import Given, company
 from sim.runs.live import Live, listed, written_in
 from sim.runs.loop import in_event_loop, plain_errors
 from sim.runs.stopping import Begun, stopping
-from sim.runs.watching import Onlooker
+from sim.world.quitting import QUIT_RULES, QuitRule
 from storage.datasets import open_environment
 from storage.environments import Environment
-from storage.runs import RunDirectory, check_free, new_run
+from storage.runs import check_free, new_run
+
+
+class Parts(Given, total=False):
+    """What is given, and parts in place of those that the configuration names, or their names."""
+
+    agent: Agent | str
+    quit_rule: QuitRule | str
 
 
 def run(
     config: RunConfig | None = None,
     *,
-    environment: Environment | None = None,
-    model: ChatModel | None = None,
     out: Path | str | None = None,
-    listeners: Listeners = NO_LISTENERS,
-    views: Sequence[Onlooker] = (),
     uvloop: bool | None = None,
+    **given: Unpack[Parts],
 ) -> Summary:
     """Run *config* and return what came of it; where an event loop runs, await `run_async`.
 
-    The run directory is *out*, or the next free one in traces/runs. *environment* and *model* are
-    made from the configuration unless they are given. Raises ConfigError, DataError, ServiceError
-    or RunDirectoryError before anything is written; ServiceError, LawError, FileError or
-    InterruptedRunError for what stopped the run, with everything so far on disk.
+    The run directory is *out*, or the next free one in traces/runs. An *agent* and a *quit_rule*
+    may be *given* as they are, if they are variables of a module; for the rest see `Given`. Raises
+    ConfigError, DataError, ServiceError or RunDirectoryError before anything is written;
+    ServiceError, LawError, FileError or InterruptedRunError for what stopped the run, with
+    everything so far on disk.
     """
-    begun: list[RunDirectory] = []
-    main = partial(
-        _run,
-        config or RunConfig(),
-        environment=environment,
-        model=model,
-        out=out,
-        listeners=listeners,
-        views=views,
-        begun=begun.append,
-    )
-    with stopping(begun):
+    with stopping() as begun:
+        main = partial(_run, _with_parts(config, given), out, given, begun)
         return in_event_loop(main, twin="run_async", uvloop=uvloop)
 
 
 async def run_async(
-    config: RunConfig | None = None,
-    *,
-    environment: Environment | None = None,
-    model: ChatModel | None = None,
-    out: Path | str | None = None,
-    listeners: Listeners = NO_LISTENERS,
-    views: Sequence[Onlooker] = (),
+    config: RunConfig | None = None, *, out: Path | str | None = None, **given: Unpack[Parts]
 ) -> Summary:
     """Do what `run` does, inside an event loop that runs already: asyncio's or uvloop's."""
-    begun: list[RunDirectory] = []
-    with stopping(begun), plain_errors():
-        return await _run(
-            config or RunConfig(),
-            environment=environment,
-            model=model,
-            out=out,
-            listeners=listeners,
-            views=views,
-            begun=begun.append,
-        )
+    with stopping() as begun, plain_errors():
+        return await _run(_with_parts(config, given), out, given, begun)
 
 
-async def _run(
-    config: RunConfig,
-    *,
-    environment: Environment | None,
-    model: ChatModel | None,
-    out: Path | str | None,
-    listeners: Listeners,
-    views: Sequence[Onlooker],
-    begun: Begun,
-) -> Summary:
-    environment = environment or open_environment(config.environment)
+def _with_parts(config: RunConfig | None, given: Parts) -> RunConfig:
+    """Return the configuration that is meant, its values checked."""
+    if "agent" not in given and "quit_rule" not in given:
+        return checked(config or RunConfig())
+    config = config or RunConfig()
+    agent = AGENTS.name_of(given.get("agent", config.agent))
+    rule = QUIT_RULES.name_of(given.get("quit_rule", config.quit_rule))
+    # What the configuration says to another agent, or of another rule, is not for these.
+    others = {*config.agent_settings.__struct_fields__}
+    others -= {*AGENTS.named(agent).settings.__struct_fields__}
+    others |= {"quit"} if rule != config.quit_rule else set()
+    kept = {name: value for name, value in config.settings().items() if name not in others}
+    return configured(kept, {"agent": agent, "quit_rule": rule})
+
+
+async def _run(config: RunConfig, out: Path | str | None, given: Given, begun: Begun) -> Summary:
+    environment: Environment = given.get("environment") or open_environment(config.environment)
     check_runnable(config, environment)
     if out is not None:
         check_free(Path(out))
-    course = straight(config)
-    async with doors_of(config, model) as doors:
+    course, beside = straight(config), company(given)
+    async with doors_of(config, beside.model) as doors:
         name = f"{environment.head.name}-{config.agent}"
         directory = new_run(None if out is None else Path(out), name)
         begun(directory)
         with directory.begun():
             directory.write_config(course.settings())
-            live = Live(course, environment, directory, listeners, views)
+            live = Live(course, environment, directory, beside)
             with written_in(directory, config) as files:
                 summary = await live.run(doors, files, NothingRecorded(), [files.trace])
             return listed(directory, summary)

@@ -1,6 +1,6 @@
 """Whatever stops a run says where it is, and how it goes on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
@@ -13,25 +13,29 @@ Begun = Callable[[RunDirectory], None]
 
 
 @contextmanager
-def stopping(begun: Sequence[RunDirectory]) -> Iterator[None]:
-    """Let whatever stops a run that has *begun* say where it is and how it goes on."""
+def stopping(begun: RunDirectory | None = None) -> Iterator[Begun]:
+    """Let whatever stops a run say where it is and how it goes on, once it has *begun*.
+
+    Yields what is to be told the directory of a run that has not begun yet.
+    """
+    there = [] if begun is None else [begun]
     try:
-        yield
+        yield there.append
     except (KeyboardInterrupt, MemoryError) as error:
-        if not begun:
+        if not there:
             raise
-        path = begun[0].path
+        path = there[0].path
         what = "memory ran out" if isinstance(error, MemoryError) else "interrupted"
         raise InterruptedRunError(
             f"{what}; everything so far is in {path}", hint=f"go on with: {resuming(path)}"
         ) from error
     except BudgetError as error:
-        if begun:
-            error.hint = f"allow more: {resuming(begun[0].path)} --set {error.setting}=…"
+        if there:
+            error.hint = f"allow more: {resuming(there[0].path)} --set {error.setting}=…"
         raise
     except (ServiceError, FileError) as error:
-        if begun:
-            error.hint = f"{error.hint or 'see to that'}; then: {resuming(begun[0].path)}"
+        if there:
+            error.hint = f"{error.hint or 'see to that'}; then: {resuming(there[0].path)}"
         raise
 
 

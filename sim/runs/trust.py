@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from engine.errors import ConfigError
 from sim.config.layers import merged
 from sim.config.run import RunConfig, Settings, flat
@@ -26,7 +24,7 @@ _SHOWN = 80  # characters of a value
 
 def reaching(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Yield all settings of *config* by which it reaches out, by dotted name."""
-    for name, value in flat(msgspec.to_builtins(config)):
+    for name, value in flat(config.settings()):
         if name.rpartition(".")[2] in REACHING:
             yield name, str(value)
 
@@ -77,7 +75,8 @@ def confirmed(run: Path) -> Settings:
     """
     directory = open_run(run)
     check_not_imported(directory)
-    config = read_course(directory.read_config()).config
+    settings, proven = directory.read_proven()
+    config = read_course(settings, proven=proven).config
     found: Settings = {}
     for name, value in reaching(config):
         role, _, setting = name.rpartition(".")

@@ -50,7 +50,7 @@ def parts(config: RunConfig, environment: Environment) -> list[Part]:
 
 def _test(config: RunConfig, environment: Environment, number: int) -> Part:
     """Return test *number*: always the same users, as new sessions of theirs."""
-    users = _drawn(config, environment.test_users, "test", "test visitors")
+    users = _drawn(config, _checked(environment.test_users, "test"), "test visitors")
     again = -(-config.test_episodes // len(users))
     who = [
         (users[visit % len(users)], number * again + visit // len(users))
@@ -67,21 +67,36 @@ def visitors(config: RunConfig, environment: Environment) -> list[tuple[int, int
 
     When there are more episodes than users, everybody comes again in the same order.
     """
-    known: dict[str, Iterable[int]] = {
-        "train": environment.train_users,
-        "test": environment.test_users,
-        "all": [*environment.train_users, *environment.test_users],
-    }
-    users = _drawn(config, known[config.users], config.users, "visitors")
+    users = _drawn(config, _known(config, environment), "visitors")
     return [
         (users[visit % len(users)], visit // len(users) * config.sessions)
         for visit in range(config.episodes)
     ]
 
 
-def _drawn(config: RunConfig, users: Iterable[int], part: str, purpose: str) -> Sequence[int]:
+def check_visitors(config: RunConfig, environment: Environment) -> None:
+    """Raise ConfigError for users that there are not."""
+    _checked(_known(config, environment), config.users)
+    if config.test_episodes:
+        _checked(environment.test_users, "test")
+
+
+def _known(config: RunConfig, environment: Environment) -> Sequence[int]:
+    known: dict[str, Iterable[int]] = {
+        "train": environment.train_users,
+        "test": environment.test_users,
+        "all": [*environment.train_users, *environment.test_users],
+    }
+    return _checked(known[config.users], config.users)
+
+
+def _checked(users: Iterable[int], part: str) -> Sequence[int]:
     known = [int(user) for user in users]
     if not known:
         hint = "build the environment with another --test-share, or set users"
         raise ConfigError(f"the environment has no {part} users", hint=hint)
-    return chance(config.seed, 0, 0, 0, purpose).shuffled(known)
+    return known
+
+
+def _drawn(config: RunConfig, users: Sequence[int], purpose: str) -> Sequence[int]:
+    return chance(config.seed, 0, 0, 0, purpose).shuffled(users)

@@ -5,7 +5,7 @@ is held as a count and a digest for each episode, however much it was.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agents.billp.memories import told
-from agents.roster import agent_named
+from agents.making import AgentMemory
 from engine.errors import FileError
 from engine.messages import (
     ActionTaken,
@@ -51,6 +50,7 @@ class Share(NamedTuple):
 class Written:
     """Hears a trace, and gathers what was written, by memory."""
 
+    memories: Mapping[str, AgentMemory[Any]] = field(default_factory=dict)
     shares: dict[str, list[Share]] = field(default_factory=dict)
     _episode: int = 0
     _end: int = 0
@@ -75,7 +75,8 @@ class Written:
             if isinstance(message, MemoryWritten):
                 counts[message.memory] += message.count
         for name, count in counts.items():
-            records = told(name, messages)
+            known = self.memories.get(name)
+            records = known.told(messages) if known is not None else ()
             digest = _digest(map(msgspec.json.encode, records)) if len(records) == count else b""
             share = Share(self._end, self._episode, count, digest)
             self.shares.setdefault(name, []).append(share)
@@ -94,7 +95,7 @@ def _digest(payloads: Iterable[bytes]) -> bytes:
 
 def check_memories(directory: Path, agent: str, written: Written) -> str:
     """Compare all that an agent's memories hold on disk; raises FileError or ConfigError."""
-    names = agent_named(agent).memories
+    names = [*written.memories.values()]
     strange = sorted(written.shares.keys() - {name.name for name in names})
     if strange:
         raise FileError(f"{directory}: the trace tells of {strange[0]!r}, no memory of {agent}")

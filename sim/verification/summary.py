@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 
 from agents.models.access import Usage
-from agents.models.chain import plain_name
 from agents.models.guards.budget import Price
 from engine.errors import RunDirectoryError, TraceError
 from engine.messages import Envelope, Message, RunStarted
 from sim.config.run import RunConfig
 from sim.metrics.failures import Failure
 from sim.metrics.metrics import HEARD, Measured, MetricsFollower
+from sim.metrics.own import Found
 from sim.metrics.summary import Effort, summarise
 from storage.catalog import Catalog
 from storage.environments import Environment
@@ -78,7 +78,7 @@ class Spending:
     def call(self, ended: CallEnded) -> None:
         """Take a call: what was not asked, but inherited, cached or said, is free."""
         if ended.attempts and ended.role in self.config.roles:
-            model = plain_name(self.config.roles[ended.role].model or self.config.model)
+            model = self.config.model_of(ended.role)
             self._take(model, ended.prompt_tokens, ended.completion_tokens)
 
     def vector(self, entry: VectorEntry) -> None:
@@ -103,6 +103,7 @@ class Reckoned:
     environment: Environment | None
     measured: Measured | None
     failures: tuple[Failure, ...]
+    own_metrics: dict[str, Found]
 
 
 def check_summary(directory: RunDirectory, reckoned: Reckoned) -> str:
@@ -150,6 +151,7 @@ def _flat(reckoned: Reckoned, measured: Measured | None) -> dict[str, Any]:
         failures=reckoned.failures,
         listeners={},
     )
+    summary = msgspec.structs.replace(summary, own_metrics=reckoned.own_metrics)
     flat: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(summary.flat()))
     return flat
 
@@ -158,7 +160,7 @@ def _all_names(reckoned: Reckoned) -> set[str]:
     """Return all that a summary may tell of where nothing could be measured."""
     if reckoned.environment is not None and reckoned.measured is not None:
         return set()
-    return {*_flat(reckoned, None), "train", "test_memory", "curve"}
+    return {*_flat(reckoned, None), "train", "test_memory", "curve", "own_metrics"}
 
 
 def _same(name: str, one: Any, other: Any) -> bool:

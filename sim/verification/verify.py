@@ -8,6 +8,7 @@ for `sim.runs.replay`.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -15,17 +16,20 @@ import msgspec
 
 from engine.errors import BillpError, FileError, JournalError
 from engine.messages import Envelope, Message, RunStarted
+from sim.config.parts import own_metrics
 from sim.config.run import RunConfig
 from sim.config.stages import Course, read_course
 from sim.metrics.failures import HEARD as FAILURES
 from sim.metrics.failures import FailuresFollower
 from sim.metrics.metrics import MetricsFollower
+from sim.metrics.own import HEARD as OWN
+from sim.metrics.own import OwnMetrics
 from sim.runs.importing import Retold, check_retold
 from sim.runs.recorded import check_environment, is_imported
 from sim.verification.files import check_digest, check_files, look_around
 from sim.verification.memories import Written, check_memories
 from sim.verification.prompts import Asked, check_prompts
-from sim.verification.reading import TraceReader
+from sim.verification.reading import Hearer, TraceReader
 from sim.verification.settings import check_import, check_settings
 from sim.verification.summary import OF_THE_PROCESS, Metering, Reckoned, Spending, check_summary
 from storage.datasets import open_environment
@@ -122,6 +126,7 @@ class _Recorded:
     asked: Asked | None = None
     spending: Spending | None = None
     metering: Metering | None = None
+    own: OwnMetrics | None = None
     written: Written = field(default_factory=Written)
     said: dict[Identity, str] = field(default_factory=dict)
     failures: FailuresFollower = field(init=False)
@@ -142,7 +147,7 @@ class _Recorded:
             yield _checked("vectors", self._vectors, "of what text each is", "attempts")
         made = "what was made of the replies (billp replay tells)"
         metering = [] if self.metering is None else [self.metering]
-        self.reader.hearers = [self.written, self._note_failure, *metering]
+        self.reader.hearers = [self.written, self._note_failure, *metering, *self._own_metrics()]
         trace = _checked("trace", lambda: self.reader.read(finished=finished), made)
         yield trace
         yield self._prompts()
@@ -151,11 +156,16 @@ class _Recorded:
             yield from self._outcome(self.reader.head, inventory)
 
     def _settings(self) -> str:
-        self.course = read_course(self.directory.read_config())
+        self.course = self._course()
+        self.written.memories = {one.name: one for one in self.course.config.cast.memories}
         return check_settings(self.directory, self.course)
 
+    def _course(self) -> Course:
+        settings, proven = self.directory.read_proven()
+        return read_course(settings, proven=proven)
+
     def _environment(self) -> str:
-        course = self.course or read_course(self.directory.read_config())
+        course = self.course or self._course()
         name = self.given or course.config.environment
         environment = open_environment(name)
         if whole_size(self.directory.trace):
@@ -163,6 +173,17 @@ class _Recorded:
         self.environment = environment
         self.metering = Metering(MetricsFollower(environment.catalog, environment.factors))
         return f"{name}, {environment.head.digest[:12]}"
+
+    def _own_metrics(self) -> Iterator[Hearer]:
+        """Yield what measures the user's own metrics, if there are any."""
+        metrics = own_metrics(self.course.config) if self.course is not None else {}
+        if self.environment is not None and metrics:
+            self.own = OwnMetrics(self.environment, metrics)
+            yield self._measure
+
+    def _measure(self, envelope: Envelope[Message]) -> None:
+        if self.own is not None and isinstance(envelope.message, OWN):
+            self.own(envelope)
 
     def _journal(self) -> str:
         path, recording = self.directory.journal, read_journal(self.directory.journal)
@@ -232,7 +253,7 @@ class _Recorded:
             yield _unchecked("summary", "settings, journal or trace cannot be read")
             return
         agent, memory = head.agent, self.directory.memory
-        look = lambda: check_memories(memory, agent, self.written)  # noqa: E731
+        look = partial(check_memories, memory, agent, self.written)
         yield _checked("memory", look, "keys", "records that no message tells of")
         reckoned = Reckoned(
             head=head,
@@ -243,8 +264,9 @@ class _Recorded:
             environment=self.environment,
             measured=None if self.metering is None else self.metering.measured(),
             failures=self.failures.result(),
+            own_metrics={} if self.own is None else self.own.result(),
         )
-        look_at = lambda: check_summary(self.directory, reckoned)  # noqa: E731
+        look_at = partial(check_summary, self.directory, reckoned)
         yield _checked("summary", look_at, *OF_THE_PROCESS)
         if self.environment is None:
             yield _unchecked("metrics", "the environment is not at hand")

@@ -1,14 +1,14 @@
 """An episode as people read it: thought, action, grounding, reward, value, what was recalled."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from agents.making import AgentMemory
 from engine.errors import ConfigError, FileError
 from engine.messages import (
     ActionTaken,
@@ -26,34 +26,41 @@ from engine.messages import (
     StateValued,
     UserResponded,
 )
-from engine.records import MemoryName
-from sim.analysis.memory.saved import says
-from storage.memory import Memory
+from sim.analysis.memory.saved import Saved
 
 M = TypeVar("M")
+
+_UNKNOWN = "(its text is in the run's memory once the run is finished)"
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """The memories of a run by position; empty where the run did not come to its end."""
+    """The *memories* of a run's agent; nothing is saved where the run did not come to its end.
+
+    *unknown* says why it is not known what they are, if it is not.
+    """
 
     directory: Path
-    _logs: dict[str, Memory[Any] | None] = field(default_factory=dict, compare=False)
+    memories: Sequence[AgentMemory[Any]] = ()
+    unknown: str = ""
 
-    def says(self, memory: MemoryName[Any], position: int) -> str:
-        """Return what the record at *position* of *memory* says."""
-        log = self._log(memory)
-        if log is None or position >= len(log):
-            return "(its text is in the run's memory once the run is finished)"
-        return says(log[position].payload)
+    def recalled(self, message: Message) -> Iterator[tuple[str, str]]:
+        """Yield what was recalled before *message* was made: of what kind it is, and its text."""
+        for memory in self.memories:
+            _, found = memory.asked(message) or (0, ())
+            texts = self._texts(memory, found)
+            for one in found:
+                text = texts.get(one.position, _UNKNOWN)
+                said = f"{text} [episode {one.episode}, distance {one.distance:g}]"
+                yield memory.payload.__name__.lower(), said
 
-    def _log(self, memory: MemoryName[Any]) -> Memory[Any] | None:
-        if memory.name not in self._logs:
-            try:
-                self._logs[memory.name] = Memory.load(self.directory, memory)
-            except FileError:
-                self._logs[memory.name] = None
-        return self._logs[memory.name]
+    def _texts(self, memory: AgentMemory[Any], found: Sequence[Recalled]) -> dict[int, str]:
+        saved = Saved(self.directory, memory)
+        try:
+            known = saved.at([one.position for one in found]) if found else {}
+        except FileError:
+            return {}
+        return {position: entry.says for position, entry in known.items()}
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,8 @@ def _opening(shown: Shown) -> Iterator[RenderableType]:
         yield f"memory: {lengths} records"
     history = "; ".join(f"{rated.title} ({rated.rating:g})" for rated in started.history)
     yield f"history: {history}\n" if history else ""
+    if shown.remembered.unknown:
+        yield f"What was recalled is not shown: {shown.remembered.unknown}.\n"
 
 
 def _ending(shown: Shown) -> Iterator[str]:
@@ -164,11 +173,11 @@ def _details(shown: Shown, action: ActionTaken) -> Iterator[tuple[str, str]]:
     step = action.step
     plan = shown.at(PlanMade, step)
     if plan is not None:
-        yield from _recalled(shown, "reflection", REFLECTIONS, plan.reflections)
+        yield from _recalled(shown, plan)
         yield "thought", plan.thought
     for result in action.tools:
         yield f"tool: {result.tool}", result.text or "–"
-    yield from _recalled(shown, "experience", EXPERIENCES, action.recalled)
+    yield from _recalled(shown, action)
     yield "words", action.words
     yield "action", f"{action.title} (item {action.item}, {_grounding(action)})"
     response = shown.at(UserResponded, step)
@@ -177,19 +186,16 @@ def _details(shown: Shown, action: ActionTaken) -> Iterator[tuple[str, str]]:
     for state, name in ((step, "value before"), (step + 1, "value after")):
         value = shown.at(StateValued, state)
         if value is not None:
-            yield from _recalled(shown, "valuation", VALUATIONS, value.recalled)
+            yield from _recalled(shown, value)
             yield name, f"{value.value:g}"
     gain = shown.at(AdvantageEstimated, step)
     if gain is not None:
         yield "advantage", f"{gain.advantage:+g}"
 
 
-def _recalled(
-    shown: Shown, kind: str, memory: MemoryName[Any], found: Sequence[Recalled]
-) -> Iterator[tuple[str, str]]:
-    for one in found:
-        text = shown.remembered.says(memory, one.position)
-        yield f"recalled {kind}", f"{text} [episode {one.episode}, distance {one.distance:g}]"
+def _recalled(shown: Shown, message: Message) -> Iterator[tuple[str, str]]:
+    for kind, text in shown.remembered.recalled(message):
+        yield f"recalled {kind}", text
 
 
 def _steps(count: int) -> str:

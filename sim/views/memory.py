@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from textwrap import shorten
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from agents.billp.memories import VALUATIONS
-from agents.models.embedded import NAME as EMBEDDED
+from agents.making import AgentMemory
+from agents.models.providers import EMBEDDED
 from sim.analysis.memory.facts import CAUTION, Facts, Followed, Guided, Kept
 from sim.analysis.memory.recorded import Asked, RecordedMemories
 from sim.analysis.memory.saved import Entry, Found
@@ -97,14 +98,18 @@ def entries_page(entries: Sequence[Entry], total: int) -> Group:
     return Group(table, below)
 
 
-def found_page(text: str, found: Sequence[Found]) -> Group:
-    """Return the records whose keys are most like *text*."""
+def found_page(text: str, found: Sequence[Found], memories: Sequence[AgentMemory[Any]]) -> Group:
+    """Return the records of *memories* whose keys are most like *text*."""
     table = _records("memory", "distance")
     for one in found:
         entry = one.entry
         place = (f"{entry.position:,}", f"{entry.episode:,}")
         table.add_row(entry.memory, f"{one.distance:.3f}", *place, _cut(entry.says))
-    about = "Likeness is that of keys: a user's history (planner), recent items (actor, critic)."
+    keyed: dict[str, list[str]] = {}
+    for memory in memories:
+        keyed.setdefault(memory.keyed_by, []).append(memory.name)
+    keys = ", ".join(f"{what} ({', '.join(names)})" for what, names in keyed.items())
+    about = f"Likeness is that of keys: {keys}."
     return Group(table, f"The {len(found):,} nearest to {_cut(text)!r}. {about}")
 
 
@@ -114,7 +119,7 @@ def asked_page(every: Sequence[Asked], agent: str) -> Group:
         return Group(f"No memory was asked there: the agent {agent} reads all of its own.")
     table = _records("memory", "asked at", "distance")
     for one in every:
-        about = f"{'state' if one.memory == VALUATIONS.name else 'step'} {one.at}"
+        about = f"{one.asked_in} {one.at}"
         if not one.found:
             table.add_row(one.memory, about, "", "", "", "nothing was near enough, or known yet")
         for record in one.found:

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from agents.making import AgentMemory
 from engine.errors import ConfigError, FileError
 from engine.text import visible
 from sim.analysis.memory.plane import Floats, Plane, evenly
@@ -26,10 +27,10 @@ from storage.runs import write_whole
 
 Kind: TypeAlias = Literal["state", "reflection"]
 
-KINDS: dict[str, Kind] = {
-    EXPERIENCES.name: "state",
-    VALUATIONS.name: "state",
-    REFLECTIONS.name: "reflection",
+KINDS: dict[AgentMemory[Any], Kind] = {
+    EXPERIENCES: "state",
+    VALUATIONS: "state",
+    REFLECTIONS: "reflection",
 }
 FORMS = (".csv", ".png", ".svg")
 
@@ -88,7 +89,7 @@ class MemoryMap:
     @cached_property
     def _kinds(self) -> dict[Kind, list[Saved]]:
         found = {
-            kind: [m for m in self.memories if KINDS.get(m.name.name) == kind and len(m)]
+            kind: [m for m in self.memories if KINDS.get(m.name) == kind and len(m)]
             for kind in get_args(Kind)
         }
         return {kind: memories for kind, memories in found.items() if memories}
@@ -102,7 +103,7 @@ class MemoryMap:
     def _advantages(self) -> dict[str, Floats]:
         """The advantage of each record, by memory; a reflection's is the mean of its episode's."""
         advantages = {m.name.name: np.full(len(m), np.nan) for m in self.memories}
-        own = next((m for m in self.memories if m.name.name == EXPERIENCES.name), None)
+        own = next((m for m in self.memories if m.name == EXPERIENCES), None)
         if own is None or not len(own):
             return advantages
         pairs = np.array([(e.episode, e.record.advantage) for e in own.entries()])

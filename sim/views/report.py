@@ -1,6 +1,6 @@
 """What a finished run says: the metrics, the digest, the path, and what to type next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from shlex import quote
 
 from rich.console import Group, RenderableType
@@ -9,8 +9,9 @@ from rich.text import Text
 
 from sim.metrics.metrics import CurvePoint, Metrics
 from sim.metrics.summary import Summary
+from sim.world.quitting import QUIT_RULES
 
-_REASONS = {"similar": "too much alike", "reward": "low reward", "limit": "stayed to the limit"}
+_BILLP = "billp"
 
 
 def report(summary: Summary) -> Group:
@@ -30,7 +31,7 @@ def _numbers(summary: Summary) -> Table:
     if beside:
         table.add_column("training", justify="right")
     table.add_column("meaning", style="dim")
-    for name, value, meaning in _rows(summary.metrics):
+    for name, value, meaning in [*_rows(summary.metrics, _reasons(summary)), *_own(summary)]:
         table.add_row(name, value, *([beside.get(name, "")] if beside else []), meaning)
     return table
 
@@ -66,10 +67,22 @@ def _beside(train: Metrics | None) -> dict[str, str]:
     }
 
 
-def _rows(metrics: Metrics) -> list[tuple[str, str, str]]:
+def _reasons(summary: Summary) -> dict[str, str]:
+    """Return why episodes end, in words, by the words of the quit rule."""
+    return {**QUIT_RULES.named(summary.quit_rule or _BILLP).reasons, "limit": "stayed to the limit"}
+
+
+def _own(summary: Summary) -> list[tuple[str, str, str]]:
+    return [
+        (one.column, "–" if one.mean is None else f"{one.mean:.4g}", one.error or one.meaning)
+        for one in summary.own_metrics.values()
+    ]
+
+
+def _rows(metrics: Metrics, reasons: Mapping[str, str]) -> list[tuple[str, str, str]]:
     if not metrics.episodes:
         return [("failed", f"{metrics.failed:,}", "episodes, which are all there were")]
-    quits = ", ".join(f"{count} {_REASONS.get(why, why)}" for why, count in metrics.quits.items())
+    quits = ", ".join(f"{count} {reasons.get(why, why)}" for why, count in metrics.quits.items())
     items = f"of the catalog: {metrics.distinct_items:,} items were recommended"
     rows = [
         *_main_rows(metrics),

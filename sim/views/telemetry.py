@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
-from agents.models.embedded import NAME as EMBEDDED
 from agents.models.model import ChatRequest
+from agents.models.providers import EMBEDDED
 from engine.listeners import Live
 from engine.messages import (
     ActionTaken,

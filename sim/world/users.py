@@ -1,9 +1,14 @@
 """The simulated user: arrives, dwells on what is recommended, responds, and leaves."""
 
 from dataclasses import dataclass
+from functools import partial
 from math import fsum
 
-from agents.trajectory import Delivery
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.trajectory import Delivery, Trajectory
 from engine.arrivals import Visit
 from engine.messages import (
     ActionTaken,
@@ -15,21 +20,23 @@ from engine.messages import (
     UserResponded,
     number,
 )
-from sim.world.quitting import QuitSettings, why_leave
+from sim.world.quitting import Encounter, QuitRule
 from sim.world.rewards import RewardSettings, true_reward
 from storage.environments import Environment
+from storage.factors import Factors
 
 
 @dataclass(frozen=True)
 class Users:
-    """The users of an environment.
+    """The users of an environment, who leave by a *rule*, as its settings *quitting* say.
 
     *limit* steps cut an episode short. A user dwells on an item for a whole number of milliseconds
     from *least_dwell* up to *most_dwell*, each as likely as any other.
     """
 
     environment: Environment
-    quitting: QuitSettings
+    rule: QuitRule
+    quitting: msgspec.Struct
     rewards: RewardSettings
     limit: int
     history: int
@@ -62,8 +69,9 @@ class Users:
         action, trajectory = delivery.message, delivery.trajectory
         factors = self.environment.factors
         reward = true_reward(self.rewards, factors, trajectory.user, action.item)
-        earlier = [step.item for step in trajectory.recent(max(self.quitting.window, 1))]
-        reason = why_leave(self.quitting, factors, action.item, reward, earlier)
+        stream = partial(delivery.chance, "quit", action.step)
+        met = Encounter(trajectory, action.item, reward, factors, stream)
+        reason = self.rule.why(self.quitting, met)
         spread = self.most_dwell - self.least_dwell + 1
         dwell = self.least_dwell + delivery.chance("dwell", action.step).integer(spread)
         response = UserResponded(
@@ -86,3 +94,20 @@ class Users:
                 reason="quit" if response.left else "limit",
             )
         )
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only the bound may ask: the true rewards, and what bores by the quit *rule*."""
+
+    factors: Factors
+    rule: QuitRule
+    quitting: msgspec.Struct
+
+    def rewards(self, user: int) -> NDArray[np.float64]:
+        """Return the reward that *user* gives each item, [items]."""
+        return self.factors.rewards(user)
+
+    def bores(self, trajectory: Trajectory, item: int) -> bool:
+        """Tell whether *item* would make the user leave now, whatever its reward."""
+        return self.rule.bores(self.quitting, trajectory, item, self.factors)

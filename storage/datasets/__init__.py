@@ -1,19 +1,18 @@
 """Where environments come from: importers, the built-in world, and their directories."""
 
 from dataclasses import asdict, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import msgspec
 from platformdirs import user_cache_path
 
 from engine.errors import ConfigError
-from storage.datasets import amazon, any_table, movielens, steam
 from storage.datasets import synthetic as built_in
 from storage.datasets.building import Recipe, build
 from storage.datasets.directories import check_free, load, read_head, save
 from storage.datasets.format import Columns, Format
 from storage.environments import Environment, Provenance
+from storage.parts import Parts
 
 __all__ = [
     "FORMATS",
@@ -23,7 +22,6 @@ __all__ = [
     "Recipe",
     "build_environment",
     "check_free",
-    "format_named",
     "generate_environment",
     "load",
     "open_environment",
@@ -34,12 +32,17 @@ __all__ = [
 SYNTHETIC = built_in.NAME
 """The name of the built-in environment."""
 
-FORMATS: dict[str, Format] = {
-    "steam-200k": steam.FORMAT,
-    "movielens": movielens.FORMAT,
-    "billp-amazon": amazon.FORMAT,
-    "csv": any_table.FORMAT,
-}
+FORMATS: Parts[Format] = Parts(
+    "format",
+    "billp.formats",
+    Format,
+    {
+        "steam-200k": "storage.datasets.steam:FORMAT",
+        "movielens": "storage.datasets.movielens:FORMAT",
+        "billp-amazon": "storage.datasets.amazon:FORMAT",
+        "csv": "storage.datasets.any_table:FORMAT",
+    },
+)
 """The formats that environments are built from."""
 
 
@@ -48,18 +51,6 @@ def open_environment(name: str) -> Environment:
     if name == SYNTHETIC:
         return built_in.synthetic(user_cache_path("billp"))
     return load(Path(name))
-
-
-def format_named(name: str) -> Format:
-    """Return the format called *name*; raise ConfigError with the nearest one if there is none."""
-    if name in FORMATS:
-        return FORMATS[name]
-    names = [*FORMATS, SYNTHETIC]
-    near = get_close_matches(name, names, n=1, cutoff=0.4)
-    meant = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError(
-        f"unknown format {name!r}", hint=f"{meant}the formats are: {', '.join(names)}"
-    )
 
 
 def generate_environment(
@@ -82,14 +73,14 @@ def build_environment(
 
     Raises ConfigError or DataError; nothing is written.
     """
-    chosen = format_named(kind)
+    chosen = FORMATS.named(kind)
     columns = columns or Columns()
-    if kind != "csv" and columns != Columns():
+    if not chosen.columns and columns != Columns():
         raise ConfigError(
             f"format {kind!r} has columns of its own", hint="column options belong to csv"
         )
     recipe.check()
     data = chosen.read(source, columns)
-    options = {key: value for key, value in asdict(columns).items() if value and kind == "csv"}
+    options = {key: value for key, value in asdict(columns).items() if value and chosen.columns}
     provenance = Provenance(source=str(source), files=data.files, options=asdict(recipe) | options)
     return build(data, recipe, name=name, kind=kind, provenance=provenance)

@@ -89,4 +89,5 @@ def _split(text: str) -> tuple[str, ...]:
 FORMAT = Format(
     summary="a table, one interaction a line: comma, tab, semicolon or Parquet; see --user …",
     read=read,
+    columns=True,
 )

@@ -26,8 +26,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of source; *read* raises DataError for what it cannot make sense of."""
+    """A kind of source; *read* raises DataError for what it cannot make sense of.
+
+    *columns* says that a source may call its columns as it likes, and is told how.
+    """
 
     summary: str
     read: Callable[[Path, Columns], Interactions]
     recipe: Recipe = field(default_factory=Recipe)
+    columns: bool = False

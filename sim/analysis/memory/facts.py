@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.billp.memories import EXPERIENCES, REFLECTIONS
+from agents.making import AgentMemory
 from engine.messages import Phase, number
 from sim.analysis.memory.trace import Recalls, read_recalls
 
@@ -86,15 +87,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     guided: tuple[Guided, ...]
 
 
-def facts_of(trace: Path, memories: Sequence[str]) -> Facts:
-    """Return what *trace* tells of *memories*, by name; raises TraceError."""
+def facts_of(trace: Path, memories: Sequence[AgentMemory[Any]]) -> Facts:
+    """Return what *trace* tells of *memories*; raises TraceError."""
     recalls = read_recalls(trace, memories)
     return Facts(
         episodes=len(recalls.visits),
         failed=recalls.failed,
-        memories=tuple(_kept(recalls, name) for name in memories),
-        followed=tuple(followed(recalls)) if EXPERIENCES.name in memories else (),
-        guided=tuple(guided(recalls)) if REFLECTIONS.name in memories else (),
+        memories=tuple(_kept(recalls, memory.name) for memory in memories),
+        followed=tuple(followed(recalls)) if EXPERIENCES in memories else (),
+        guided=tuple(guided(recalls)) if REFLECTIONS in memories else (),
     )
 
 

@@ -4,23 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from agents.billp.memories import VALUATIONS
 from agents.embeddings import hashed
+from agents.making import AgentMemory
 from agents.models.remote.embedder import RecordedEmbedder
-from agents.roster import AGENTS, agent_named
+from agents.roster import AGENTS
 from engine.errors import ConfigError, FileError, RunDirectoryError
 from engine.messages import ActionTaken, Recalled, RunStarted
-from engine.records import MemoryName, Vector
+from engine.records import Vector
 from sim.analysis.memory.facts import Facts, facts_of
 from sim.analysis.memory.saved import Entry, Found, Saved
-from sim.analysis.memory.trace import asked
 from sim.config.stages import Point
 from sim.runs.loop import in_event_loop
-from sim.runs.recorded import check_head, is_imported
+from sim.runs.recorded import cast_of, check_head, is_imported
 from storage.runs import RunDirectory, open_run
 from storage.traces import read_episode
 from storage.vectors import read_vectors
@@ -36,9 +35,10 @@ class Reminder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A memory that was asked at a step (by the critic: in a state), and what it gave back."""
+    """A memory that was asked *at* a step, or a state (*asked_in*), and what it gave back."""
 
     memory: str
+    asked_in: Literal["step", "state"]
     at: int
     found: tuple[Reminder, ...]
 
@@ -49,7 +49,7 @@ class RecordedMemories:
 
     directory: RunDirectory
     head: RunStarted
-    memories: tuple[MemoryName[Any], ...]
+    memories: tuple[AgentMemory[Any], ...]
 
     @property
     def finished(self) -> bool:
@@ -58,7 +58,7 @@ class RecordedMemories:
 
     def facts(self) -> Facts:
         """Return what the trace tells of the memories."""
-        return facts_of(self.directory.trace, [name.name for name in self.memories])
+        return facts_of(self.directory.trace, self.memories)
 
     def saved(self, name: str) -> Saved:
         """Return a memory that the run saved, by name.
@@ -85,8 +85,8 @@ class RecordedMemories:
     def like(self, text: str, names: Sequence[str], count: int) -> list[Found]:
         """Return the *count* records of memories whose keys are most like *text*, nearest first.
 
-        A key is made of a user's history (planner) or of recent items with their categories
-        (actor, critic), one a line. Raises ConfigError if *text* has no vector.
+        Of what keys are made the memories say (`AgentMemory.keyed_by`); one thing a line. Raises
+        ConfigError if *text* has no vector.
         """
         memories = [self.saved(name) for name in names]
         vector = self._vector(text)
@@ -111,7 +111,7 @@ class RecordedMemories:
     def asked_at(self, point: Point) -> tuple[Asked, ...]:
         """Return what was recalled at a step; raises TraceError or ConfigError if there is none.
 
-        Of the critic that is for the states before and after the step.
+        Of what is asked in states that is for the states before and after the step.
         """
         episode, step = point
         messages = [e.message for e in read_episode(self.directory.trace, episode)]
@@ -119,13 +119,19 @@ class RecordedMemories:
         if step not in steps:
             hint = f"it has the steps 0 to {len(steps) - 1}" if steps else "it has no step"
             raise ConfigError(f"episode {episode} has no step {step}", hint=hint)
-        own = {memory.name for memory in self.memories}
-        answers = [answer for m in messages if (answer := asked(m)) and answer[0] in own]
-        here = [one for one in answers if one[1] == step or (one[0], one[1]) == _after(step)]
-        return tuple(
-            Asked(memory=name, at=at, found=self._reminders(name, found))
-            for name, at, found in sorted(here, key=lambda one: one[1])
-        )
+        found = [
+            Asked(
+                memory=memory.name,
+                asked_in=memory.asked_in,
+                at=answer[0],
+                found=self._reminders(memory.name, answer[1]),
+            )
+            for message in messages
+            for memory in self.memories
+            if (answer := memory.asked(message)) is not None
+            and answer[0] in {step, step + (memory.asked_in == "state")}
+        ]
+        return tuple(sorted(found, key=lambda one: one.at))
 
     def _reminders(self, name: str, found: Sequence[Recalled]) -> tuple[Reminder, ...]:
         kept: Mapping[int, Entry] = {}
@@ -142,10 +148,6 @@ class RecordedMemories:
         )
 
 
-def _after(step: int) -> tuple[str, int]:
-    return VALUATIONS.name, step + 1
-
-
 def open_memories(run: Path) -> RecordedMemories:
     """Return the run in directory *run*; raises RunDirectoryError, TraceError or ConfigError.
 
@@ -158,8 +160,10 @@ def open_memories(run: Path) -> RecordedMemories:
             hint="look at it with billp show, trace, diff and verify",
         )
     head = check_head(directory.trace)
-    memories = agent_named(head.agent).memories
+    memories = cast_of(directory, head).memories
     if not memories:
-        hint = "those with one: " + ", ".join(n for n, agent in AGENTS.items() if agent.memories)
+        hint = "those with one: " + ", ".join(
+            name for name in AGENTS.own if AGENTS.named(name).memories
+        )
         raise ConfigError(f"{run}: the agent {head.agent} has no memory", hint=hint)
     return RecordedMemories(directory, head, memories)

@@ -14,11 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.billp.memories import Experience, Reflection, Valuation
-from agents.policies.best_sequence import ItemSequence
-from agents.policies.linucb import Pull
+from agents.making import AgentMemory
 from engine.errors import FileError
-from engine.records import MemoryName, Vector
+from engine.records import Vector
 from storage.factors import significant_all
 from storage.memory import read_keys, read_line
 from storage.reading import lines_of, open_regular
@@ -44,28 +42,12 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     entry: Entry
 
 
-def says(record: object) -> str:
-    """Return what a record says, for people."""
-    match record:
-        case Reflection():
-            return record.text
-        case Experience():
-            return f"{record.title}: advantage {record.advantage:+g}"
-        case Valuation():
-            return f"value {record.value:g}"
-        case ItemSequence():
-            return f"items {', '.join(map(str, record.items))}: sum of rewards {record.reward:g}"
-        case Pull():
-            return f"pay-off {record.payoff:g} of {', '.join(f'{x:g}' for x in record.features)}"
-    return msgspec.json.encode(record).decode()
-
-
 @dataclass(frozen=True)
 class Saved:
     """The memory *name* in *directory*; what reads it raises FileError for damage."""
 
     directory: Path
-    name: MemoryName[Any]
+    name: AgentMemory[Any]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -111,9 +93,12 @@ class Saved:
             record: Any = msgspec.json.decode(read.payload, type=self.name.payload)
         except (msgspec.MsgspecError, ValueError, RecursionError, IndexError) as error:
             raise FileError(f"{path}:{place + 1}: not a record: {error}") from error
-        name = self.name.name
         return Entry(
-            memory=name, position=place, episode=read.episode, says=says(record), record=record
+            memory=self.name.name,
+            position=place,
+            episode=read.episode,
+            says=self.name.says(record),
+            record=record,
         )
 
     def nearest(self, vector: Vector, count: int) -> list[Found]:

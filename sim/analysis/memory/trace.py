@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
+from agents.billp.memories import EXPERIENCES
+from agents.making import AgentMemory
 from engine.errors import TraceError
 from engine.messages import (
     ActionTaken,
@@ -36,8 +37,8 @@ from storage.traces import decode_line, read_lines
 
 Rows: TypeAlias = NDArray[np.void]
 Row: TypeAlias = tuple[Any, ...]
-Recollection: TypeAlias = tuple[str, int, tuple[Recalled, ...]]
-"""The memory that was asked, the step (of the critic: the state), and what it gave back."""
+Recollection: TypeAlias = tuple[int, tuple[Recalled, ...]]
+"""The step (or the state) in which a memory was asked, and what it gave back."""
 
 VISIT = np.dtype(
     {
@@ -87,24 +88,12 @@ class Recalls:
     answered: Mapping[str, int]
 
 
-def read_recalls(trace: Path, memories: Sequence[str]) -> Recalls:
-    """Return what *trace* tells of *memories*, by name; raises TraceError."""
+def read_recalls(trace: Path, memories: Sequence[AgentMemory[Any]]) -> Recalls:
+    """Return what *trace* tells of *memories*; raises TraceError."""
     reader = _Reader(trace, memories)
     for told in _episodes(trace):
         reader.take(told)
     return reader.recalls()
-
-
-def asked(message: Message) -> Recollection | None:
-    """Return what was asked of a memory before *message* was made, if it tells of that."""
-    match message:
-        case PlanMade():
-            return REFLECTIONS.name, message.step, message.reflections
-        case ActionTaken():
-            return EXPERIENCES.name, message.step, message.recalled
-        case StateValued():
-            return VALUATIONS.name, message.state, message.recalled
-    return None
 
 
 @dataclass(frozen=True)
@@ -140,7 +129,7 @@ class _Reader:
     """Gathers the settled episodes of a trace."""
 
     trace: Path
-    names: Sequence[str]
+    memories: Sequence[AgentMemory[Any]]
     _failed: int = 0
     _visits: list[Row] = field(default_factory=list)
     _steps: list[Rows] = field(default_factory=list)
@@ -150,8 +139,8 @@ class _Reader:
     _answered: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._records = {name: [] for name in self.names}
-        self._found = {name: [] for name in self.names}
+        self._records = {memory.name: [] for memory in self.memories}
+        self._found = {memory.name: [] for memory in self.memories}
 
     def take(self, told: _Told) -> None:
         """Take an episode; one that failed, or was cut off by a crash, taught nobody."""
@@ -164,10 +153,10 @@ class _Reader:
         steps["to_go"] = np.cumsum(steps["reward"][::-1])[::-1]
         self._steps.append(steps)
         self._visits.append(_visit(told, len(steps)))
-        answers = [answer for message in told.messages if (answer := asked(message))]
-        for name in self.names:
-            self._records[name].append(np.array(self._written(told, name), RECORD))
-            self._note(told.episode, name, [one for one in answers if one[0] == name])
+        for memory in self.memories:
+            self._records[memory.name].append(np.array(self._written(told, memory), RECORD))
+            answers = [found for m in told.messages if (found := memory.asked(m)) is not None]
+            self._note(told.episode, memory.name, answers)
 
     def _rows(self, told: _Told) -> Iterator[Row]:
         responses = {m.step: m for m in told.messages if isinstance(m, UserResponded)}
@@ -178,34 +167,34 @@ class _Reader:
                 raise self._error(told.episode, f"expected step {place} and a response to it")
             yield place, action.item, response.left, response.reward, 0.0
 
-    def _written(self, told: _Told, name: str) -> list[Row]:
+    def _written(self, told: _Told, memory: AgentMemory[Any]) -> list[Row]:
         written = [m for m in told.messages if isinstance(m, MemoryWritten)]
-        count = sum(m.count for m in written if m.memory == name)
-        if name != EXPERIENCES.name or not count:
+        count = sum(m.count for m in written if m.memory == memory.name)
+        if memory != EXPERIENCES or not count:
             return [(told.end, told.episode, 0, 0.0)] * count
         items = {m.step: m.item for m in told.messages if isinstance(m, ActionTaken)}
         worths = [m for m in told.messages if isinstance(m, AdvantageEstimated)]
         if len(worths) != count or not all(m.step in items for m in worths):
-            what = f"{count} records of {name} do not go with {len(worths)} advantages"
+            what = f"{count} records of {memory.name} do not go with {len(worths)} advantages"
             raise self._error(told.episode, what)
         return [(told.end, told.episode, items[m.step], m.advantage) for m in worths]
 
     def _note(self, episode: int, name: str, answers: Sequence[Recollection]) -> None:
         self._asked[name] += len(answers)
-        self._answered[name] += sum(1 for _, _, found in answers if found)
+        self._answered[name] += sum(1 for _, found in answers if found)
         rows = [
             (episode, step, one.position, one.episode, one.distance)
-            for _, step, found in answers
+            for step, found in answers
             for one in found
         ]
         self._found[name].append(np.array(rows, RECALL))
 
     def recalls(self) -> Recalls:
         """Return what was gathered; raises TraceError if it does not fit together."""
-        logs = {name: _log(self._records[name]) for name in self.names}
-        found = {name: _joined(self._found[name], RECALL) for name in self.names}
-        for name in self.names:
-            self._check(name, logs[name], found[name])
+        logs = {name: _log(records) for name, records in self._records.items()}
+        found = {name: _joined(tables, RECALL) for name, tables in self._found.items()}
+        for name, log in logs.items():
+            self._check(name, log, found[name])
         return Recalls(
             self._failed,
             np.array(self._visits, VISIT),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from agents.billp.values import judged_steps
 from agents.embeddings import hashed
 from agents.models.model import Prompt
 from agents.prompts import item_lines
-from agents.settings import Repeats
+from agents.settings import ActorSettings, Repeats
 from agents.trajectory import Delivery
 from engine.errors import UnreadableReplyError
 from engine.messages import (
@@ -48,7 +49,13 @@ from tests.support.cast import (
 
 SYSTEM = f"{TASK}\n{PLAIN.words}"
 
-ACTOR = Actor(CATALOG, CandidateSearch(CATALOG), Grounder(CATALOG))
+ACTOR = Actor(CATALOG, CandidateSearch(CATALOG), Grounder(CATALOG), ActorSettings())
+
+
+def settled(**settings: Any) -> Actor:
+    return replace(ACTOR, settings=ActorSettings(**settings))
+
+
 START = ("nothing yet",)
 """The text of state 0."""
 
@@ -120,7 +127,7 @@ def test_the_fallback_takes_candidates_only() -> None:
 
 
 def test_without_candidates_the_fallback_is_the_catalog() -> None:
-    (action,) = actions(saying("Haunted House"), replace(ACTOR, candidates=0))
+    (action,) = actions(saying("Haunted House"), settled(candidates=0))
     assert (action.item, action.grounding) == (HOUSE, "fallback")
 
 
@@ -145,7 +152,7 @@ def test_repeats_are_a_switch(repeats: Repeats, again: bool) -> None:
 
 
 def actor_for(repeats: Repeats) -> Actor:
-    return replace(ACTOR, repeats=repeats, within=2.0)
+    return replace(ACTOR, repeats=repeats, settings=ActorSettings(within=2.0, recall_count=5))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +191,10 @@ def test_the_whole_catalog_can_be_shown_without_repeats() -> None:
 def test_the_prompt_has_its_parts_in_order() -> None:
     records = [(START, worth(RACER, 1.0)), (START, worth(HOUSE, -1.0))]
     visit = saying("recommend[Star Pilot]", "recommend[Space Opera]")
-    told = acted(replace(visit, memories=known(EXPERIENCES, *records)), replace(ACTOR, within=2.0))
+    told = acted(
+        replace(visit, memories=known(EXPERIENCES, *records)),
+        settled(within=2.0),
+    )
     prompt = told.prompts[1]
     assert (prompt.role, prompt.step, prompt.system) == ("actor", 1, SYSTEM)
     assert headings(prompt) == [
@@ -238,7 +248,7 @@ def test_candidates_fit_the_thought() -> None:
 
 
 def test_there_are_so_many_candidates_at_most() -> None:
-    actor = replace(ACTOR, candidates=3)
+    actor = settled(candidates=3)
     assert len(offered(acted(saying("recommend[Star Pilot]"), actor).prompts[0])) == 3
 
 
@@ -301,7 +311,7 @@ def test_unlike_states_say_nothing() -> None:
 def test_so_many_experiences_are_recalled_at_most() -> None:
     records = [(START, worth(item, 1.0)) for item in EVERYTHING]
     visit = replace(saying("recommend[Star Pilot]"), memories=known(EXPERIENCES, *records))
-    (action,) = actions(visit, replace(ACTOR, recall_count=2))
+    (action,) = actions(visit, settled(recall_count=2))
     assert [recalled.position for recalled in action.recalled] == [0, 1]
 
 

@@ -17,7 +17,7 @@ from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
 from agents.prompts import sections
-from agents.roster import AGENTS, agent_named
+from agents.roster import AGENTS
 from engine.chance import chance
 from engine.messages import (
     ActionTaken,
@@ -96,7 +96,7 @@ TOOLS = {
 }
 BATCH = 2  # users at a time; the next ones know what these left
 
-of_everybody = pytest.mark.parametrize("agent", AGENTS)
+of_everybody = pytest.mark.parametrize("agent", [*AGENTS])
 of_whoever_asks = pytest.mark.parametrize("agent", SAID)
 
 
@@ -518,5 +518,5 @@ def test_another_seed_draws_other_reflections(see: See) -> None:
 
 def test_a_named_agent_has_what_the_tests_say() -> None:
     """A new agent with a memory has a line in the tables above."""
-    written = {name: [one.name for one in agent_named(name).memories] for name in AGENTS}
+    written = {name: [one.name for one in AGENTS.named(name).memories] for name in AGENTS}
     assert {name: names for name, names in written.items() if names} == MEMORIES

@@ -16,17 +16,15 @@ from agents.models.chain import (
     ModelSettings,
     RoleModel,
     Routed,
-    Way,
-    check_model,
     linked,
     one_door,
     open_models,
-    plain_name,
 )
 from agents.models.embedded import EmbeddedModel
 from agents.models.guards.limiter import Limits
 from agents.models.guards.retrying import Attempt
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
+from agents.models.providers import Way, check_model, plain_name
 from agents.models.remote.embedder import ServiceEmbedder
 from agents.models.remote.embedding_model import decoded, embedding_request
 from agents.models.remote.keys import VARIABLE
@@ -221,7 +219,8 @@ def test_the_key_comes_from_the_environment_or_a_file(
 
 
 @pytest.mark.parametrize(
-    "chosen", [settings(actor="openai/gpt-4o"), settings(embeddings="text-embedding-3-small")]
+    "chosen",
+    [settings(actor="openai/gpt-4o"), settings(embeddings="openai/text-embedding-3-small")],
 )
 def test_openais_own_service_wants_a_key(
     chosen: ModelSettings, monkeypatch: pytest.MonkeyPatch
@@ -242,7 +241,7 @@ def test_a_call_is_tried_again_and_counted() -> None:
     async def main() -> tuple[ChatReply, Chain]:
         async with (
             Faulty(2).serving() as url,
-            chained(settings(url, embeddings="v"), attempts.append) as chain,
+            chained(settings(url, embeddings="openai/v"), attempts.append) as chain,
         ):
             return await chain.reply(embedding_request("v", "Emma")), chain
 
@@ -257,7 +256,7 @@ def test_a_call_is_tried_as_often_as_it_is_allowed_to() -> None:
     async def main() -> None:
         async with (
             Faulty(100).serving() as url,
-            chained(settings(url, embeddings="v", attempts=3)) as chain,
+            chained(settings(url, embeddings="openai/v", attempts=3)) as chain,
         ):
             await chain.reply(embedding_request("v", "Emma"))
 
@@ -276,7 +275,7 @@ def test_limits_that_a_service_states_are_known_before_the_first_call() -> None:
 
     async def main() -> list[tuple[float | None, float | None]]:
         async with server as url:
-            chosen = settings(url, embeddings="small", critic="openai/one")
+            chosen = settings(url, embeddings="openai/small", critic="openai/one")
             async with chained(chosen) as chain:
                 said = [limiter.statistics() for limiter in chain.limiters.values()]
                 return [(one.requests_per_minute, one.tokens_per_minute) for one in said]
@@ -346,7 +345,7 @@ class Faulty:
 
 async def vectors(url: str, path: Path, *texts: str, attempts: int = 6) -> list[Vector]:
     """Return the vectors of *texts*, asked all at once through the whole chain."""
-    chosen = settings(url, embeddings="small", attempts=attempts)
+    chosen = settings(url, embeddings="openai/small", attempts=attempts)
     with closing(VectorFile(path)) as file:
         async with chained(chosen) as chain:
             embedder = ServiceEmbedder(chain, "small", file)
@@ -446,7 +445,7 @@ def test_an_unknown_embedding_model_stops_before_anything_else() -> None:
     async def main() -> None:
         async with (
             Server(EmbeddedModel(), names=("smell",), embed=lambda text: [1.0]) as url,
-            open_models(settings(url, embeddings="small")),
+            open_models(settings(url, embeddings="openai/small")),
         ):
             raise AssertionError("the run began")
 
@@ -470,7 +469,10 @@ def test_a_key_that_is_refused_stops_the_run(tmp_path: Path) -> None:
 
 def test_vectors_can_be_read_again() -> None:
     async def main() -> str:
-        async with Faulty().serving() as url, chained(settings(url, embeddings="v")) as chain:
+        async with (
+            Faulty().serving() as url,
+            chained(settings(url, embeddings="openai/v")) as chain,
+        ):
             return (await chain.reply(embedding_request("v", "Emma"))).text
 
     assert decoded(asyncio.run(main())).tolist() == expected("Emma")[0]

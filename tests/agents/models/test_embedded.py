@@ -18,6 +18,7 @@ from agents.billp.tools import CandidateSearch
 from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest, Prompt, Sampling, request_for
+from agents.settings import ActorSettings
 from agents.trajectory import Trajectory
 from engine.calls import Call
 from engine.errors import CallFailedError
@@ -38,7 +39,7 @@ from tests.support.cast import (
 )
 
 PLANNER = Planner(CATALOG)
-ACTOR = Actor(CATALOG, CandidateSearch(CATALOG), Grounder(CATALOG))
+ACTOR = Actor(CATALOG, CandidateSearch(CATALOG), Grounder(CATALOG), ActorSettings())
 CRITIC = Critic(CATALOG)
 REFLECTOR = Reflector(CATALOG)
 SEEDS = range(20)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from agents.making import World
 from agents.policies.simple import Choice, DiverseGreedy, Policy, Popular, Random
-from agents.roster import AGENTS, agent_named
-from agents.settings import AgentSettings, Repeats
+from agents.roster import AGENTS
+from agents.settings import BillpSettings, Repeats
+from agents.trajectory import Trajectory
 from engine.chance import chance
 from engine.errors import ConfigError
 from engine.messages import ActionTaken, ModelReplied, PlanRequested
@@ -37,15 +38,17 @@ REWARDS = {CHESS: 5.0, GO: 4.9, RACER: 4.0, PILOT: 3.0, OPERA: 2.9, HOUSE: 2.0, 
 
 @dataclass(frozen=True)
 class Tastes:
-    """Items are near if they share a category; user 1 likes the opposite of what user 0 likes."""
+    """What shares a category with the last *window* bores; user 1 likes the opposite of user 0."""
+
+    window: int = 1
 
     def rewards(self, user: int) -> NDArray[np.float64]:
         rewards = np.array([REWARDS[item] for item in EVERYTHING], np.float64)
         return rewards if user == 0 else 6.0 - rewards
 
-    def near(self, item: int, others: NDArray[np.int64]) -> NDArray[np.bool_]:
-        shared = [{*CATEGORIES[item]} & {*CATEGORIES[int(other)]} for other in others]
-        return np.array([bool(names) for names in shared])
+    def bores(self, trajectory: Trajectory, item: int) -> bool:
+        recent = trajectory.recent(self.window)
+        return any({*CATEGORIES[item]} & {*CATEGORIES[step.item]} for step in recent)
 
 
 def shown(
@@ -120,7 +123,7 @@ def test_every_random_item_is_as_likely_as_any_other() -> None:
 
 
 def greedy(window: int = 1) -> DiverseGreedy:
-    return DiverseGreedy(CATALOG, Tastes(), window)
+    return DiverseGreedy(CATALOG, Tastes(window))
 
 
 def test_the_bound_takes_the_best_item_that_is_far_from_the_last() -> None:
@@ -166,9 +169,9 @@ def no_ratings() -> Ratings:
     return Ratings(nothing, nothing, np.zeros(0), (1, len(CATALOG)))
 
 
-def by_name(name: str, settings: AgentSettings) -> Sequence[int]:
-    world = World(CATALOG, settings, no_ratings, Tastes(), window=1)
-    subscriptions = agent_named(name).make(world)
+def by_name(name: str, repeats: Repeats = "forbid") -> Sequence[int]:
+    world = World(CATALOG, BillpSettings(), no_ratings, Tastes(), repeats)
+    subscriptions = AGENTS.named(name).make(world)
     ((kind, handler),) = subscriptions
     assert kind is PlanRequested
     told = Visit(rewards=[3.0] * 4).run((PlanRequested, handler))
@@ -180,25 +183,24 @@ def by_name(name: str, settings: AgentSettings) -> Sequence[int]:
     [("popular", BY_POPULARITY[:4]), ("diverse-greedy", [CHESS, RACER, GO, PILOT])],
 )
 def test_policies_are_known_by_name(name: str, items: list[int]) -> None:
-    assert by_name(name, AgentSettings()) == items
+    assert by_name(name) == items
 
 
 @pytest.mark.parametrize("name", ["random", "popular", "diverse-greedy"])
 @pytest.mark.parametrize("repeats", ["forbid", "avoid"])
 def test_policies_repeat_nothing_unless_it_is_allowed(name: str, repeats: Repeats) -> None:
     """Avoiding is the same as forbidding for who decides by himself."""
-    items = by_name(name, AgentSettings(repeats=repeats))
+    items = by_name(name, repeats)
     assert len(set(items)) == len(items) == 4
 
 
 def test_policies_repeat_if_it_is_allowed() -> None:
-    allowed = AgentSettings(repeats="allow")
-    assert by_name("popular", allowed) == [GO] * 4
-    assert by_name("diverse-greedy", allowed) == [CHESS, RACER, CHESS, RACER]
+    assert by_name("popular", "allow") == [GO] * 4
+    assert by_name("diverse-greedy", "allow") == [CHESS, RACER, CHESS, RACER]
 
 
 def test_an_unknown_agent_is_named_with_the_nearest() -> None:
     assert set(AGENTS) >= {"billp", "random", "popular", "diverse-greedy"}
     with pytest.raises(ConfigError, match="there is no agent 'bilp'") as caught:
-        agent_named("bilp")
+        AGENTS.named("bilp")
     assert caught.value.hint == "did you mean billp?"

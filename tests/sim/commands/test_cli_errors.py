@@ -125,7 +125,7 @@ def test_an_environment_without_the_users_asked_for(refusal: Refusal, world: Pat
 
 def test_an_unknown_format(refusal: Refusal) -> None:
     sentence, hint = refusal("env", "build", "movie-lens", "source", "--out", "world")
-    assert sentence == "unknown format 'movie-lens'"
+    assert sentence == "there is no format 'movie-lens'"
     assert hint.startswith("did you mean movielens?")
 
 

@@ -9,9 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.settings import ActorSettings, CriticSettings, PlannerSettings, ReflectorSettings
+from agents.settings import (
+    ActorSettings,
+    BillpSettings,
+    CriticSettings,
+    PlannerSettings,
+    ReflectorSettings,
+)
 from engine.errors import ConfigError
-from sim.config.checks import LEAST
 from sim.config.layers import configured, merged, parse_set, read_config
 from sim.config.run import RunConfig
 from sim.world.quitting import QuitSettings
@@ -59,12 +64,15 @@ configs = st.builds(
     dwell=ordered,
     embeddings=st.sampled_from(["hashing", "openai/some"]),
     quit=st.builds(QuitSettings, window=counts, lowest=durations, first_step=st.booleans()),
-    planner=st.builds(PlannerSettings, **recalling, prompt_tokens=counts),
-    actor=st.builds(ActorSettings, **recalling, candidates=st.integers(0, 10_000)),
-    critic=st.builds(
-        CriticSettings, **recalling, discount=st.floats(0, 1), reward_in_advantage=st.booleans()
+    agent_settings=st.builds(
+        BillpSettings,
+        planner=st.builds(PlannerSettings, **recalling, prompt_tokens=counts),
+        actor=st.builds(ActorSettings, **recalling, candidates=st.integers(0, 10_000)),
+        critic=st.builds(
+            CriticSettings, **recalling, discount=st.floats(0, 1), reward_in_advantage=st.booleans()
+        ),
+        reflector=st.builds(ReflectorSettings, **drawn, prompt_tokens=counts),
     ),
-    reflector=st.builds(ReflectorSettings, **drawn, prompt_tokens=counts),
     base_url=st.sampled_from(["", "http://localhost:1/v1"]),
     key_file=texts,
     patience=st.floats(0.001, 1e9),
@@ -142,18 +150,34 @@ def test_a_value_of_another_type_is_named(settings: dict[str, Any], sentence: st
     assert str(failing(settings)) == sentence
 
 
-@pytest.mark.parametrize(("name", "least"), LEAST)
+LEAST: dict[str, float] = {
+    **dict.fromkeys(("episodes", "sessions", "limit", "history"), 1),
+    **dict.fromkeys(("concurrency", "attempts", "unreleased"), 1),
+    **{"running": 0, "publication_delay": 0, "patience": 0.001},
+}
+
+
+@pytest.mark.parametrize(("name", "least"), LEAST.items())
 def test_numbers_have_a_least_value(name: str, least: float) -> None:
     """The least one is taken, the next below it is refused."""
     assert getattr(configured({name: least}), name) == least
     whole = isinstance(getattr(RunConfig(), name), int)
     below = least - 1 if whole else math.nextafter(least, -math.inf)
-    assert str(failing({name: below})).startswith(f"{name} must be at least {least:g}, got ")
+    kind = "int" if whole else "float"
+    bound = least if whole else float(least)
+    assert str(failing({name: below})).startswith(f"{name}: expected {kind} >= {bound}, got ")
 
 
-@pytest.mark.parametrize("dwell", [[60, 5], [-1, 5], [math.nan, math.nan]])
-def test_dwelling_goes_from_least_to_most(dwell: list[float]) -> None:
-    assert "dwell must be two durations, the least first" in str(failing({"dwell": dwell}))
+@pytest.mark.parametrize(
+    ("dwell", "sentence"),
+    [
+        ([60, 5], "dwell must be two durations, the least first, got (60.0, 5.0)"),
+        ([-1, 5], "dwell[0]: expected float >= 0.0, got -1"),
+        ([5, math.nan], "dwell[1]: expected float >= 0.0, got nan"),
+    ],
+)
+def test_dwelling_goes_from_least_to_most(dwell: list[float], sentence: str) -> None:
+    assert str(failing({"dwell": dwell})) == sentence
 
 
 def test_dwelling_may_take_always_the_same_time() -> None:
@@ -235,7 +259,7 @@ def test_a_run_can_be_run_again(
 ) -> None:
     """What run.toml says is the whole configuration: reading it gives an equal one."""
     run = RunDirectory(tmp_path_factory.mktemp("run"))
-    run.write_config(msgspec.to_builtins(config))
+    run.write_config(config.settings())
     again = configured(run.read_config())
     assert again == config
     assert again.deciding() == config.deciding()
@@ -244,7 +268,9 @@ def test_a_run_can_be_run_again(
 def test_all_but_the_operational_settings_decide() -> None:
     """Each setting is named by the head itself, or in its settings, or leaves no mark."""
     names = {name.split(".")[0] for name, _ in RunConfig().deciding()}
-    assert names == set(RunConfig.__struct_fields__) - OPERATIONAL - NAMED
+    roles = {"planner", "actor", "critic", "reflector"}
+    brought = {"agent_settings", "quit_rule"}  # these are named where they are not as at first
+    assert names == (set(RunConfig.__struct_fields__) | roles) - OPERATIONAL - NAMED - brought
     deciding = dict(RunConfig().deciding())
     assert (deciding["dwell"], deciding["quit.window"]) == ("5.0,60.0", 4)
     assert deciding["planner.model"] == ""
@@ -277,16 +303,14 @@ def test_operational_settings_leave_no_mark() -> None:
     changed = {
         n for n in RunConfig.__struct_fields__ if getattr(other, n) != getattr(RunConfig(), n)
     }
-    assert changed == OPERATIONAL | {"planner"}
+    assert changed == OPERATIONAL | {"agent_settings"}
     assert other.deciding() == RunConfig().deciding()
 
 
 def test_agents_are_told_their_part() -> None:
     """Agents get their settings, and nothing of the run."""
-    config = configured({"repeats": "allow", "critic": {"discount": 0.9}})
-    told = config.agent_settings
-    assert (told.repeats, told.no_repeats, told.critic.discount) == ("allow", False, 0.9)
-    assert RunConfig().agent_settings.no_repeats
+    told = configured({"repeats": "allow", "critic": {"discount": 0.9}}).agent_settings
+    assert told == BillpSettings(critic=CriticSettings(discount=0.9))
 
 
 def test_an_address_must_not_hold_a_password() -> None:
@@ -309,4 +333,39 @@ def test_a_price_of_the_wrong_kind_is_said() -> None:
 
 def test_a_run_has_no_more_episodes_than_memory_holds() -> None:
     """Who visits when is drawn beforehand."""
-    assert str(failing({"episodes": 10**9})).startswith("a run has at most 10,000,000 episodes")
+    assert str(failing({"episodes": 10**9})) == (
+        "episodes: expected int <= 10000000, got 1000000000"
+    )
+    many = failing({"episodes": 10**7, "sessions": 2, "arrivals": "all"})
+    assert str(many).startswith("a run has at most 10,000,000 episodes")
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [("batches:010", "batches:10"), ("poisson:2.50", "poisson:2.5"), ("poisson:2.0", "poisson:2")],
+)
+def test_a_rule_of_arrivals_has_one_spelling(text: str, plain: str) -> None:
+    """Two of them would give two digests."""
+    assert configured({"arrivals": text}) == configured({"arrivals": plain})
+
+
+def test_what_differs_is_told_once_and_for_all() -> None:
+    """By dotted name, both values; what leaves no mark is no difference."""
+    one = configured({"seed": 1, "quit": {"window": 2}, "concurrency": 3})
+    other = configured({"agent": "linucb", "linucb": {"alpha": 2}, "model": "openai/x"})
+    assert one.differences(configured({"seed": 1, "quit": {"window": 2}})) == {}
+    assert one.differences(other) == {
+        "agent": ("billp", "linucb"),
+        "model": ("embedded", "x"),
+        "seed": (1, 0),
+        "quit.window": (2, 4),
+        "linucb.alpha": (None, 2.0),
+    }
+
+
+def test_an_agents_own_settings_are_of_the_agent() -> None:
+    """Nobody else takes them; what they are by default leaves no mark, as before there were any."""
+    plain = configured({"agent": "linucb"})
+    assert "linucb.alpha" not in dict(plain.deciding())
+    assert plain.settings()["linucb"] == {"alpha": 1.0}
+    assert "there is no setting 'linucb'" in str(failing({"linucb": {"alpha": 2.0}}))

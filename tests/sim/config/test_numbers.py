@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from engine.errors import ConfigError
@@ -12,7 +11,7 @@ from sim.runs.run import run
 from tests.support.small import synthetic
 
 TINY = {"episodes": 2, "limit": 3, "arrivals": "all", "fsync": "none", "prompts": False}
-SETTINGS = [*flat(msgspec.to_builtins(RunConfig()))]
+SETTINGS = [*flat(RunConfig().settings())]
 WHOLE = [name for name, value in SETTINGS if type(value) is int]
 NUMBERS = [*WHOLE, *(name for name, value in SETTINGS if type(value) is float)]
 

@@ -50,7 +50,7 @@ def test_sweeps_make_every_combination() -> None:
     """Memory size against quality, say."""
     sweep = {"actor.recall_count": [1, 5], "memory_size": [10, 100, 0]}
     runs = plan(experiment_from({"agents": ["billp"], "seeds": [1], "sweep": sweep}))
-    found = [(r.config.actor.recall_count, r.config.memory_size) for r in runs]
+    found = [(r.config.agent_settings.actor.recall_count, r.config.memory_size) for r in runs]
     assert found == [(1, 10), (1, 100), (1, 0), (5, 10), (5, 100), (5, 0)]
 
 

@@ -17,7 +17,6 @@ from engine.messages import (
     EpisodeFailed,
     EpisodeStarted,
     GroundingKind,
-    LeaveReason,
     Message,
     ModelReplied,
     Phase,
@@ -42,7 +41,7 @@ def action(item: int, grounding: GroundingKind = "exact") -> ActionTaken:
     return ActionTaken(step=0, item=item, title="", words="", grounding=grounding, distance=0.0)
 
 
-def response(reward: float, reason: LeaveReason | None = None) -> UserResponded:
+def response(reward: float, reason: str | None = None) -> UserResponded:
     return UserResponded(step=0, reward=reward, left=reason is not None, reason=reason)
 
 

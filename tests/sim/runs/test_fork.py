@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.billp.values import advantage
+from agents.settings import BillpSettings
 from engine.errors import ConfigError, DivergenceError, RunDirectoryError, ServiceError, TraceError
 from engine.messages import (
     ActionTaken,
@@ -357,7 +358,7 @@ def test_the_head_names_the_parent_and_the_point(parent: RunDirectory, new: Dire
     (head,) = only(trace_of(child), RunStarted)
     assert head.forks == (ForkedFrom(parent=digest_of(parent.trace), episode=3, step=1),)
     assert dict(head.settings)["quit.window"] == 1
-    stages = read_course(child.read_config()).stages
+    stages = read_course(child.read_config(), proven=True).stages
     assert [stage.config for stage in stages] == [configured(SMALL), configured(SMALL, change)]
 
 
@@ -511,14 +512,15 @@ def test_what_decides_the_beginning_cannot_change(
     with pytest.raises(ConfigError, match=r"^(\w+) cannot be changed by a fork") as refused:
         forked(mother, (2, 0), {**needs, name: FIXED[name]}, out=out)
     assert str(refused.value).split()[0] in {name, *needs}
-    assert refused.value.hint == f"a fork can change {', '.join(FORKABLE)}"
+    own = BillpSettings.__struct_fields__
+    assert refused.value.hint == f"a fork can change {', '.join((*own, *FORKABLE))}"
     assert not out.exists()
 
 
 def test_every_setting_either_can_change_or_cannot() -> None:
     """What nobody has thought of would be a hole."""
     deciding = {name.split(".")[0] for name, _ in RunConfig().deciding()}
-    assert deciding <= {*FORKABLE, *FIXED}
+    assert deciding <= {*FORKABLE, *BillpSettings.__struct_fields__, *FIXED}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.messages import LeaveReason
 from sim.world.quitting import QuitSettings, why_leave
 
 
@@ -32,7 +31,7 @@ def leaving(
     window: int = 4,
     lowest: float = 2.0,
     first_step: bool = True,
-) -> LeaveReason | None:
+) -> str | None:
     settings = QuitSettings(window=window, lowest=lowest, first_step=first_step)
     return why_leave(settings, Line(), item, reward, earlier)
 
@@ -64,9 +63,7 @@ def test_a_window_of_none_forgets_all() -> None:
 
 
 @pytest.mark.parametrize(("reward", "reason"), [(1.99, "reward"), (2.0, None)])
-def test_a_reward_below_the_lowest_makes_users_leave(
-    reward: float, reason: LeaveReason | None
-) -> None:
+def test_a_reward_below_the_lowest_makes_users_leave(reward: float, reason: str | None) -> None:
     """The lowest reward itself is borne."""
     assert leaving(50, reward, [10]) == reason
     assert leaving(50, reward, []) == reason
@@ -94,5 +91,5 @@ def test_only_the_window_counts(item: int, reward: float, earlier: list[int], wi
     recent = earlier[max(0, len(earlier) - window) :]
     whole = leaving(item, reward, earlier, window=window)
     assert whole == leaving(item, reward, recent, window=window)
-    expected: LeaveReason | None = "reward" if reward < 2 else None
+    expected: str | None = "reward" if reward < 2 else None
     assert whole == ("similar" if any(abs(item - other) < 2 for other in recent) else expected)

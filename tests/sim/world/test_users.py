@@ -28,7 +28,7 @@ from engine.messages import (
 )
 from engine.records import Vector
 from engine.scheduler import Scheduler
-from sim.world.quitting import QuitSettings
+from sim.world.quitting import BILLP, QuitSettings
 from sim.world.rewards import RewardSettings
 from sim.world.users import Users
 from storage.catalog import Catalog
@@ -78,6 +78,7 @@ def world() -> Environment:
 
 USERS = Users(
     environment=world(),
+    rule=BILLP,
     quitting=QuitSettings(),
     rewards=RewardSettings(),
     limit=10,

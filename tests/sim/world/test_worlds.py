@@ -62,7 +62,9 @@ def world(request: pytest.FixtureRequest) -> Environment:
     source = SOURCES[request.param]
     if not source.exists():
         pytest.skip(f"needs {source}")
-    return build_environment(request.param, source, FORMATS[request.param].recipe, name="real")
+    return build_environment(
+        request.param, source, FORMATS.named(request.param).recipe, name="real"
+    )
 
 
 def test_chance_alone_does_not_get_far(world: Environment) -> None:

@@ -9,7 +9,6 @@ from storage.datasets import (
     Columns,
     Recipe,
     build_environment,
-    format_named,
     load,
     open_environment,
     save,
@@ -50,14 +49,14 @@ def test_provenance_names_files_and_options(tmp_path: Path) -> None:
 
 def test_an_unknown_format_suggests_the_nearest() -> None:
     """A slip of the finger is answered with what was meant."""
-    with pytest.raises(ConfigError, match="unknown format 'movilens'") as caught:
-        format_named("movilens")
+    with pytest.raises(ConfigError, match="there is no format 'movilens'") as caught:
+        FORMATS.named("movilens")
     assert caught.value.hint.startswith("did you mean movielens?")
 
 
 def test_every_format_has_a_sane_recipe() -> None:
     """What suits a format can be used as it is."""
-    for one in FORMATS.values():
+    for one in map(FORMATS.named, FORMATS):
         one.recipe.check()
 
 

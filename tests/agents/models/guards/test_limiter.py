@@ -111,7 +111,8 @@ def test_oldest_episode_of_the_main_line_first() -> None:
 
     async def main() -> None:
         limiter = limited(service, Limits(in_flight=1))
-        asked = [request(9), request(1, role="critic"), request(5), request(2, step=1), request(2)]
+        aside = msgspec.structs.replace(request(1, role="critic"), aside=True)
+        asked = [request(9), aside, request(5), request(2, step=1), request(2)]
         async with asyncio.TaskGroup() as group:
             for one in asked:
                 group.create_task(limiter.reply(one))

@@ -15,8 +15,9 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from agents.models.access import Access, note_attempt
-from agents.models.chain import Door, ModelSettings, RoleModel, linked
+from agents.models.chain import ModelSettings, RoleModel, linked
 from agents.models.model import Prompt, Sampling, call_seed
+from agents.models.providers import Door
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.embedder import ServiceEmbedder
 from agents.models.remote.embedding_model import ROLE, EmbeddingModel

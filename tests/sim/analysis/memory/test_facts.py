@@ -18,8 +18,9 @@ from agents.billp.memories import (
     Valuation,
 )
 from agents.embeddings import hashed
-from agents.policies.best_sequence import ItemSequence
-from agents.policies.linucb import Pull
+from agents.making import AgentMemory
+from agents.policies.best_sequence import SEQUENCES, ItemSequence
+from agents.policies.linucb import TRIALS, Pull
 from engine.errors import FileError, TraceError
 from engine.messages import (
     ActionTaken,
@@ -38,18 +39,17 @@ from engine.messages import (
     UserResponded,
     number,
 )
-from engine.records import MemoryName, Record
+from engine.records import Record
 from engine.tree import encode
 from sim.analysis.memory.facts import Facts, Followed, Guided, Kept, facts_of
 from sim.analysis.memory.plane import Plane
-from sim.analysis.memory.saved import Saved, says
+from sim.analysis.memory.saved import Saved
 from sim.analysis.memory.trace import read_recalls
 from storage.memory import Memory
 from storage.runs import RunDirectory
 from tests.support.small import recorded
 
-MEMORIES = ("planner", "actor", "critic")
-NAMES: tuple[MemoryName[Any], ...] = (REFLECTIONS, EXPERIENCES, VALUATIONS)
+MEMORIES: tuple[AgentMemory[Any], ...] = (REFLECTIONS, EXPERIENCES, VALUATIONS)
 Place = tuple[int, int, float]
 
 
@@ -201,7 +201,7 @@ def test_failed_and_torn_episodes_are_in_nothing(tmp_path: Path) -> None:
 
 
 def test_a_memory_that_the_agent_has_not_is_not_told_of(tmp_path: Path) -> None:
-    told = facts_of(write(tmp_path, EARLY), ["trials"])
+    told = facts_of(write(tmp_path, EARLY), [TRIALS])
     assert [kept.memory for kept in told.memories] == ["trials"]
     assert (told.followed, told.guided) == ((), ())
 
@@ -238,7 +238,7 @@ def test_an_episode_without_an_end_is_refused(tmp_path: Path, kind: type[Message
 def test_the_trace_alone_says_what_each_position_holds(small: RunDirectory) -> None:
     """What is made of the trace is what the run saved, record by record."""
     told = read_recalls(small.trace, MEMORIES)
-    for name in NAMES:
+    for name in MEMORIES:
         kept = [record.episode for record in Memory.load(small.memory, name).records()]
         assert told.logs[name.name]["episode"].tolist() == kept
     log = told.logs["actor"]
@@ -262,7 +262,7 @@ def test_a_part_of_a_trace_tells_its_part(small: RunDirectory, tmp_path: Path) -
 
 def test_a_search_finds_what_a_recall_would(small: RunDirectory) -> None:
     """The same records at the same distances in the same order, ties included."""
-    for name in NAMES:
+    for name in MEMORIES:
         memory = Memory.load(small.memory, name)
         for text in ("nothing yet", "Chess Duel Strategy"):
             found = Saved(small.memory, name).nearest(hashed([text]), 9)
@@ -329,11 +329,13 @@ def test_keys_of_another_kind_are_refused(kept: Saved) -> None:
 
 
 def test_every_record_says_something() -> None:
-    assert says(Reflection(text="Vary.")) == "Vary."
-    assert says(Experience(item=1, title="Go", advantage=-2.0)) == "Go: advantage -2"
-    assert says(Valuation(value=3.0)) == "value 3"
-    assert says(ItemSequence(items=(4, 2), reward=7.5)) == "items 4, 2: sum of rewards 7.5"
-    assert says(Pull(features=(1.0, 0.5), payoff=3.0)) == "pay-off 3 of 1, 0.5"
+    assert REFLECTIONS.says(Reflection(text="Vary.")) == "Vary."
+    assert EXPERIENCES.says(Experience(item=1, title="Go", advantage=-2.0)) == "Go: advantage -2"
+    assert VALUATIONS.says(Valuation(value=3.0)) == "value 3"
+    assert (
+        SEQUENCES.says(ItemSequence(items=(4, 2), reward=7.5)) == "items 4, 2: sum of rewards 7.5"
+    )
+    assert TRIALS.says(Pull(features=(1.0, 0.5), payoff=3.0)) == "pay-off 3 of 1, 0.5"
 
 
 # -- the plane of a map

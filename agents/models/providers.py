@@ -1,0 +1,118 @@
+"""Ways to models, by name: what stands before the slash in `openai/NAME`, or alone, as `embedded`.
+
+The rest is the name that the model has where it is; it alone decides a trace.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from agents.models.model import ChatModel, Rates
+from engine.errors import ConfigError
+from storage.parts import Parts
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """The way to a service: an empty *url* is OpenAI's, an empty *key_file* the environment."""
+
+    url: str = ""
+    key_file: str = ""
+    azure_version: str = ""
+
+
+@dataclass(frozen=True)
+class Door:
+    """A model, the account that its calls are counted for, and the place of its service.
+
+    *rates* are what the service said of its limits, by model.
+    """
+
+    model: ChatModel
+    account: str = EMBEDDED
+    place: str = EMBEDDED
+    rates: Mapping[str, Rates] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What is to be opened: models by their *names*, on a *way*, for so many calls in flight."""
+
+    names: tuple[str, ...]
+    way: Way
+    in_flight: int
+
+
+Opener = Callable[[Opening], AbstractAsyncContextManager[Door]]
+"""Opens a door, and asks for a word behind it: raises ConfigError or ServiceError."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A way to models: *opens* the door to them, and *opens_embeddings* that to vectors.
+
+    *choosing* says that its models have names of their own, after a slash.
+    """
+
+    opens: Opener
+    choosing: bool = True
+    opens_embeddings: Opener | None = None
+
+
+PROVIDERS: Parts[Provider] = Parts(
+    "model provider",
+    "billp.models",
+    Provider,
+    {
+        EMBEDDED: "agents.models.embedded:PROVIDER",
+        "openai": "agents.models.remote.opening:PROVIDER",
+    },
+)
+
+
+def provider_of(model: str) -> str:
+    """Return the name of the way to a model."""
+    return model.partition("/")[0]
+
+
+def plain_name(model: str) -> str:
+    """Return the name of a model without the way to it: `embedded`, also over HTTP."""
+    return model.partition("/")[2] or model
+
+
+def check_model(model: str) -> None:
+    """Raise ConfigError if *model* is not the name of one: `embedded`, or `openai/NAME`."""
+    way, slash, name = model.partition("/")
+    try:
+        choosing = PROVIDERS.named(way).choosing
+    except ConfigError as error:
+        if ":" in way:  # a place that Python was to find: what went wrong there is what matters
+            raise
+        near = get_close_matches(way, PROVIDERS, n=1, cutoff=0.6)
+        meant = f"{near[0]}{slash}{name}" if near else f"openai/{model or 'NAME'}"
+        raise _unknown(model, meant) from error
+    if bool(name) is not choosing or bool(slash) is not choosing:
+        raise _unknown(model, f"{way}/NAME" if choosing else way)
+
+
+def embeddings_opener(name: str) -> Opener:
+    """Return what opens the door to the embeddings called *name*, `openai/NAME`.
+
+    Raises ConfigError if there are none.
+    """
+    way, _, model = name.partition("/")
+    opens = PROVIDERS.named(way).opens_embeddings if model else None
+    if opens is None:
+        hint = "use hashing or openai/NAME"
+        raise ConfigError(f"there are no embeddings {name!r}", hint=hint)
+    return opens
+
+
+def _unknown(model: str, meant: str) -> ConfigError:
+    return ConfigError(
+        f"there is no model {model!r}",
+        hint=f"did you mean {meant}? Models are {EMBEDDED}, or openai/NAME with --base-url URL",
+    )

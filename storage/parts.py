@@ -1,0 +1,136 @@
+"""Parts by name: our own, those that installed packages offer, and any `package.module:object`.
+
+A part is a value that brings what is its own: an agent, a quit rule, a way to models, a data
+format, a metric, a listener. It is imported when it is asked for, not before.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from engine.attempt import attempted, told
+from engine.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Parts(Generic[T]):
+    """All parts of a *kind*, called *what*; *own* are the places of ours, `module:object`.
+
+    Installed packages offer theirs as entry points of a *group*.
+    """
+
+    what: str
+    group: str
+    kind: type[T]
+    own: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names that are known here, ours first."""
+        yield from self.own
+        yield from sorted(point.name for point in self._offered() if point.name not in self.own)
+
+    def named(self, name: str) -> T:
+        """Return the part called *name*; a ConfigError names the nearest if there is none."""
+        place = self.place(name)
+        if place == name:
+            _look_here()
+        part, error = attempted(partial(_imported, place))
+        if error is not None:
+            what = f"{self.what} {name!r} cannot be imported: {told(error)}"
+            raise ConfigError(what, hint=self._nearest(name)) from error
+        if not isinstance(part, self.kind):
+            kind = type(part).__name__
+            what = f"expected {self.what} {name!r} to be of {self.kind.__name__}, got {kind}"
+            raise ConfigError(what, hint=f"{place} is another thing")
+        return part
+
+    def place(self, name: str) -> str:
+        """Return where the part called *name* is, `module:object`; raises ConfigError."""
+        if name in self.own:
+            return self.own[name]
+        for point in self._offered():
+            if point.name == name:
+                return point.value
+        module, colon, attribute = name.partition(":")
+        if colon and all(map(str.isidentifier, (*module.split("."), *attribute.split(".")))):
+            return name
+        raise ConfigError(f"there is no {self.what} {name!r}", hint=self._nearest(name))
+
+    def is_place(self, name: str) -> bool:
+        """Tell whether *name* is a place, `package.module:object`, that nobody offers by a name."""
+        known = name in self.own or any(point.name == name for point in self._offered())
+        return not known and ":" in name
+
+    def name_of(self, part: T | str) -> str:
+        """Return the name by which *part* is found again, here and in other processes.
+
+        Raises ConfigError for an object that is in no variable of a module: no replay could find
+        it.
+        """
+        if isinstance(part, str):
+            return part
+        places = {
+            f"{module}:{name}"
+            for module, loaded in [*sys.modules.items()]
+            for name, value in [*getattr(loaded, "__dict__", {}).items()]
+            if value is part
+        }
+        for name in self:
+            if self.place(name) in places:
+                return name
+        if not places:
+            raise ConfigError(
+                f"the {self.what} that is given is in no variable of a module: no replay finds it",
+                hint="write it where its module can be asked for it: my_part = …",
+            )
+        # Of a script or a notebook nobody else can import anything.
+        return min(places, key=lambda place: (place.startswith("__main__:"), place))
+
+    def origin(self, name: str) -> str:
+        """Return the package that the part called *name* comes from, and its version.
+
+        Empty for ours; a module that no package brings has no version.
+        """
+        if name in self.own:
+            return ""
+        for point in self._offered():
+            if point.name == name and point.dist is not None:
+                return f"{point.dist.name} {point.dist.version}"
+        return _package(self.place(name).partition(":")[0])
+
+    def _offered(self) -> list[EntryPoint]:
+        return [*entry_points(group=self.group)]
+
+    def _nearest(self, name: str) -> str:
+        near = get_close_matches(name, self, n=1, cutoff=0.5)
+        if near and near[0] != name:
+            return f"did you mean {near[0]}?"
+        return f"there are {', '.join(self)}, and package.module:object of your own"
+
+
+def _look_here() -> None:
+    """Let Python find a module beside the user, as `python -m` would."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _imported(place: str) -> Any:
+    module, _, attributes = place.partition(":")
+    part: Any = import_module(module)
+    for attribute in attributes.split("."):
+        part = getattr(part, attribute)
+    return part
+
+
+def _package(module: str) -> str:
+    packages = packages_distributions().get(module.partition(".")[0])
+    return f"{packages[0]} {version(packages[0])}" if packages else f"the module {module}"
