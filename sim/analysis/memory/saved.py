@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,12 +19,9 @@ from agents.policies.best_sequence import ItemSequence
 from agents.policies.linucb import Pull
 from engine.errors import FileError
 from engine.records import MemoryName, Vector
-from storage.factors import significant_all
+from storage.index import nearest
 from storage.memory import read_keys, read_line
 from storage.reading import lines_of, open_regular
-
-Floats: TypeAlias = NDArray[np.float64]
-_AT_ONCE = 1 << 16
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,32 +118,12 @@ class Saved:
 
         The search is exact; of equal distances, to 6 digits, the older record comes first.
         """
-        if not len(self):
-            return []
-        if self.keys.shape[1] != len(vector):
-            path = self.directory / f"{self.name.name}.npy"
+        path = self.directory / f"{self.name.name}.npy"
+        if len(self) and self.keys.shape[1] != len(vector):
             raise FileError(f"{path}: keys of {self.keys.shape[1]} numbers, not {len(vector)}")
-        distances = significant_all(cosine_distances(self.keys, vector))
-        places: list[int] = np.argsort(distances, kind="stable")[:count].tolist()
-        entries = self.at(places)
-        return [Found(distance=float(distances[n]), entry=entries[n]) for n in places]
-
-
-def blocks(keys: NDArray[np.int8]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield *keys* in float32, some at a time, each with the number of its first row."""
-    for start in range(0, len(keys), _AT_ONCE):
-        yield start, keys[start : start + _AT_ONCE].astype(np.float32)
-
-
-def cosine_distances(keys: NDArray[np.int8], vector: Vector) -> Floats:
-    """Return the cosine distance (0–2) of each of *keys* from *vector*.
-
-    Products of keys are whole numbers that float32 holds exactly: see `storage.index`.
-    """
-    exact = vector.astype(np.float32)
-    distances = np.empty(len(keys))
-    for start, rows in blocks(keys):
-        dots = (rows @ exact).astype(np.float64)
-        squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64) * float(exact @ exact)
-        distances[start : start + len(rows)] = 1.0 - dots / np.sqrt(np.maximum(squares, 1.0))
-    return distances
+        try:
+            hits = nearest(self.keys, vector, count)
+        except ValueError as error:
+            raise FileError(f"{path}: {error}") from error
+        entries = self.at([position for _, position in hits])
+        return [Found(distance=distance, entry=entries[n]) for distance, n in hits]
