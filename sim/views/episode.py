@@ -1,7 +1,7 @@
 """An episode as people read it: thought, action, grounding, reward, value, what was recalled."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,8 +27,7 @@ from engine.messages import (
     UserResponded,
 )
 from engine.records import MemoryName
-from sim.analysis.memory.saved import says
-from storage.memory import Memory
+from sim.analysis.memory.saved import Saved
 
 M = TypeVar("M")
 
@@ -38,22 +37,14 @@ class Remembered:
     """The memories of a run by position; empty where the run did not come to its end."""
 
     directory: Path
-    _logs: dict[str, Memory[Any] | None] = field(default_factory=dict, compare=False)
 
-    def says(self, memory: MemoryName[Any], position: int) -> str:
-        """Return what the record at *position* of *memory* says."""
-        log = self._log(memory)
-        if log is None or position >= len(log):
-            return "(its text is in the run's memory once the run is finished)"
-        return says(log[position].payload)
-
-    def _log(self, memory: MemoryName[Any]) -> Memory[Any] | None:
-        if memory.name not in self._logs:
-            try:
-                self._logs[memory.name] = Memory.load(self.directory, memory)
-            except FileError:
-                self._logs[memory.name] = None
-        return self._logs[memory.name]
+    def says(self, memory: MemoryName[Any], positions: Sequence[int]) -> list[str]:
+        """Return what the records at *positions* of *memory* say."""
+        try:
+            found = Saved(self.directory, memory).at(positions)
+        except FileError:
+            return ["(its text is in the run's memory once the run is finished)"] * len(positions)
+        return [found[position].says for position in positions]
 
 
 @dataclass(frozen=True)
@@ -187,8 +178,8 @@ def _details(shown: Shown, action: ActionTaken) -> Iterator[tuple[str, str]]:
 def _recalled(
     shown: Shown, kind: str, memory: MemoryName[Any], found: Sequence[Recalled]
 ) -> Iterator[tuple[str, str]]:
-    for one in found:
-        text = shown.remembered.says(memory, one.position)
+    texts = shown.remembered.says(memory, [one.position for one in found])
+    for one, text in zip(found, texts, strict=True):
         yield f"recalled {kind}", f"{text} [episode {one.episode}, distance {one.distance:g}]"
 
 

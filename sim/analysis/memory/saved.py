@@ -20,8 +20,7 @@ from agents.policies.linucb import Pull
 from engine.errors import FileError
 from engine.records import MemoryName, Vector
 from storage.index import nearest
-from storage.memory import read_keys, read_line
-from storage.reading import lines_of, open_regular
+from storage.memory import open_keys, read_keys, records_at
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +64,16 @@ class Saved:
     name: MemoryName[Any]
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return open_keys(self._keys).rows
 
     @cached_property
     def keys(self) -> NDArray[np.int8]:
         """The keys, one a row."""
-        return read_keys(self.directory / f"{self.name.name}.npy")
+        return read_keys(self._keys)
+
+    @property
+    def _keys(self) -> Path:
+        return self.directory / f"{self.name.name}.npy"
 
     def entries(self) -> Iterator[Entry]:
         """Yield every record, oldest first."""
@@ -85,45 +88,29 @@ class Saved:
         return {entry.position: entry for entry in self._read(sorted({*positions}))}
 
     def _read(self, positions: Collection[int]) -> Iterator[Entry]:
-        """Yield the records at *positions*, which ascend; others are not decoded."""
-        path = self.directory / f"{self.name.name}.jsonl"
-        wanted = iter(positions)
-        position = next(wanted, None)
-        try:
-            with open_regular(path) as file:
-                for place, line in enumerate(lines_of(file)):
-                    if position is None:
-                        return
-                    if place == position:
-                        yield self._entry(path, place, line)
-                        position = next(wanted, None)
-        except OSError as error:
-            raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-        if position is not None:
-            raise FileError(f"{path}: holds no record {position}, of {len(self)} keys")
-
-    def _entry(self, path: Path, place: int, line: bytes) -> Entry:
-        try:
-            read = read_line(line, self.keys[place])
-            record: Any = msgspec.json.decode(read.payload, type=self.name.payload)
-        except (msgspec.MsgspecError, ValueError, RecursionError, IndexError) as error:
-            raise FileError(f"{path}:{place + 1}: not a record: {error}") from error
-        name = self.name.name
-        return Entry(
-            memory=name, position=place, episode=read.episode, says=says(record), record=record
-        )
+        """Yield the records at *positions*, which ascend."""
+        name, records = self.name.name, records_at(self.directory, self.name, positions)
+        for position, (line, record) in zip(positions, records, strict=True):
+            yield Entry(
+                memory=name,
+                position=position,
+                episode=line.episode,
+                says=says(record),
+                record=record,
+            )
 
     def nearest(self, vector: Vector, count: int) -> list[Found]:
         """Return the *count* records whose keys are nearest to *vector*, nearest first.
 
         The search is exact; of equal distances, to 6 digits, the older record comes first.
         """
-        path = self.directory / f"{self.name.name}.npy"
         if len(self) and self.keys.shape[1] != len(vector):
-            raise FileError(f"{path}: keys of {self.keys.shape[1]} numbers, not {len(vector)}")
+            raise FileError(
+                f"{self._keys}: keys of {self.keys.shape[1]} numbers, not {len(vector)}"
+            )
         try:
             hits = nearest(self.keys, vector, count)
         except ValueError as error:
-            raise FileError(f"{path}: {error}") from error
+            raise FileError(f"{self._keys}: {error}") from error
         entries = self.at([position for _, position in hits])
         return [Found(distance=distance, entry=entries[n]) for distance, n in hits]
