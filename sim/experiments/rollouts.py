@@ -23,6 +23,7 @@ from agents.models.access import Access, Keep, Usage
 from agents.models.model import ChatModel, Prompt
 from agents.models.recorded import Forked, NoModel
 from agents.trajectory import Delivery, Trajectory
+from engine.arrivals import Visit
 from engine.calls import Call
 from engine.chance import chance
 from engine.delivery import Handler
@@ -151,19 +152,11 @@ def _start(recorded: RecordedRun, lines: bytes) -> EpisodeStarted:
 
 def _shortened(excerpt: Excerpt, episode: int, started: EpisodeStarted) -> Excerpt:
     """Return *excerpt* for an earlier episode, which *started* so."""
-    visit = replace(
-        excerpt.visit,
-        arrival=started.arrival,
-        user=started.user,
-        session=started.session,
-        phase=started.phase,
-        teaching=started.teaching,
-    )
     lengths = {seen.memory: seen.length for seen in started.memories}
     for name in excerpt.logs.keys() - lengths.keys():
         raise TraceError(f"episode {episode}: EpisodeStarted does not tell of the memory {name!r}")
     logs = {name: Prefix(log, lengths[name]) for name, log in excerpt.logs.items()}
-    return Excerpt(visit, episode, logs)
+    return Excerpt(Visit.of(started), episode, logs)
 
 
 def rollout_seed(seed: int, state: State, number: int) -> int:

@@ -320,8 +320,4 @@ def excerpt_of(recorded: RecordedRun, episode: int, started: EpisodeStarted) -> 
             place = recorded.directory.memory / f"{name.name}.jsonl"
             raise TraceError(f"{place}: holds fewer records than episode {episode} saw")
         logs[name.name] = Prefix(memory, lengths[name.name])
-    return Excerpt(_visit(started), episode, logs)
-
-
-def _visit(started: EpisodeStarted) -> Visit:
-    return Visit(started.arrival, started.user, started.session, started.phase, started.teaching)
+    return Excerpt(Visit.of(started), episode, logs)
