@@ -16,6 +16,8 @@ from storage.reading import LONGEST_LINE, open_regular
 from storage.traces import head_of, opening, opening_of
 
 _OF_RUN = opening(None)
+NO_LINE = "(no such line)"
+NO_FIELD = "(no such field)"
 
 
 class EndOfRecordError(BillpError):
@@ -234,10 +236,6 @@ class TraceDivergenceError(DivergenceError):
     def __init__(self, path: Path, difference: Difference) -> None:
         super().__init__(f"{path}:{difference.number}: {difference.sentence}")
         self.difference = difference
-
-
-NO_LINE = "(no such line)"
-NO_FIELD = "(no such field)"
 
 
 def explain(

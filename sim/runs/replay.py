@@ -36,6 +36,9 @@ from storage.prompt_texts import PromptText, read_prompts
 from storage.traces import before_step, digest_of, episode_of, read_episode
 from storage.vectors import read_vectors
 
+_KEPT = 1_000  # texts of changed prompts
+_AFTER_ALL = 1 << 40  # a step after all steps
+
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a replay: *envelopes* agreed, and what differs, in canonical order.
@@ -289,10 +292,6 @@ class _Player:
             prompts={old: (kept.get(old), new) for old, new in changed.items()},
             listeners=self.listeners.results(),
         )
-
-
-_KEPT = 1_000  # texts of changed prompts
-_AFTER_ALL = 1 << 40  # a step after all steps
 
 
 def _up_to(point: Point, lines: bytes) -> bytes | None:
