@@ -17,6 +17,15 @@ from sim.config.run import Audience, RunConfig, Settings, TestMemory
 from storage.files import Durability
 from storage.reading import SETTINGS_SIZE, at_most, parse_toml
 
+_FREE = "prices"  # its keys are the names of models
+_SHOWN = 80  # characters of a value
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "repeats": get_args(Repeats),
+    "users": get_args(Audience),
+    "test_memory": get_args(TestMemory),
+    "fsync": get_args(Durability),
+}
+
 
 def read_config(path: Path) -> Settings:
     """Return the settings of a TOML file; raises ConfigError if it cannot be read."""
@@ -93,9 +102,6 @@ def _check_keys(settings: Settings, known: Settings, prefix: str) -> None:
             _check_keys(value, known[name], f"{prefix}{name}.")
 
 
-_FREE = "prices"  # its keys are the names of models
-
-
 def _unusable(text: str, settings: Settings) -> ConfigError:
     """Return the error of a value of the wrong kind: what was expected, what came."""
     what, _, path = text.partition(" - at `$.")
@@ -118,19 +124,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
-_SHOWN = 80  # characters of a value
-
-
 def _default(name: str) -> Any:
     value: Any = RunConfig()
     for part in name.split("."):
         value = getattr(value, part)
     return value
-
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "repeats": get_args(Repeats),
-    "users": get_args(Audience),
-    "test_memory": get_args(TestMemory),
-    "fsync": get_args(Durability),
-}

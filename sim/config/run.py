@@ -41,6 +41,7 @@ OPERATIONAL = frozenset(
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
 
 _NAMED = frozenset({"environment", "agent", "model", "seed"})
+_ROLES = frozenset({"planner", "actor", "critic", "reflector"})
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -162,9 +163,6 @@ def leaves_no_mark(name: str) -> bool:
     """Tell whether the setting of a dotted *name* decides nothing that a trace says."""
     first, _, last = name.partition(".")
     return first in OPERATIONAL or (first in _ROLES and last in OPERATIONAL)
-
-
-_ROLES = frozenset({"planner", "actor", "critic", "reflector"})
 
 
 def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Setting]]:
