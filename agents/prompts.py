@@ -17,6 +17,19 @@ SEPARATOR = " | "
 EXAMPLE_TITLES = ("Chess Duel", "Go Master")
 """What the worked examples of prompts recommend: items of no catalog, so that they teach none."""
 
+OPENINGS = {
+    "planner": "You plan recommendations",
+    "actor": "You choose the next item",
+    "critic": "You judge how well",
+    "reflector": "You read the whole visit",
+}
+"""What the tasks of roles begin with: a service tells by it who asks, since no request says so."""
+
+
+def role_of(task: str) -> str:
+    """Return the role whose *task* it is; empty if it begins as none of them."""
+    return next((role for role, opening in OPENINGS.items() if task.startswith(opening)), "")
+
 
 def section(heading: str, lines: Iterable[str]) -> str:
     """Return a section, or nothing if it has no lines."""

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from typing import Protocol
+from typing import Protocol, Self
 
 from engine.chance import Stream
 from engine.errors import ConfigError
-from engine.messages import Phase
+from engine.messages import EpisodeStarted, Phase
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,6 +28,12 @@ class Visit:
     session: int
     phase: Phase = field(default="train", compare=False)
     teaching: bool = field(default=True, compare=False)
+
+    @classmethod
+    def of(cls, started: EpisodeStarted) -> Self:
+        """Return the visit of an episode that *started* so."""
+        arrival, user, session = started.arrival, started.user, started.session
+        return cls(arrival, user, session, started.phase, started.teaching)
 
 
 class Arrivals(Protocol):

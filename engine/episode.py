@@ -94,7 +94,7 @@ class Episode(Generic[T]):
         self.failed = False
         self.published = 0
         self.running: dict[asyncio.Task[Any], str] = {}
-        self._wiring = wiring
+        self.wiring = wiring
         self._owners: dict[tuple[str, int], tuple[object, int]] = {}
         self._streams: set[tuple[int, str]] = set()
         self._ended: list[Node[T]] = []
@@ -107,7 +107,7 @@ class Episode(Generic[T]):
     def start(self) -> None:
         """Publish `EpisodeStarted`."""
         check_numbers(self._started)
-        self.root.trajectory = self._wiring.fold(None, self._started)
+        self.root.trajectory = self.wiring.fold(None, self._started)
         self._spread(self.root)
         self._check_quiet()
 
@@ -117,18 +117,18 @@ class Episode(Generic[T]):
         """Add *message* under *cause*, *after* milliseconds later, and start its handlers."""
         check_numbers(message)
         node = Node(message, cause.time + after, cause, place)
-        node.trajectory = self._wiring.fold(cause.trajectory, message)
+        node.trajectory = self.wiring.fold(cause.trajectory, message)
         cause.children.append(node)
         if isinstance(message, EpisodeEnded):
             self._ended.append(node)
         self._spread(node)
         if node.time > self.clock:
             self.clock = node.time
-            self._wiring.clock_moved(self)
+            self.wiring.clock_moved(self)
         return node
 
     def _spread(self, node: Node[T]) -> None:
-        wiring = self._wiring
+        wiring = self.wiring
         wiring.messages += 1
         self.published += 1
         kind = type(node.message)
@@ -170,7 +170,7 @@ class Episode(Generic[T]):
     # -- quiet, settled, closed
 
     def _check_quiet(self) -> None:
-        if self.running or self._wiring.stopping:
+        if self.running or self.wiring.stopping:
             return
         why = self._why_failed()
         if why is not None:
@@ -179,7 +179,7 @@ class Episode(Generic[T]):
         elif self._settled is None:
             self._settle()
         else:
-            self._wiring.closed(self)
+            self.wiring.closed(self)
 
     def _settle(self) -> None:
         # Held open by hand: the settled node must know its trajectory before its handlers start.
@@ -195,7 +195,7 @@ class Episode(Generic[T]):
         node.trajectory = self.root.trajectory
         self.root.children.append(node)
         self._spread(node)
-        self._wiring.closed(self)
+        self.wiring.closed(self)
 
     def _why_failed(self) -> str | None:
         if self.failed:
@@ -221,7 +221,7 @@ class Episode(Generic[T]):
         if (step, purpose) in self._streams:
             return None
         self._streams.add((step, purpose))
-        return chance(self._wiring.seed_at(step), self.user, self.session, step, purpose)
+        return chance(self.wiring.seed_at(step), self.user, self.session, step, purpose)
 
     def messages(self) -> tuple[Message, ...]:
         """Return what led to `EpisodeSettled`, which comes last, in canonical order.
@@ -245,8 +245,3 @@ class Episode(Generic[T]):
         """Part causes from what they led to: circles would wait for a late collection."""
         for node in [node for node, _ in walk(self.root)]:
             node.children.clear()
-
-    @property
-    def wiring(self) -> Wiring[T]:
-        """What the episode shares with the others."""
-        return self._wiring

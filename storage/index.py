@@ -27,7 +27,7 @@ from usearch.index import Index
 
 from engine.messages import number
 from engine.records import UNIT, Vector
-from storage.products import PackedChunks
+from storage.products import PackedChunks, dots_of
 
 BLOCK = 8_192
 """How many vectors make the smallest block; fewer than twice as many are searched exactly."""
@@ -218,7 +218,7 @@ class VectorLog:
             else:
                 found.extend(self._scan(first, last, vector, k))
         positions, dots = map(np.concatenate, zip(*found, strict=True))
-        return self._rank(positions, dots, square, k)
+        return _ranked(positions, dots, self._squares[positions] * square, k)
 
     def close(self) -> None:
         """Build no further blocks; the log is not to be used any more."""
@@ -280,15 +280,32 @@ class VectorLog:
             yield found + start, dots[found].astype(np.float64)
             start = end
 
-    def _rank(
-        self, positions: Positions, dots: NDArray[np.float64], square: float, k: int
-    ) -> list[Hit]:
-        # The product of two squares is an exact integer, so a vector is at 0 from itself.
-        distances = 1.0 - dots / np.sqrt(self._squares[positions] * square)
-        values = distances.tolist()
-        rounded = {value: number(value) for value in set(values)}
-        hits = zip(map(rounded.__getitem__, values), positions.tolist(), strict=True)
-        return nsmallest(k, hits)
+
+def nearest(keys: NDArray[np.int8], vector: Vector, k: int) -> list[Hit]:
+    """Return the *k* of *keys*, one a row, nearest to *vector*: as of a log, but always exact.
+
+    Raises ValueError for a null vector among them.
+    """
+    if not len(keys) or k < 1:
+        return []
+    squares = np.einsum("ij,ij->i", keys, keys, dtype=np.int64).astype(np.float64)
+    square = float(np.dot(vector.astype(np.int64), vector.astype(np.int64)))
+    if not (square and squares.all()):
+        raise ValueError("a key must be longer than 0")
+    dots = dots_of(keys, vector)
+    found = _highest(dots * (squares**-0.5).astype(np.float32), k)
+    return _ranked(found, dots[found].astype(np.float64), squares[found] * square, k)
+
+
+def _ranked(
+    positions: Positions, dots: NDArray[np.float64], squares: NDArray[np.float64], k: int
+) -> list[Hit]:
+    """Return the *k* nearest; *squares* are products of the squared lengths of two vectors."""
+    # Such a product is an exact integer, so a vector is at 0 from itself.
+    values = (1.0 - dots / np.sqrt(squares)).tolist()
+    rounded = {value: number(value) for value in set(values)}
+    hits = zip(map(rounded.__getitem__, values), positions.tolist(), strict=True)
+    return nsmallest(k, hits)
 
 
 def _highest(values: NDArray[np.float32], k: int) -> Positions:

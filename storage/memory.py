@@ -8,6 +8,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 from zlib import crc32
@@ -125,12 +126,9 @@ class Memory(Generic[P]):
 
     def _fill(self, path: Path, keys: NDArray[np.int8], lines: Path) -> None:
         decoder = msgspec.json.Decoder(self.name.payload)
-        for count, (line, key) in enumerate(_pairs(path, keys, lines), 1):
-            try:
-                entry = read_line(line, key)
-                self._payloads.append(decoder.decode(entry.payload))
-            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                raise FileError(f"{lines}:{count}: not a record: {error}") from error
+        for place, (line, key) in enumerate(_pairs(path, keys, lines)):
+            entry, payload = _read(lines, place, line, key, decoder)
+            self._payloads.append(payload)
             self._episodes.append(entry.episode)
         try:
             self._keys.extend(keys)
@@ -211,23 +209,35 @@ def saved_records(directory: Path, name: MemoryName[P]) -> Iterator[tuple[Record
     All is checked, and little of it held at a time; raises FileError `path:line: reason`.
     """
     keys, lines = _paths(directory, name)
+    rows, count = open_keys(keys).rows, saved_length(directory, name)
+    yield from records_at(directory, name, range(min(rows, count)))
+    if count != rows:
+        raise FileError(f"{lines}: {count:,} records for {rows:,} keys in {keys}")
+
+
+def records_at(
+    directory: Path, name: MemoryName[P], positions: Iterable[int]
+) -> Iterator[tuple[RecordLine, P]]:
+    """Yield the records at *positions*, which ascend, as `saved_records` does; no others are read.
+
+    Raises FileError `path:line: reason`, also if there is none at a position.
+    """
+    keys, lines = _paths(directory, name)
     known = open_keys(keys)
     decoder = msgspec.json.Decoder(name.payload)
     try:
         with open_regular(keys) as rows, open_regular(lines) as file:
-            rows.seek(known.start)
-            count = 0
-            for count, line in enumerate(lines_of(file), 1):
+            stored, place = lines_of(file), 0
+            for position in positions:
+                line = next(islice(stored, position - place, None), None)
+                if line is None or position >= known.rows:
+                    raise FileError(f"{lines}: holds no record {position}, of {known.rows} keys")
+                rows.seek(known.start + position * known.columns)
                 key = np.frombuffer(rows.read(known.columns), np.int8)
-                try:
-                    entry = read_line(line, key)
-                    yield entry, decoder.decode(entry.payload)
-                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                    raise FileError(f"{lines}:{count}: not a record: {error}") from error
+                yield _read(lines, position, line, key, decoder)
+                place = position + 1
     except OSError as error:
         raise FileError(f"{error.filename}: cannot be read: {error.strerror}") from error
-    if count != known.rows:
-        raise FileError(f"{lines}: {count:,} records for {known.rows:,} keys in {keys}")
 
 
 def saved_length(directory: Path, name: MemoryName[Any]) -> int:
@@ -250,12 +260,19 @@ def _encoded(record: Record[Any]) -> bytes:
     return body + _CHECK % crc32(record.key.tobytes(), crc32(body))
 
 
-def read_line(line: bytes, key: NDArray[np.int8]) -> RecordLine:
-    """Return a line; raises ValueError if it does not agree with its checksum and *key*."""
+def _read(
+    path: Path, place: int, line: bytes, key: NDArray[np.int8], decoder: msgspec.json.Decoder[P]
+) -> tuple[RecordLine, P]:
+    """Return a line and what it says; raises FileError unless it agrees with checksum and *key*."""
     body, check = line[:-_CHECK_LENGTH], line[-_CHECK_LENGTH:]
+    where = f"{path}:{place + 1}: not a record: "
     if check != _CHECK % crc32(key.tobytes(), crc32(body)):
-        raise ValueError("the line does not agree with its checksum and key")
-    return msgspec.json.decode(body + b"}", type=RecordLine)
+        raise FileError(f"{where}the line does not agree with its checksum and key")
+    try:
+        entry = msgspec.json.decode(body + b"}", type=RecordLine)
+        return entry, decoder.decode(entry.payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise FileError(f"{where}{error}") from error
 
 
 def read_keys(path: Path) -> NDArray[np.int8]:

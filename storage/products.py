@@ -59,12 +59,19 @@ class PackedChunks:
         return packs
 
 
+def dots_of(rows: Rows, query: Rows) -> Products:
+    """Return the products of *query* with each of *rows*, of which there is one at least."""
+    products = np.asarray(numkong.cdist(query[np.newaxis], rows, metric="dot"), np.float32)
+    found: Products = products[0]
+    return found
+
+
 def _parts(pieces: list[numkong.PackedMatrix], rows: Rows, query: Rows) -> Iterator[Products]:
     for piece in pieces:
         yield _dots(query, piece)
     rest = rows[len(pieces) * _PIECE :]
     if len(rest):
-        yield np.asarray(numkong.cdist(query, rest, metric="dot"), np.float32)[0]
+        yield dots_of(rest, query[0])
 
 
 def _dots(query: Rows, pack: numkong.PackedMatrix) -> Products:

@@ -13,6 +13,12 @@ from storage.datasets.table_files import first_line
 from storage.traces import decode_line, read_lines
 
 _ROWS = 50_000  # of a type that are held as Python objects
+_KINDS = {kind.__name__: msgspec.structs.fields(kind) for kind in get_args(Message)}
+_FIELDS = {name: [field.name for field in fields] for name, fields in _KINDS.items()}
+_DEFAULTS = {  # which a trace leaves out
+    name: {field.name: field.default for field in fields if field.default is not msgspec.NODEFAULT}
+    for name, fields in _KINDS.items()
+}
 
 
 def export_trace(trace: Path, directory: Path) -> dict[Path, int]:
@@ -41,14 +47,6 @@ def _row(envelope: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     kind = str(message.pop("type"))
     fields = _DEFAULTS[kind] | message
     return kind, envelope | {name: _named(name, fields[name]) for name in _FIELDS[kind]}
-
-
-_KINDS = {kind.__name__: msgspec.structs.fields(kind) for kind in get_args(Message)}
-_FIELDS = {name: [field.name for field in fields] for name, fields in _KINDS.items()}
-_DEFAULTS = {  # which a trace leaves out
-    name: {field.name: field.default for field in fields if field.default is not msgspec.NODEFAULT}
-    for name, fields in _KINDS.items()
-}
 
 
 _Types: TypeAlias = dict[str, pl.DataType | type[pl.DataType]]

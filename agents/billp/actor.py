@@ -19,7 +19,7 @@ from agents.billp.tools import CandidateSearch, category_counts, untried
 from agents.billp.values import Judge, judged_steps
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
-from agents.prompts import history_lines, item_lines, section, step_line
+from agents.prompts import OPENINGS, history_lines, item_lines, section, step_line
 from agents.settings import ActorSettings, Repeats
 from agents.trajectory import Delivery, Trajectory
 from engine.errors import UnreadableReplyError
@@ -36,7 +36,7 @@ def task(*, thinking: bool = True, tools: bool = True, recalling: bool = True) -
     what = "one of the candidates or any other item" if tools else "any item"
     learned = "Prefer what was encouraged in like states, leave what was discouraged, and mind"
     return (
-        f"You choose the next item for a user{follow}. You may take {what} that you know to be in "
+        f"{OPENINGS[ROLE]} for a user{follow}. You may take {what} that you know to be in "
         f"the catalog. {learned if recalling else 'Mind'} that the user leaves when an item is too "
         "much like recent ones."
     )

@@ -15,7 +15,7 @@ from agents.billp.states import WINDOW, state_lines, states
 from agents.billp.values import Judge, judged_steps
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
-from agents.prompts import history_lines, section, step_line
+from agents.prompts import OPENINGS, history_lines, section, step_line
 from agents.trajectory import Delivery, Trajectory
 from engine.errors import UnreadableReplyError
 from engine.messages import EpisodeSettled, EpisodeStarted, StateValued, UserResponded
@@ -25,8 +25,8 @@ from storage.catalog import Catalog
 ROLE = "critic"
 LOWEST, HIGHEST = -5, 5
 
-TASK = """\
-You judge how well a visit of a user stands. Given what was recommended lately and what rewards it \
+TASK = f"""\
+{OPENINGS[ROLE]} a visit of a user stands. Given what was recommended lately and what rewards it \
 brought (1 to 5), estimate what is still to come: how long the user will stay and how content they \
 will be. Likeness of recent items and low rewards make users leave.
 The value is one whole number from -5 (about to leave) to 5 (long and content)."""

@@ -11,7 +11,7 @@ from agents.asking import ask
 from agents.billp.memories import REFLECTIONS, Reflection, at_random, recalled
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
-from agents.prompts import TOKEN, history_lines, section, step_lines
+from agents.prompts import OPENINGS, TOKEN, history_lines, section, step_lines
 from agents.trajectory import Delivery, Trajectory, task_lines
 from engine.errors import UnreadableReplyError
 from engine.messages import EpisodeSettled, PlanMade, PlanRequested, ReflectionWritten
@@ -20,8 +20,8 @@ from storage.catalog import Catalog
 
 ROLE = "planner"
 
-TASK = """\
-You plan recommendations for one user over a long visit. The user leaves when bored by items too \
+TASK = f"""\
+{OPENINGS[ROLE]} for one user over a long visit. The user leaves when bored by items too \
 much like recent ones, or annoyed by an item that does not fit. Your aim is that the user stays \
 long and is content: the sum of the rewards (1 to 5 each) over the whole visit counts.
 Before each step you write a thought: guidance in one or two sentences on what to recommend next, \

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agents.asking import ask
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
-from agents.prompts import TOKEN, history_lines, section, step_lines
+from agents.prompts import OPENINGS, TOKEN, history_lines, section, step_lines
 from agents.trajectory import Delivery, Trajectory
 from engine.errors import UnreadableReplyError
 from engine.messages import EpisodeEnded, ReflectionWritten
@@ -17,8 +17,8 @@ from storage.catalog import Catalog
 
 ROLE = "reflector"
 
-TASK = """\
-You read the whole visit of a user who was given recommendations, with the reward of each (1 to \
+TASK = f"""\
+{OPENINGS[ROLE]} of a user who was given recommendations, with the reward of each (1 to \
 5). Users leave when an item is too much like recent ones, or when it does not fit them. Say in \
 two or three sentences why this visit ended as it did, and what to do next time with users like \
 this one. Name categories."""

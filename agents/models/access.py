@@ -15,7 +15,7 @@ import structlog
 
 from agents.models.guards.retrying import Attempt
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
-from agents.models.recorded import NothingRecorded, Recorded
+from agents.models.recorded import NothingRecorded, Recorded, call_ended
 from engine.attempt import attempted, name_of
 from engine.calls import Call
 from engine.errors import CallFailedError
@@ -26,6 +26,8 @@ from storage.prompt_texts import PromptText, PromptTexts
 Watch: TypeAlias = Callable[[ChatRequest, str, CallEnded | None], None]
 Keep: TypeAlias = Callable[[ChatRequest, ChatReply], None]
 Witness: TypeAlias = Callable[[ChatRequest, CallEnded], None]
+
+_NO_REPLY = ChatReply(text="", prompt_tokens=0, completion_tokens=0, finish="")
 
 
 @dataclass
@@ -84,20 +86,20 @@ class Access:
         self.asking(request.call.episode)
         self.usage.live += 1
         start = time.perf_counter()
-        reply: ChatReply | None = None
+        reply, failed = _NO_REPLY, None
         try:
             reply = await self.model.reply(request)
         except CallFailedError as error:
-            ended = _ended(request, digest, _NO_REPLY, start, error)
-        else:
-            ended = _ended(request, digest, reply, start, None)
+            failed = error
+        latency = time.perf_counter() - start
+        ended = call_ended(request, digest, reply, latency=latency, error=failed)
         try:
             if self.journal is not None:
                 self.journal.append(ended)
         finally:  # it may stand there all the same: what waits for the journal may fail
             if self.prompts is not None:
                 self.prompts.add(prompt_text(request, digest))
-        if reply is not None:
+        if failed is None:
             self.keep(request, reply)
         for witness in (*self.witnesses,):
             self._tell(witness, request, ended)
@@ -147,36 +149,6 @@ def note_attempt(journal: Journal, attempt: Attempt) -> None:
             pause=round(attempt.pause, 6),
             said=attempt.said,
         )
-    )
-
-
-_NO_REPLY = ChatReply(text="", prompt_tokens=0, completion_tokens=0, finish="")
-
-
-def _ended(
-    request: ChatRequest,
-    digest: str,
-    reply: ChatReply,
-    start: float,
-    error: CallFailedError | None,
-) -> CallEnded:
-    call = request.call
-    return CallEnded(
-        user=call.user,
-        session=call.session,
-        step=call.step,
-        role=call.role,
-        occurrence=call.occurrence,
-        request=digest,
-        text=None if error else reply.text,
-        error=error.kind if error else None,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-        finish=reply.finish,
-        latency=round(time.perf_counter() - start, 6),
-        wait=round(reply.wait, 6),
-        attempts=reply.attempts,
-        said=error.said if error else "",
     )
 
 

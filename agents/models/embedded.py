@@ -1,8 +1,9 @@
 """The embedded model: rules over a request's text. It is a stand-in, *not* a language model.
 
-It makes the whole system run without a key or a network, and it sees what a remote model would see:
-the messages of the request and its seed, nothing else. What it achieves says nothing about what
-language models achieve.
+It makes the whole system run without a key or a network, and it sees what a remote model would see,
+the messages of the request and its seed. In process it is also told who asks; where a service is
+asked, the opening of the task tells. What it achieves says nothing about what language models
+achieve.
 
 - planner: weighs categories by past rewards and by what the reflections say was liked or not; if a
   reflection says to vary, it warns of the categories shown lately;
@@ -22,7 +23,7 @@ from functools import cached_property, lru_cache
 from agents.grammar import field_of
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.providers import Door, Opening, Provider
-from agents.prompts import SEPARATOR, TOKEN, sections
+from agents.prompts import SEPARATOR, TOKEN, role_of, sections
 from engine.chance import Stream
 from engine.errors import CallFailedError
 
@@ -67,7 +68,7 @@ class EmbeddedModel:
                 f"the prompt is longer than the maximum context length, {_LONGEST:,} characters",
                 kind="too_long",
             )
-        rule = next((r for opening, r in _RULES if system.startswith(opening)), _no_rule)
+        rule = _RULES.get(request.call.role) or _RULES.get(role_of(system), _no_rule)
         said = rule(sections(text), Stream(request.seed.to_bytes(8, "big")))
         if request.schema:
             said = _structured(said, request.schema)
@@ -237,12 +238,12 @@ def _no_rule(text: Sections, stream: Stream) -> str:
     return "The embedded model knows the four roles of BiLLP only; it is not a language model."
 
 
-_RULES: tuple[tuple[str, Callable[[Sections, Stream], str]], ...] = (
-    ("You plan recommendations", _plan),
-    ("You choose the next item", _act),
-    ("You judge how well", _judge),
-    ("You read the whole visit", _reflect),
-)
+_RULES: Mapping[str, Callable[[Sections, Stream], str]] = {
+    "planner": _plan,
+    "actor": _act,
+    "critic": _judge,
+    "reflector": _reflect,
+}
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from agents.models.model import ChatReply, ChatRequest
 from engine.calls import Call
-from engine.errors import DivergenceError, ServiceError
+from engine.errors import CallFailedError, DivergenceError, ServiceError
 from storage.journal import CallEnded, Identity, identity
 
 Ends = Mapping[Identity, CallEnded]
@@ -97,7 +97,8 @@ class Spoken:
         text = self.said(request.call)
         if text is None:
             return self.recorded.find(request, digest)
-        ended = _said(request, digest, text)
+        said = ChatReply(text=text, prompt_tokens=0, completion_tokens=0, finish="said", attempts=0)
+        ended = call_ended(request, digest, said)
         if self.ends.get(identity(request.call)) != ended:
             self.keep(ended)
         return ended
@@ -113,7 +114,15 @@ def other_prompt(request: ChatRequest) -> DivergenceError:
     )
 
 
-def _said(request: ChatRequest, digest: str, text: str) -> CallEnded:
+def call_ended(
+    request: ChatRequest,
+    digest: str,
+    reply: ChatReply,
+    *,
+    latency: float = 0.0,
+    error: CallFailedError | None = None,
+) -> CallEnded:
+    """Return how a call ended as it is journaled; after an *error* its *reply* says nothing."""
     call = request.call
     return CallEnded(
         user=call.user,
@@ -122,14 +131,15 @@ def _said(request: ChatRequest, digest: str, text: str) -> CallEnded:
         role=call.role,
         occurrence=call.occurrence,
         request=digest,
-        text=text,
-        error=None,
-        prompt_tokens=0,
-        completion_tokens=0,
-        finish="said",
-        latency=0.0,
-        wait=0.0,
-        attempts=0,
+        text=None if error else reply.text,
+        error=error.kind if error else None,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        finish=reply.finish,
+        latency=round(latency, 6),
+        wait=round(reply.wait, 6),
+        attempts=reply.attempts,
+        said=error.said if error else "",
     )
 
 

@@ -17,7 +17,6 @@ from agents.trajectory import Trajectory, folding
 from engine.errors import LeakError
 from engine.messages import (
     ActionTaken,
-    Envelope,
     EpisodeStarted,
     Message,
     PlanMade,
@@ -30,9 +29,9 @@ from storage.catalog import Catalog
 from storage.environments import Environment
 from storage.memory import Memory
 from storage.runs import RunDirectory
-from storage.traces import read_head, read_trace
+from storage.traces import read_episodes, read_head
 
-_MAIN_LINE = EpisodeStarted | PlanRequested | PlanMade | ActionTaken | UserResponded
+_MAIN_LINE = (EpisodeStarted, PlanRequested, PlanMade, ActionTaken, UserResponded)
 
 
 def check_leaks(directory: RunDirectory, environment: Environment) -> int:
@@ -41,10 +40,10 @@ def check_leaks(directory: RunDirectory, environment: Environment) -> int:
     Raises LeakError for the first one found.
     """
     check_examples(environment.catalog)
-    visits = _Visits(environment, cast_of(directory, read_head(directory.trace)).memories)
-    for envelope in read_trace(directory.trace):
-        visits.hear(envelope)
-    visits.end()
+    head = read_head(directory.trace)
+    visits = _Visits(environment, head, cast_of(directory, head).memories)
+    for number, envelopes in read_episodes(directory.trace, _MAIN_LINE):
+        visits.take(number, [envelope.message for envelope in envelopes])
     return sum(_check_memory(directory, name, visits) for name in visits.memories)
 
 
@@ -61,63 +60,47 @@ class _Visits:
     """Reads a trace, episode by episode: whose it was, and what keys it could have written."""
 
     environment: Environment
+    head: RunStarted
     memories: Sequence[AgentMemory[Any]]
     keys: dict[int, Mapping[str, frozenset[bytes]]] = field(default_factory=dict)
     phases: dict[int, str] = field(default_factory=dict)
-    _vectors: bool = False
-    frozen: bool = True
-    _line: list[Message] = field(default_factory=list)
-    _number: int = -1
 
-    def hear(self, envelope: Envelope[Message]) -> None:
-        """Take note of a message."""
-        message = envelope.message
-        if isinstance(message, RunStarted):
-            settings = dict(message.settings)
-            self._vectors = settings.get("embeddings") != "hashing"
-            self.frozen = settings.get("test_memory") == "frozen"
-        if envelope.episode is None or not isinstance(message, _MAIN_LINE):
+    def setting(self, name: str) -> object:
+        """Return a setting of the run."""
+        return dict(self.head.settings).get(name)
+
+    def take(self, number: int, messages: Sequence[Message]) -> None:
+        """Check whose the episode was, and note what keys it could have written."""
+        for message in messages:
+            if isinstance(message, EpisodeStarted):
+                self._check_user(number, message)
+        if self.setting("embeddings") != "hashing":
             return
-        if isinstance(message, EpisodeStarted):
-            self.end()
-            self._number = envelope.episode
-            self._check_user(message)
-        self._line.append(message)
+        trajectory: Trajectory = reduce(folding(self.environment.catalog), messages, None)
+        self.keys[number] = {
+            one.name: frozenset(hashed(lines).tobytes() for lines in one.key_lines(trajectory))
+            for one in self.memories
+        }
 
-    def end(self) -> None:
-        """Note what keys the episode could have written."""
-        if not self._line:
-            return
-        fold = folding(self.environment.catalog)
-        trajectory: Trajectory = reduce(fold, self._line, None)
-        if not self._vectors:
-            self.keys[self._number] = {
-                one.name: frozenset(hashed(lines).tobytes() for lines in one.key_lines(trajectory))
-                for one in self.memories
-            }
-        self._line = []
-
-    def _check_user(self, started: EpisodeStarted) -> None:
-        self.phases[self._number] = started.phase
+    def _check_user(self, number: int, started: EpisodeStarted) -> None:
+        self.phases[number] = started.phase
         test = bool(self.environment.users.test[started.user])
         if test is not (started.phase == "test"):
             part = "a test user" if test else "a training user"
-            raise LeakError(
-                f"episode {self._number} is one of {started.phase}ing, and its user {part}"
-            )
+            raise LeakError(f"episode {number} is one of {started.phase}ing, and its user {part}")
         own = dict(self.environment.history(started.user, len(started.history) or 1))
         for rated in started.history:
             if rated.item not in own:
                 raise LeakError(
-                    f"episode {self._number} shows {rated.title!r}, which user {started.user} "
+                    f"episode {number} shows {rated.title!r}, which user {started.user} "
                     "did not have before"
                 )
 
 
 def _check_memory(directory: RunDirectory, name: AgentMemory[Any], visits: _Visits) -> int:
-    memory = Memory.load(directory.memory, name)
+    memory, frozen = Memory.load(directory.memory, name), visits.setting("test_memory") == "frozen"
     for position, record in enumerate(memory.records()):
-        if visits.frozen and visits.phases.get(record.episode) != "train":
+        if frozen and visits.phases.get(record.episode) != "train":
             raise LeakError(
                 f"record {position} of memory {name.name!r} was written by episode "
                 f"{record.episode}, which is none of training"

@@ -11,16 +11,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted, RunStarted
+from engine.messages import (
+    EpisodeEnded,
+    EpisodeFailed,
+    EpisodeStarted,
+    RunStarted,
+    UserResponded,
+)
 from sim.runs.recorded import check_head
 from storage.runs import open_run
-from storage.traces import decode_line, read_lines
+from storage.traces import read_episodes
 
 Who: TypeAlias = tuple[int, int]
 """(user, session)"""
 
 Measure: TypeAlias = Literal["r_traj", "len", "r_each"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+_HEARD = (EpisodeStarted, UserResponded, EpisodeEnded, EpisodeFailed)
 
 Floats: TypeAlias = NDArray[np.float64]
 """A number for each user under each seed, of shape (seeds, users); NaN where there is none."""
@@ -110,24 +118,23 @@ class _VisitOutcome:
 
 
 def _visits(trace: Path) -> Iterator[_VisitOutcome]:
-    visit: _VisitOutcome | None = None
-    trained = rewarded = 0
-    for number, line in read_lines(trace):
-        rewarded += b'"message":{"type":"UserResponded"' in line[:120]
-        if b'"message":{"type":"Episode' not in line[:120]:
-            continue
-        match decode_line(trace, number, line).message:
-            case EpisodeStarted() as started:
-                if visit is not None:
-                    yield visit
-                trained += started.phase == "train"
-                visit, rewarded = _VisitOutcome(started, trained), 0
-            case EpisodeEnded() as ended if visit is not None:
-                visit = replace(visit, outcome=_outcome(ended, rewarded))
-            case EpisodeFailed() if visit is not None:
-                visit = replace(visit, outcome=None, failed=True)
-    if visit is not None:
-        yield visit
+    trained = 0
+    for _, envelopes in read_episodes(trace, _HEARD):
+        visit: _VisitOutcome | None = None
+        rewarded = 0
+        for envelope in envelopes:
+            match envelope.message:
+                case EpisodeStarted() as started:
+                    trained += started.phase == "train"
+                    visit = _VisitOutcome(started, trained)
+                case UserResponded():
+                    rewarded += 1
+                case EpisodeEnded() as ended if visit is not None:
+                    visit = replace(visit, outcome=_outcome(ended, rewarded))
+                case EpisodeFailed() if visit is not None:
+                    visit = replace(visit, outcome=None, failed=True)
+        if visit is not None:
+            yield visit
 
 
 def _outcome(ended: EpisodeEnded, rewarded: int) -> Outcome:

@@ -123,6 +123,14 @@ def _resampled_ratios(layers: Floats, bits: np.random.PCG64, resamples: int) -> 
     return ratios
 
 
+def resampled(units: int, resamples: int, *, seed: int) -> NDArray[np.intp]:
+    """Return the numbers of *units* drawn with replacement, as many as there are, a resample a row.
+
+    It is for statistics that are no ratio of sums.
+    """
+    return _draws(np.random.PCG64(seed), units, (_enough(resamples), units))
+
+
 def _draws(bits: np.random.PCG64, below: int, shape: tuple[int, int]) -> NDArray[np.intp]:
     # The upper 32 bits times the bound: no bias worth the name, and no division.
     drawn = bits.random_raw(shape)

@@ -36,6 +36,8 @@ from sim.views.curve import curve_tables
 from storage.runs import write_whole
 
 _EXPERIMENTS = Path("traces") / "runs" / "experiment"
+_MEANING = {"failed": ", some of its episodes"}
+_NAMED = 5  # runs in a sentence
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,6 @@ class _Progress:
             self.console.print(line + _MEANING.get(state, ""), soft_wrap=True)
 
 
-_MEANING = {"failed": ", some of its episodes"}
-
-
 # What stands in brackets would be taken for markup.
 _FILE = r"A TOML file: agents, seeds, protocol, \[settings] of the runs, values to \[sweep]."
 
@@ -194,9 +193,6 @@ def _failed(runs: Sequence[RunOutcomes]) -> FailedEpisodesError | None:
         f"episodes failed in {len(ill):,} of {len(runs):,} run{plural}: {which}",
         hint=f"ask failed calls again: {resuming(ill[0].path)} --retry-failed; then the same again",
     )
-
-
-_NAMED = 5  # runs in a sentence
 
 
 def _jobs(runs: tuple[Planned, ...]) -> int:

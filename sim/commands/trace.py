@@ -15,7 +15,7 @@ from sim.runs.recorded import check_head
 from sim.views.console import plain, write_json, write_json_line
 from storage.runs import open_run
 from storage.trace_tables import export_trace
-from storage.traces import decode_line, read_lines
+from storage.traces import decode_line, head_of, opening, read_lines
 
 app = typer.Typer(help="Read, count and export the messages of a run.", no_args_is_help=True)
 
@@ -52,10 +52,9 @@ def check_type(name: str | None) -> None:
 def _chosen(
     trace: Path, episode: int | None, kind: str | None, step: int | None
 ) -> Iterator[bytes]:
-    opening = b"" if episode is None else b'{"episode":%d,' % episode
-    mark = b"" if kind is None else b'"message":{"type":"%s"' % kind.encode()
+    own = b"" if episode is None else opening(episode)
     for number, line in read_lines(trace):
-        if line.startswith(opening) and mark in line:
+        if line.startswith(own) and kind in {None, head_of(line).kind}:
             message = decode_line(trace, number, line).message
             if step is None or getattr(message, "step", None) == step:
                 yield line

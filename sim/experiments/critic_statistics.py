@@ -38,7 +38,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.chance import Stream
+from sim.analysis.statistics import resampled
 
 Floats = NDArray[np.float64]
 
@@ -133,15 +133,16 @@ def spread(draws: Floats) -> Spread:
     )
 
 
-def gain(target: Floats, returned: Floats, stream: Stream) -> Gain:
+def gain(target: Floats, returned: Floats, *, seed: int) -> Gain:
     """Return by what factor the signal of *target* is above that of *returned*.
 
-    Both are of shape (states, rollouts). The interval is that of resampled states, by percentiles.
+    Both are of shape (states, rollouts). The interval is that of resampled states, by percentiles;
+    *seed* is that of the resampling.
     """
     one, other = _moments(target), _moments(returned)
     count = len(target)
     chosen = np.arange(count)[None, :]
-    again = np.array([[stream.integer(count) for _ in range(count)] for _ in range(_RESAMPLES)])
+    again = resampled(count, _RESAMPLES, seed=seed)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = (one.signals(chosen) / other.signals(chosen))[0]
         factors = one.signals(again) / other.signals(again)
@@ -192,8 +193,7 @@ def correlation(one: Floats, other: Floats) -> float | None:
     """Return Pearson's correlation; None if either is the same everywhere."""
     if not (np.ptp(one) > 0 and np.ptp(other) > 0):
         return None
-    x, y = one - one.mean(), other - other.mean()
-    return float(np.clip(x @ y / sqrt((x @ x) * (y @ y)), -1.0, 1.0))
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def ranks(values: Floats) -> Floats:

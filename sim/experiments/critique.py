@@ -271,9 +271,7 @@ class _Plan:
             states=tuple(counted),
             left_out=len(drawn) - len(counted),
             spreads={name: spread(table) for name, table in tables.items()},
-            gain=gain(
-                tables["target"], tables["return"], chance(self.seed, 0, 0, 0, "resampled states")
-            ),
+            gain=gain(tables["target"], tables["return"], seed=self.seed),
             fits={name: fit(tables["value"], tables[name]) for name in ("return", "total")},
             calls=player.usage.live,
             tokens=player.usage.tokens,

@@ -13,7 +13,6 @@ one: nothing else can change what the user does before the end.
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import groupby
 from math import fsum
 from typing import Any
 
@@ -24,6 +23,7 @@ from agents.models.access import Access, Keep, Usage
 from agents.models.model import ChatModel, Prompt
 from agents.models.recorded import Forked, NoModel
 from agents.trajectory import Delivery, Trajectory
+from engine.arrivals import Visit
 from engine.calls import Call
 from engine.chance import chance
 from engine.delivery import Handler
@@ -47,7 +47,14 @@ from sim.runs.excerpts import Prefix
 from sim.runs.models import samplings
 from sim.runs.recorded import RecordedRun
 from sim.runs.replay import excerpt_of
-from storage.traces import before_step, episode_of, read_lines, read_trace
+from storage.traces import (
+    before_step,
+    episode_of,
+    opening,
+    opening_of,
+    read_episodes,
+    read_lines,
+)
 
 _decode = msgspec.json.Decoder(Envelope[Message]).decode
 
@@ -87,10 +94,10 @@ def valued_states(recorded: RecordedRun) -> list[State]:
     Of a fork those after its point: what comes before it was its parent's.
     """
     found: list[State] = []
-    trace = read_trace(recorded.directory.trace)
-    for episode, envelopes in groupby(trace, key=lambda envelope: envelope.episode):
+    kinds = (UserResponded, StateValued, EpisodeFailed)
+    for episode, envelopes in read_episodes(recorded.directory.trace, kinds):
         messages = [envelope.message for envelope in envelopes]
-        if episode is not None and not any(isinstance(m, EpisodeFailed) for m in messages):
+        if not any(isinstance(m, EpisodeFailed) for m in messages):
             steps = {m.step for m in messages if isinstance(m, UserResponded)}
             values = (m for m in messages if isinstance(m, StateValued) and m.state in steps)
             found += [State(episode=episode, step=m.state, value=m.value) for m in values]
@@ -128,13 +135,11 @@ def origins(recorded: RecordedRun, states: Iterable[State]) -> list[Origin]:
 
 def _episodes(recorded: RecordedRun, wanted: set[int]) -> dict[int, bytes]:
     """Return the lines of the episodes that are *wanted*."""
-    openings = {b'{"episode":%d' % episode: episode for episode in wanted}
-    found: dict[int, list[bytes]] = {episode: [] for episode in wanted}
+    found: dict[bytes, list[bytes]] = {opening(episode): [] for episode in wanted}
     for _, line in read_lines(recorded.directory.trace):
-        episode = openings.get(line.partition(b",")[0])
-        if episode is not None:
-            found[episode].append(line + b"\n")
-    return {episode: b"".join(lines) for episode, lines in found.items()}
+        if (lines := found.get(opening_of(line))) is not None:
+            lines.append(line + b"\n")
+    return {episode: b"".join(found[opening(episode)]) for episode in wanted}
 
 
 def _start(recorded: RecordedRun, lines: bytes) -> EpisodeStarted:
@@ -147,19 +152,11 @@ def _start(recorded: RecordedRun, lines: bytes) -> EpisodeStarted:
 
 def _shortened(excerpt: Excerpt, episode: int, started: EpisodeStarted) -> Excerpt:
     """Return *excerpt* for an earlier episode, which *started* so."""
-    visit = replace(
-        excerpt.visit,
-        arrival=started.arrival,
-        user=started.user,
-        session=started.session,
-        phase=started.phase,
-        teaching=started.teaching,
-    )
     lengths = {seen.memory: seen.length for seen in started.memories}
     for name in excerpt.logs.keys() - lengths.keys():
         raise TraceError(f"episode {episode}: EpisodeStarted does not tell of the memory {name!r}")
     logs = {name: Prefix(log, lengths[name]) for name, log in excerpt.logs.items()}
-    return Excerpt(visit, episode, logs)
+    return Excerpt(Visit.of(started), episode, logs)
 
 
 def rollout_seed(seed: int, state: State, number: int) -> int:

@@ -3,7 +3,6 @@
 Bytes are compared, and decoded only to explain: equality of values would not tell `3` from `3.0`.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -14,6 +13,11 @@ import msgspec
 
 from engine.errors import BillpError, DivergenceError, TraceError
 from storage.reading import LONGEST_LINE, open_regular
+from storage.traces import head_of, opening, opening_of
+
+_OF_RUN = opening(None)
+NO_LINE = "(no such line)"
+NO_FIELD = "(no such field)"
 
 
 class EndOfRecordError(BillpError):
@@ -108,9 +112,9 @@ class TraceCheck:
 
     def skip_to(self, episode: int) -> None:
         """Begin at an episode; raises TraceError if the trace does not hold it."""
-        opening = b'{"episode":%d,' % episode
+        own = opening(episode)
         while line := self._file.readline(LONGEST_LINE):
-            if line.startswith(opening):
+            if line.startswith(own):
                 self._file.seek(-len(line), 1)
                 return
             self._number += 1
@@ -148,8 +152,8 @@ class TraceCheck:
 
     def _end_episode(self, lines: bytes) -> None:
         """Note what is recorded of the episode beyond *lines*."""
-        opening = _opening(lines)
-        while not opening.startswith(_RUN) and self._upcoming(opening):
+        own = opening_of(lines)
+        while own != _OF_RUN and self._upcoming(own):
             extra = self._file.readline(LONGEST_LINE)
             self._differ(explain(self._number + 1, extra, None, lines.splitlines(keepends=True)))
             self._number += 1
@@ -170,26 +174,29 @@ class TraceCheck:
 
     def _recorded_lines(self, lines: bytes) -> list[bytes]:
         """Read the recorded lines of the same episode, also those that cannot be read as such."""
-        opening = _opening(lines)
-        if opening.startswith(_RUN):
+        own = opening_of(lines)
+        if own == _OF_RUN:
             return self._next_lines(1)
         found: list[bytes] = []
         while line := self._file.readline(LONGEST_LINE):
-            if self._begins_another(line, opening):
+            if self._begins_another(line, own):
                 self._file.seek(-len(line), 1)
                 break
             found.append(line)
         return found
 
-    def _begins_another(self, line: bytes, opening: bytes) -> bool:
+    def _begins_another(self, line: bytes, own: bytes) -> bool:
         """Tell whether *line*, or what it was before it was altered, begins another episode."""
-        if line.startswith(opening):
+        if line.startswith(own):
             return False
         following = self._file.readline(LONGEST_LINE)
         self._file.seek(-len(following), 1)
-        if following.startswith(opening):
+        if following.startswith(own):
             return False
-        if _FIRST.match(line) or _SECOND.match(following):
+        first, second = head_of(line), head_of(following)
+        if first.n == (1 if first.episode is None else 0) or (
+            second.n == 1 and second.episode is not None
+        ):
             return True
         return not following and line.endswith(b"\n")
 
@@ -223,26 +230,12 @@ class TraceCheck:
         self._file.close()
 
 
-_RUN = b'{"episode":null'
-_FIRST = re.compile(rb'\{"episode":(\d+,"n":0|null,"n":1),')
-_SECOND = re.compile(rb'\{"episode":\d+,"n":1,')
-
-
-def _opening(lines: bytes) -> bytes:
-    """Return what each line of the same episode begins with."""
-    return lines[: lines.index(b",") + 1]
-
-
 class TraceDivergenceError(DivergenceError):
     """Raised at the first difference; *difference* tells all about it."""
 
     def __init__(self, path: Path, difference: Difference) -> None:
         super().__init__(f"{path}:{difference.number}: {difference.sentence}")
         self.difference = difference
-
-
-NO_LINE = "(no such line)"
-NO_FIELD = "(no such field)"
 
 
 def explain(

@@ -35,6 +35,9 @@ from storage.prompt_texts import PromptText, read_prompts
 from storage.traces import before_step, digest_of, episode_of, read_episode
 from storage.vectors import read_vectors
 
+_KEPT = 1_000  # texts of changed prompts
+_AFTER_ALL = 1 << 40  # a step after all steps
+
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a replay: *envelopes* agreed, and what differs, in canonical order.
@@ -278,10 +281,6 @@ class _Player:
         )
 
 
-_KEPT = 1_000  # texts of changed prompts
-_AFTER_ALL = 1 << 40  # a step after all steps
-
-
 def _up_to(point: Point, lines: bytes) -> bytes | None:
     """Return the lines of an episode up to a step; None if it is another episode."""
     episode, step = point
@@ -307,8 +306,4 @@ def excerpt_of(recorded: RecordedRun, episode: int, started: EpisodeStarted) -> 
             place = recorded.directory.memory / f"{name.name}.jsonl"
             raise TraceError(f"{place}: holds fewer records than episode {episode} saw")
         logs[name.name] = Prefix(memory, lengths[name.name])
-    return Excerpt(_visit(started), episode, logs)
-
-
-def _visit(started: EpisodeStarted) -> Visit:
-    return Visit(started.arrival, started.user, started.session, started.phase, started.teaching)
+    return Excerpt(Visit.of(started), episode, logs)

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import structlog
 
 from agents.models.recorded import Recorded, Resumed, Spoken
+from engine.messages import RunEnded
 from sim.metrics.summary import Summary
 from sim.runs.divergence import EndOfRecordError, TraceCheck
 from sim.runs.doors import doors_of
@@ -24,10 +25,8 @@ from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
 from storage.manifest import write_manifest
 from storage.runs import RunDirectory, open_run
-from storage.traces import Survey, TraceWriter, survey, whole_size
+from storage.traces import Survey, TraceWriter, head_of, survey, whole_size
 from storage.vectors import read_vectors
-
-_END = b'{"episode":null,"n":1,'  # RunEnded
 
 
 @dataclass(eq=False)
@@ -55,7 +54,7 @@ class ContinuedTrace:
             self.writer.write(lines, written=end.size)
         else:
             self.writer.write(lines, written=len(lines))
-            if lines.startswith(_END):
+            if head_of(lines).kind == RunEnded.__name__:
                 self.check.end()
 
     def drop(self, episode: int) -> None:

@@ -16,6 +16,14 @@ from sim.analysis.compare import Comparison, Group, Mean, Pair
 _NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
 _GROUPS = ("agent", "Len", "R_each", "R_traj", "visits")
 _PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
+_WORDS = {
+    "repeats": "items shown before: {}",
+    "quit.first_step": "quits at step 0: {}",
+    "quit.window": "quit window {}",
+    "test_memory": "memory in the test: {}",
+    "test_episodes": "test episodes: {}",
+    "limit": "at most {} steps",
+}
 
 
 def comparison_page(found: Comparison) -> Page:
@@ -109,16 +117,6 @@ def _mode(found: Comparison) -> str:
         mode.pop("test_memory", None)
     said = ", ".join(_WORDS[name].format(value) for name, value in mode.items())
     return said[:1].upper() + said[1:]
-
-
-_WORDS = {
-    "repeats": "items shown before: {}",
-    "quit.first_step": "quits at step 0: {}",
-    "quit.window": "quit window {}",
-    "test_memory": "memory in the test: {}",
-    "test_episodes": "test episodes: {}",
-    "limit": "at most {} steps",
-}
 
 
 # -- to paste elsewhere

@@ -13,6 +13,8 @@ from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted, RunEnde
 from sim.runs.watching import Underway
 from storage.journal import CallEnded
 
+_ENDED = ("length", "reward", "reason")
+
 
 @dataclass(eq=False)
 class LogView:
@@ -58,9 +60,6 @@ class LogView:
     async def show(self) -> None:
         """Do nothing, for ever: what happens is logged as it happens."""
         await anyio.sleep_forever()
-
-
-_ENDED = ("length", "reward", "reason")
 
 
 def _say(event: str, live: Live[object], *, names: tuple[str, ...]) -> None:

@@ -13,6 +13,8 @@ from storage.authors.recordings import Fault, Outcome, RecordedLines, RecordedSt
 from storage.reading import open_regular
 
 End: TypeAlias = Literal["quit", "limit"]
+ENDLESS: Fault = "episode without end"
+_DIGITS = 15  # of a number that all readers of JSON keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +68,6 @@ def _episode(user: int, lines: RecordedLines, limit: int) -> RecordedEpisode:
     end = "limit" if stayed else ends.get(lines.outcome)
     fault = lines.fault or ("" if end else ENDLESS)
     return RecordedEpisode(user=user, steps=lines.steps, end=end, fault=fault)
-
-
-ENDLESS: Fault = "episode without end"
 
 
 def _faults(told: Iterable[RecordedLines], episodes: Iterable[RecordedEpisode]) -> Counter[Fault]:
@@ -172,9 +171,6 @@ def _user(written: Any, key: str) -> int | None:
         if text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
             return int(text)
     return None
-
-
-_DIGITS = 15  # of a number that all readers of JSON keep
 
 
 def _users(entries: Sequence[_Entry]) -> list[int]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine.messages import number
 from engine.records import UNIT, Vector
-from storage.index import LONGEST, Hit, VectorLog, cover
+from storage.index import LONGEST, Hit, VectorLog, cover, nearest
 
 BLOCK = 16
 SMALL = settings(max_examples=40, deadline=None)
@@ -53,6 +53,7 @@ def test_short_stretches_are_searched_exactly(count: int, k: int, kinds: int, se
     log = grown(vectors, block=512)
     query = keys(1, dimensions=3, seed=seed + 1)[0]
     assert log.nearest(0, count, query, k) == by_hand(vectors, query, k)
+    assert nearest(vectors, query, k) == by_hand(vectors, query, k)
 
 
 @SMALL
@@ -158,6 +159,12 @@ def test_what_is_no_key_is_refused(vector: Vector) -> None:
     with pytest.raises(ValueError, match="key"):
         log.append(vector)
     assert len(log) == 3
+
+
+def test_nothing_is_nearest_to_nothing() -> None:
+    assert nearest(keys(0), keys(1)[0], 3) == nearest(keys(3), keys(1)[0], 0) == []
+    with pytest.raises(ValueError, match="longer than 0"):
+        nearest(np.zeros((2, 8), np.int8), keys(1)[0], 1)
 
 
 @pytest.mark.slow

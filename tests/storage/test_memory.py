@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.errors import FileError
 from engine.records import UNIT, MemoryName, Record, Vector
-from storage.memory import Memory
+from storage.memory import Memory, records_at
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +111,18 @@ def test_a_loaded_memory_grows(tmp_path: Path) -> None:
 def test_saving_leaves_the_two_files_only(tmp_path: Path) -> None:
     filled(3).save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.jsonl", "notes.npy"]
+
+
+def test_some_records_are_read_without_the_others(tmp_path: Path) -> None:
+    """A changed line is noticed by whoever asks for it, and so is one that is not there."""
+    filled(9).save(tmp_path)
+    lines = tmp_path / "notes.jsonl"
+    lines.write_bytes(lines.read_bytes().replace(b"note 3", b"note 4"))
+    found = [(entry.episode, said.text) for entry, said in records_at(tmp_path, NOTES, [0, 7, 8])]
+    assert found == [(0, "note 0\n"), (2, "note 7\n"), (2, "note 8\n")]
+    for position, what in ((3, "jsonl:4: not a record: the line"), (9, "no record 9, of 9 keys")):
+        with pytest.raises(FileError, match=what):
+            list(records_at(tmp_path, NOTES, [position]))
 
 
 def test_a_changed_line_is_noticed(tmp_path: Path) -> None:

@@ -23,7 +23,19 @@ from engine.messages import (
 )
 from engine.tree import encode
 from storage.files import AppendOnly
-from storage.traces import TraceWriter, decode_line, digest_of, read_head, read_lines, read_trace
+from storage.traces import (
+    LineHead,
+    TraceWriter,
+    decode_line,
+    digest_of,
+    head_of,
+    opening,
+    opening_of,
+    read_episodes,
+    read_head,
+    read_lines,
+    read_trace,
+)
 
 HEAD = RunStarted(
     schema=SCHEMA, agent="billp", model="embedded", environment="ab", seed=7, settings=(("x", 1),)
@@ -159,3 +171,39 @@ def test_a_trace_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             read(tmp_path / "t")
         with pytest.raises(TraceError, match="cannot be read: Is a directory"):
             read(tmp_path)
+
+
+@pytest.mark.parametrize("episode", [None, 0, 12])
+def test_a_head_is_told_from_the_bytes(episode: int | None) -> None:
+    """It says what decoding would, and altered bytes make none, whatever they are."""
+    envelope = Envelope(episode=episode, n=3, cause=2, time=9, message=MESSAGES[2])
+    line = encode(envelope)
+    assert head_of(line) == LineHead(episode, 3, "PlanMade")
+    assert opening_of(line) == opening(episode) == line[: len(opening(episode))]
+    assert head_of(line.replace(b"PlanMade", b"Plan-")) == LineHead(episode, 3, "")
+    assert head_of(b'{"episode":%s,"n":0,' % (b"9" * 5000)) == LineHead(None, None, "")
+
+
+def in_episodes(*places: tuple[int, Message]) -> list[bytes]:
+    envelopes = (
+        Envelope(episode=episode, n=0, cause=None, time=0, message=message)
+        for episode, message in places
+    )
+    return [LINES[0], *(encode(envelope) + b"\n" for envelope in envelopes), LINES[3]]
+
+
+def test_episodes_are_read_with_what_is_wanted_of_them(tmp_path: Path) -> None:
+    """The run's own lines are of none; what is not wanted is not even decoded."""
+    lines = in_episodes((0, MESSAGES[1]), (0, MESSAGES[2]), (1, MESSAGES[1]))
+    lines[1] = lines[1].replace(b'"user":3', b'"user":"x"')
+    found = read_episodes(trace(tmp_path / "t", *lines), {PlanMade})
+    told = [(number, [envelope.message for envelope in envelopes]) for number, envelopes in found]
+    assert told == [(0, [MESSAGES[2]]), (1, [])]
+
+
+@pytest.mark.parametrize(("old", "new"), [(b'"n":0', b'"n":x'), (b"PlanMade", b'PlanMade"')])
+def test_an_episode_with_a_damaged_line_is_not_read(tmp_path: Path, old: bytes, new: bytes) -> None:
+    """Whether its head still reads or not: no line that may have been wanted is passed over."""
+    lines = [line.replace(old, new) for line in in_episodes((0, MESSAGES[2]))]
+    with pytest.raises(TraceError, match="t:2: not an envelope: "):
+        list(read_episodes(trace(tmp_path / "t", *lines), {PlanMade}))

@@ -19,6 +19,8 @@ from agents.models.guards.pacing import Pacing, PendingCall
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Rates, TransientError
 from engine.errors import ConfigError
 
+_TICK = 1e-4  # a timer may be early by a rounding error
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -243,6 +245,3 @@ class Limiter:
             self._failed += 1
             self._pacing.note_failure(pending)
         self._pacing.heed(error.rates, pending, now)
-
-
-_TICK = 1e-4  # a timer may be early by a rounding error

@@ -10,6 +10,8 @@ from agents.models.model import ChatReply, ChatRequest
 _SHARE = 0.985  # of the limit: what arrives may be closer together than what was sent
 _WINDOW = 60 / _SHARE  # seconds
 _BURST = 0.75  # seconds' worth that may be handed out at once
+_UNKNOWN = 400  # tokens of a completion that nobody limits
+_WEIGHT = 1 / 16
 
 
 class Pace:
@@ -104,10 +106,6 @@ class Expectations:
         per_character = reply.prompt_tokens / max(1, _characters(request))
         _follow(self._per_character, role, per_character)
         _follow(self._completion, role, reply.completion_tokens)
-
-
-_UNKNOWN = 400  # tokens of a completion that nobody limits
-_WEIGHT = 1 / 16
 
 
 def _characters(request: ChatRequest) -> int:

@@ -22,6 +22,8 @@ from engine.calls import Call
 from engine.chance import Stream, chance
 from engine.errors import CallFailedError, ConfigError, ModelError, ServiceError
 
+_UNITS = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0), ("second", 1.0))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
@@ -225,6 +227,3 @@ def _words(seconds: float) -> str:
     unit, size = next((u for u in _UNITS if seconds > u[1]), _UNITS[-1])
     count = ceil(seconds / size)
     return f"{count:,} {unit}" + ("" if count == 1 else "s")
-
-
-_UNITS = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0), ("second", 1.0))

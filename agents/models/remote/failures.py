@@ -24,6 +24,16 @@ _REASON = 60  # of what is wrong with its HTTP
 _HEARD = 65_536  # that are looked at for it
 
 Headers: TypeAlias = Mapping[str, str]
+_SPOKEN = ("message", "detail", "error_description")  # where others say what is wrong
+_TRANSPORT = (  # the first that fits: timeouts are connection errors as well
+    (TimeoutError, "timeout", "did not answer in time"),
+    (aiohttp.ClientHttpProxyError, "connection", "cannot connect"),
+    (aiohttp.ClientResponseError, "malformed", "does not speak HTTP: {}"),
+    (aiohttp.ClientConnectorError, "connection", "cannot be reached: {}"),
+    (Exception, "connection", "dropped the connection"),
+)
+_PASSING = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit"}
+CONTENT_FILTER = "content_filter"
 
 
 class Complaint(msgspec.Struct, frozen=True):
@@ -57,9 +67,6 @@ def read_complaint(body: bytes) -> Complaint:
         param=text_of(member(error, "param")),
         type=text_of(member(error, "type")),
     )
-
-
-_SPOKEN = ("message", "detail", "error_description")  # where others say what is wrong
 
 
 def shown(url: str) -> str:
@@ -98,15 +105,6 @@ def harmless(error: Exception) -> Exception | None:
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
         return None
     return error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-
-
-_TRANSPORT = (  # the first that fits: timeouts are connection errors as well
-    (TimeoutError, "timeout", "did not answer in time"),
-    (aiohttp.ClientHttpProxyError, "connection", "cannot connect"),
-    (aiohttp.ClientResponseError, "malformed", "does not speak HTTP: {}"),
-    (aiohttp.ClientConnectorError, "connection", "cannot be reached: {}"),
-    (Exception, "connection", "dropped the connection"),
-)
 
 
 def _reason(error: Exception) -> str:
@@ -153,9 +151,6 @@ def status_failure(
     return _refusal(status, complaint, said, url)
 
 
-_PASSING = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit"}
-
-
 def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelError:
     after = f": {said}" if said else ""
     if complaint.about("content_filter", "content_policy", "content management policy"):
@@ -170,9 +165,6 @@ def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelErr
     else:
         what, kind = f"{shown(url)} refused the request with {status}", "refused"
     return CallFailedError(what + after, kind=kind, said=said)
-
-
-CONTENT_FILTER = "content_filter"
 
 
 def cleaned(message: str, secrets: Iterable[str]) -> str:

@@ -15,6 +15,8 @@ _MOST = 1e12  # calls or tokens a minute
 _LONGEST_NUMBER = 40  # characters
 _LONGEST = 31 * 86_400.0  # seconds; a quota may be a month's
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_USUAL = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
+_SECRET = 6  # characters: what is shorter could be any word
 
 
 def rates(headers: Mapping[str, str]) -> Rates | None:
@@ -71,10 +73,6 @@ def secrets_in(headers: Mapping[str, str]) -> Iterator[str]:
         if name.lower() in _USUAL or name.lower().startswith("x-stainless-"):
             continue
         yield from (part for part in {value, *value.split()} if len(part) >= _SECRET)
-
-
-_USUAL = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
-_SECRET = 6  # characters: what is shorter could be any word
 
 
 def _number(text: str | None) -> float | None:

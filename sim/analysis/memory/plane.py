@@ -1,6 +1,6 @@
 """The plane in which keys of memories are seen: that of their two principal components."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeAlias, TypeVar
 
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from engine.messages import number
 from engine.records import UNIT
-from sim.analysis.memory.saved import blocks
 
 Floats: TypeAlias = NDArray[np.float64]
 N = TypeVar("N", bound=np.generic)
+
+_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Plane:
         """
         width = tables[0].shape[1]
         count, total, products = 0, np.zeros(width), np.zeros((width, width))
-        for _, rows in (block for table in tables for block in blocks(table)):
+        for rows in (block for table in tables for block in _blocks(table)):
             exact = rows.astype(np.float64)  # whole numbers, whose sums are exact
             count += len(exact)
             total += exact.sum(axis=0)
@@ -46,7 +47,7 @@ class Plane:
 
     def places(self, keys: NDArray[np.int8]) -> Floats:
         """Return where *keys* lie in the plane, [n, 2]; a key is about 1 long."""
-        rows = [rows @ self.axes.T for _, rows in blocks(keys)]
+        rows = [rows @ self.axes.T for rows in _blocks(keys)]
         return np.asarray((np.concatenate(rows) - self.middle @ self.axes.T) / UNIT)
 
 
@@ -55,3 +56,9 @@ def evenly(rows: NDArray[N], most: int) -> NDArray[N]:
     if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def _blocks(keys: NDArray[np.int8]) -> Iterator[NDArray[np.float32]]:
+    """Yield *keys* in float32, some at a time."""
+    for start in range(0, len(keys), _AT_ONCE):
+        yield keys[start : start + _AT_ONCE].astype(np.float32)

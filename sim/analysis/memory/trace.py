@@ -8,7 +8,6 @@ millions of steps with several recalls each.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,7 +20,6 @@ from engine.errors import TraceError
 from engine.messages import (
     ActionTaken,
     AdvantageEstimated,
-    Envelope,
     EpisodeEnded,
     EpisodeFailed,
     EpisodeSettled,
@@ -33,7 +31,7 @@ from engine.messages import (
     StateValued,
     UserResponded,
 )
-from storage.traces import decode_line, read_lines
+from storage.traces import read_episodes
 
 Rows: TypeAlias = NDArray[np.void]
 Row: TypeAlias = tuple[Any, ...]
@@ -66,8 +64,6 @@ _HEARD = (
     *(EpisodeStarted, PlanMade, ActionTaken, UserResponded, StateValued, EpisodeEnded),
     *(EpisodeSettled, EpisodeFailed, AdvantageEstimated, MemoryWritten),
 )
-_NAMES = frozenset(kind.__name__.encode() for kind in _HEARD)
-_MARK = b'"message":{"type":"'
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +87,10 @@ class Recalls:
 def read_recalls(trace: Path, memories: Sequence[AgentMemory[Any]]) -> Recalls:
     """Return what *trace* tells of *memories*; raises TraceError."""
     reader = _Reader(trace, memories)
-    for told in _episodes(trace):
-        reader.take(told)
+    for episode, envelopes in read_episodes(trace, _HEARD):
+        if envelopes:
+            end = max(envelope.time for envelope in envelopes)
+            reader.take(_Told(episode, end, [envelope.message for envelope in envelopes]))
     return reader.recalls()
 
 
@@ -107,21 +105,6 @@ class _Told:
     def has(self, kind: type[Message]) -> bool:
         """Tell whether there is a message of a type."""
         return any(isinstance(message, kind) for message in self.messages)
-
-
-def _episodes(trace: Path) -> Iterator[_Told]:
-    for episode, group in groupby(_heard(trace), key=lambda envelope: envelope.episode):
-        if episode is not None:
-            envelopes = list(group)
-            end = max(envelope.time for envelope in envelopes)
-            yield _Told(episode, end, [envelope.message for envelope in envelopes])
-
-
-def _heard(trace: Path) -> Iterator[Envelope[Message]]:
-    for place, line in read_lines(trace):
-        start = line.find(_MARK) + len(_MARK)
-        if start < len(_MARK) or line[start : line.find(b'"', start)] in _NAMES:
-            yield decode_line(trace, place, line)
 
 
 @dataclass(eq=False)

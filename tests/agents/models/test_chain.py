@@ -148,7 +148,7 @@ def test_the_embedded_model_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     """Neither a key nor a service."""
     monkeypatch.delenv(VARIABLE, raising=False)
     said = opened(settings(), *map(request, ROLES))
-    assert said == ["Take what was never tried."] * 4
+    assert said[:2] == ["Take what was never tried.", "recommend[anything]"]
 
 
 def test_one_role_may_have_a_model_of_a_service() -> None:
@@ -163,7 +163,7 @@ def test_one_role_may_have_a_model_of_a_service() -> None:
             asked = [request("critic", "strong"), request("actor")]
             return [(await chain.reply(one)).text for one in asked]
 
-    assert asyncio.run(main()) == ["served", "Take what was never tried."]
+    assert asyncio.run(main()) == ["served", "recommend[anything]"]
     assert len(served.roles) == 2  # the word before the run, and the critic's call
 
 

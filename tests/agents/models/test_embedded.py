@@ -18,6 +18,7 @@ from agents.billp.tools import CandidateSearch
 from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest, Prompt, Sampling, request_for
+from agents.prompts import role_of
 from agents.settings import ActorSettings
 from agents.trajectory import Trajectory
 from engine.calls import Call
@@ -48,7 +49,8 @@ CALL = Call(episode=1, user=2, session=0, step=3, role="planner", occurrence=0)
 
 def asked(prompt: Prompt, seed: int = 0, instructions: str = "") -> ChatRequest:
     sampling = Sampling(model="embedded", instructions=instructions)
-    return msgspec.structs.replace(request_for(prompt, CALL, sampling, 0), seed=seed)
+    call = replace(CALL, role=prompt.role)
+    return msgspec.structs.replace(request_for(prompt, call, sampling, 0), seed=seed)
 
 
 def reply(request: ChatRequest) -> ChatReply:
@@ -145,6 +147,15 @@ def test_another_seed_may_get_another_reply() -> None:
 def test_instructions_do_not_hide_the_role(prompt: Prompt) -> None:
     """They are added to the system prompt, by which the rule is known."""
     assert reply(asked(prompt, instructions="Be kind.")).text == said(prompt)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: str(prompt.role))
+def test_an_improved_prompt_silences_nobody(prompt: Prompt) -> None:
+    """In process the call says who asks; a service knows every task by its opening."""
+    improved = msgspec.structs.replace(prompt, system=f"Be wise. {prompt.system}")
+    assert said(improved) == said(prompt)
+    assert role_of(prompt.system) == prompt.role
+    assert role_of(improved.system) == ""
 
 
 def test_what_is_none_of_the_roles_is_told_what_it_is() -> None:

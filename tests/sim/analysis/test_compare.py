@@ -62,13 +62,13 @@ class Runs:
             Envelope(episode=None, n=0, cause=None, time=0, message=head)
         ]
         sessions: dict[int, int] = {}
-        for phase, visits in parts:
-            for visit in visits:
-                session = sessions[visit[0]] = sessions.get(visit[0], -1) + 1
-                envelopes += [
-                    Envelope(episode=0, n=0, cause=None, time=0, message=message)
-                    for message in _episode(session, phase, *visit)
-                ]
+        told = [(phase, visit) for phase, visits in parts for visit in visits]
+        for episode, (phase, visit) in enumerate(told):
+            session = sessions[visit[0]] = sessions.get(visit[0], -1) + 1
+            envelopes += [
+                Envelope(episode=episode, n=0, cause=None, time=0, message=message)
+                for message in _episode(session, phase, *visit)
+            ]
         (path / "trace.jsonl").write_bytes(b"".join(encode(e) + b"\n" for e in envelopes))
         return path
 

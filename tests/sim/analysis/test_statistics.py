@@ -20,6 +20,7 @@ from sim.analysis.statistics import (
     mean_interval,
     paired_interval,
     ratio_interval,
+    resampled,
     sign_flip_p,
     standard_error,
     superiority,
@@ -137,6 +138,7 @@ def test_an_interval_depends_on_its_seed_alone(monkeypatch: pytest.MonkeyPatch) 
 
 def test_random_numbers_are_the_same_everywhere() -> None:
     """Bits of PCG64 are a promise of numpy's: these numbers are not to change."""
+    assert resampled(9, 100, seed=7)[0].tolist() == [5, 8, 6, 2, 2, 7, 0, 7, 7]
     table = np.arange(60.0).reshape(3, 20) % 7 - 2.5
     assert few(table, seed=7) == pytest.approx((-0.2175, 1.07541666667), abs=1e-9)
     assert sign_flip_p(table, seed=7) == 1654 / 10_001

@@ -99,10 +99,9 @@ def test_a_signal_knows_no_scale(rows: list[list[int]], scale: float, shift: flo
 
 
 def test_a_target_with_half_the_noise_has_four_times_the_signal() -> None:
-    stream = chance(0, 0, 0, 0, "test")
     means = table([[10.0 * state] for state in range(8)])
     noise = table([[1, -1, 1, -1]])
-    found = gain(means + noise / 2, means + noise, stream)
+    found = gain(means + noise / 2, means + noise, seed=0)
     assert found.factor == pytest.approx(4, rel=0.01)
     assert found.low == pytest.approx(4, rel=0.1)
     assert found.high == pytest.approx(4, rel=0.1)
@@ -110,13 +109,13 @@ def test_a_target_with_half_the_noise_has_four_times_the_signal() -> None:
 
 def test_what_is_the_same_gains_nothing() -> None:
     draws = table([[1, 3], [5, 8], [2, 2]])
-    found = gain(draws, draws, chance(0, 0, 0, 0, "test"))
+    found = gain(draws, draws, seed=0)
     assert (found.factor, found.low, found.high) == (1, 1, 1)
 
 
 def test_a_gain_over_nothing_is_not_known() -> None:
     same = table([[1, 1], [1, 1], [1, 1]])
-    assert gain(same, same, chance(0, 0, 0, 0, "test")).factor is None
+    assert gain(same, same, seed=0).factor is None
 
 
 # -- fit
@@ -189,6 +188,15 @@ def test_the_interval_is_fishers() -> None:
     assert fisher_interval(1.0, 28) == (1, 1)
 
 
+@given(st.integers(4, 60), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_the_interval_is_that_of_scipy(count: int, seed: int) -> None:
+    one, other = np.random.default_rng(seed).normal(size=(2, count))
+    theirs = stats.pearsonr(one, other)
+    ours = fisher_interval(theirs.statistic, count)
+    assert ours == pytest.approx(tuple(theirs.confidence_interval()), abs=1e-4)
+
+
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-9, 9)), min_size=4, max_size=12))
 def test_correlations_are_those_of_scipy(pairs: list[tuple[int, int]]) -> None:
@@ -198,6 +206,7 @@ def test_correlations_are_those_of_scipy(pairs: list[tuple[int, int]]) -> None:
         assert 1 in {len(set(one)), len(set(other))}
         return
     assert found == pytest.approx(stats.pearsonr(one, other).statistic, abs=1e-9)
+    assert ranks(one).tolist() == stats.rankdata(one).tolist()
     again = correlation(ranks(one), ranks(other))
     assert again == pytest.approx(stats.spearmanr(one, other).statistic, abs=1e-9)
 
