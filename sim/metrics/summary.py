@@ -5,9 +5,14 @@ from typing import Any
 import msgspec
 
 from agents.models.access import Usage
+from engine.errors import RunDirectoryError
+from engine.html import note, table
 from engine.messages import RunStarted, number
 from sim.metrics.failures import Failure
 from sim.metrics.metrics import CurvePoint, Measured, Metrics
+from sim.metrics.told import beside_test, metric_rows
+from storage.runs import RunDirectory
+from storage.traces import digest_of
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +82,49 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         of_tests = {name: values.pop(name) for name in ("train", "test_memory", "curve")}
         told = {name: value for name, value in of_tests.items() if value}
         return {**head, **metrics, **told, **values}
+
+    @property
+    def title(self) -> str:
+        """Whose numbers they are, and of which phase."""
+        run = f"{self.agent} in {self.environment}"
+        if self.train is None:
+            return run
+        metrics, trained = self.metrics, self.train.episodes + self.train.failed
+        tested = f"{metrics.users:,} test users"
+        if metrics.episodes != metrics.users:
+            tested = f"{metrics.episodes:,} test episodes of {metrics.users:,} users"
+        return f"{run}\n{tested}, memory {self.test_memory}, after {trained:,} training episodes"
+
+    def _repr_html_(self) -> str:
+        beside = beside_test(self.train)
+        names = ("metric", "value", *(["training"] if beside else []), "meaning")
+        rows = [
+            (name, value, *([beside.get(name, "")] if beside else []), meaning)
+            for name, value, meaning in metric_rows(self.metrics)
+        ]
+        notes = [f"{self.run} · digest {self.digest}"]
+        notes += [CAUTION] if self.model == "embedded" and self.calls else []
+        title = self.title.replace("\n", ": ")
+        return table(names, rows, title=title, words={0, len(names) - 1}) + "".join(
+            map(note, notes)
+        )
+
+
+CAUTION = "The embedded model is a stand-in: its numbers say nothing of language models."
+
+_METRICS = tuple(field.name for field in msgspec.structs.fields(Metrics))
+
+
+def read_summary(directory: RunDirectory) -> Summary:
+    """Return the summary of a finished run; raises RunDirectoryError if it cannot be read."""
+    values = directory.read_summary()
+    try:
+        if directory.manifest.exists():
+            values["manifest"] = digest_of(directory.manifest)
+        values["metrics"] = {name: values.pop(name) for name in _METRICS if name in values}
+        return msgspec.convert(values, Summary)
+    except msgspec.ValidationError as error:
+        raise RunDirectoryError(f"{directory.summary}: cannot be read: {error}") from error
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
