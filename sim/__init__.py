@@ -8,7 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "Run",
     "RunConfig",
+    "compare",
+    "critique",
     "diff",
     "fork",
     "fork_async",
@@ -22,7 +25,10 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Run": "sim.library.run",
     "RunConfig": "sim.config.run",
+    "compare": "sim.analysis.compare",
+    "critique": "sim.experiments.critique",
     "diff": "sim.analysis.diff",
     "fork": "sim.runs.fork",
     "fork_async": "sim.runs.fork",
@@ -36,8 +42,11 @@ _WHERE = {
 }
 
 if TYPE_CHECKING:  # breaks no circle: it lets types see what is imported when it is asked for
+    from sim.analysis.compare import compare
     from sim.analysis.diff import diff
     from sim.config.run import RunConfig
+    from sim.experiments.critique import critique
+    from sim.library.run import Run
     from sim.runs.fork import fork, fork_async
     from sim.runs.replay import replay, replay_async
     from sim.runs.resume import resume, resume_async
