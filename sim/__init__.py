@@ -15,6 +15,7 @@ __all__ = [
     "diff",
     "fork",
     "fork_async",
+    "live",
     "replay",
     "replay_async",
     "resume",
@@ -32,6 +33,7 @@ _WHERE = {
     "diff": "sim.analysis.diff",
     "fork": "sim.runs.fork",
     "fork_async": "sim.runs.fork",
+    "live": "sim.library.live",
     "replay": "sim.runs.replay",
     "replay_async": "sim.runs.replay",
     "resume": "sim.runs.resume",
@@ -46,6 +48,7 @@ if TYPE_CHECKING:  # breaks no circle: it lets types see what is imported when i
     from sim.analysis.diff import diff
     from sim.config.run import RunConfig
     from sim.experiments.critique import critique
+    from sim.library.live import live
     from sim.library.run import Run
     from sim.runs.fork import fork, fork_async
     from sim.runs.replay import replay, replay_async
