@@ -1,18 +1,21 @@
-"""Who answers, and the roof: users, environments, metrics, runs, views, the command line."""
+"""Who answers, and the roof: users, environments, metrics, runs, views, the command line.
 
-from sim.analysis.diff import diff
-from sim.config.run import RunConfig
-from sim.runs.fork import fork, fork_async
-from sim.runs.replay import replay, replay_async
-from sim.runs.resume import resume, resume_async
-from sim.runs.run import run, run_async
-from sim.verification.verify import verify
+What `sim` offers is imported when it is asked for: a program that reads a run does not wait for
+what a run needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "Run",
     "RunConfig",
+    "compare",
+    "critique",
     "diff",
     "fork",
     "fork_async",
+    "live",
     "replay",
     "replay_async",
     "resume",
@@ -21,3 +24,44 @@ __all__ = [
     "run_async",
     "verify",
 ]
+
+_WHERE = {
+    "Run": "sim.library.run",
+    "RunConfig": "sim.config.run",
+    "compare": "sim.analysis.compare",
+    "critique": "sim.experiments.critique",
+    "diff": "sim.analysis.diff",
+    "fork": "sim.runs.fork",
+    "fork_async": "sim.runs.fork",
+    "live": "sim.library.live",
+    "replay": "sim.runs.replay",
+    "replay_async": "sim.runs.replay",
+    "resume": "sim.runs.resume",
+    "resume_async": "sim.runs.resume",
+    "run": "sim.runs.run",
+    "run_async": "sim.runs.run",
+    "verify": "sim.verification.verify",
+}
+
+if TYPE_CHECKING:  # breaks no circle: it lets types see what is imported when it is asked for
+    from sim.analysis.compare import compare
+    from sim.analysis.diff import diff
+    from sim.config.run import RunConfig
+    from sim.experiments.critique import critique
+    from sim.library.live import live
+    from sim.library.run import Run
+    from sim.runs.fork import fork, fork_async
+    from sim.runs.replay import replay, replay_async
+    from sim.runs.resume import resume, resume_async
+    from sim.runs.run import run, run_async
+    from sim.verification.verify import verify
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,40 +2,103 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
+from typer.main import get_group
 
 from engine.errors import BillpError, InterruptedRunError, OutputError
 from engine.text import visible
-from sim.commands import (
-    cache,
-    compare,
-    critic,
-    diff,
-    env,
-    experiment,
-    fork,
-    memory,
-    replay,
-    resume,
-    run,
-    serve,
-    show,
-    trace,
-    verify,
-)
-from sim.commands.import_trajectories import import_trajectories
 from sim.commands.logs import log_to_stderr
 from sim.commands.streams import open_closed, show_traceback, standard_streams
 from sim.runs.loop import first_error
 from sim.views.console import plain
 from storage.names import check_name
 
+COMMANDS = {
+    "run": ("run:run", "Run episodes and record them."),
+    "show": ("show:show", "Show an episode step by step; with a step, all that led to it."),
+    "replay": (
+        "replay:replay",
+        "Run a recorded run again and compare all of it; nobody is called.",
+    ),
+    "resume": (
+        "resume:resume",
+        "Finish a run after Ctrl-C, a crash or a spent budget; no recorded call is made again.",
+    ),
+    "fork": (
+        "fork:fork",
+        "Live a recorded run again up to a step, then on with something changed.",
+    ),
+    "diff": (
+        "diff:diff",
+        "Show where two runs part, and what that did to each user's Len and R_traj.",
+    ),
+    "compare": (
+        "compare:compare",
+        "Compare agents by recorded runs: the same users under the same seeds, pair by pair.",
+    ),
+    "critic": (
+        "critic:critic",
+        "Compare the critic's values of sampled states with returns rolled out from them.",
+    ),
+    "experiment": (
+        "experiment:experiment",
+        "Train and test agents with several seeds, look for leaks, and compare them.",
+    ),
+    "import-trajectories": (
+        "import_trajectories:import_trajectories",
+        "Make a run of a file that the code of BiLLP's authors wrote, to look at as at any other.",
+    ),
+    "memory": (
+        "memory:memory",
+        "Tell what a run's memories hold, how they were recalled, and whether following them paid.",
+    ),
+    "verify": ("verify:verify", "Read everything in a run directory and compare it; offline."),
+    "serve": (
+        "serve:serve",
+        "Serve the embedded model by the OpenAI protocol, with faults if you want them.",
+    ),
+    "trace": ("trace:app", "Read, count and export the messages of a run."),
+    "env": ("env:app", "Build environments from data, look at them, list them."),
+    "cache": ("cache:app", "Look into a cache of replies, and prune it."),
+}
+"""Each command: its module in sim.commands and what it is called there; its help's first line."""
+
+
+class Commands(TyperGroup):
+    """The commands; one is imported when it is called, so that a list of all costs nothing."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name, callback=None, help=summary))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name of the command that is called, the command, and its own arguments."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed and command_named(listed.name or ""), rest
+
+
+def command_named(name: str) -> Any:
+    """Return the command called *name*, or the group of commands, imported now."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(import_module(f"sim.commands.{module}"), attribute)
+    holder = typer.Typer(add_completion=False)
+    if isinstance(found, typer.Typer):
+        holder.add_typer(found, name=name)
+    else:
+        holder.command(name)(found)
+    return get_group(holder).commands[name]
+
+
 app = typer.Typer(
     name="billp",
+    cls=Commands,
     help=(
         "Simulate agents that plan long-term recommendation. Every run leaves a trace that is the "
         "same bytes whatever the concurrency. The model 'embedded' is a stand-in that needs no "
@@ -46,22 +109,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command(name="run")(run.run)
-app.command(name="show")(show.show)
-app.command(name="replay")(replay.replay)
-app.command(name="resume")(resume.resume)
-app.command(name="fork")(fork.fork)
-app.command(name="diff")(diff.diff)
-app.command(name="compare")(compare.compare)
-app.command(name="critic")(critic.critic)
-app.command(name="experiment")(experiment.experiment)
-app.command(name="import-trajectories")(import_trajectories)
-app.command(name="memory")(memory.memory)
-app.command(name="verify")(verify.verify)
-app.command(name="serve")(serve.serve)
-app.add_typer(trace.app, name="trace")
-app.add_typer(env.app, name="env")
-app.add_typer(cache.app, name="cache")
 
 _DEBUG = "--debug"
 

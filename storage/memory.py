@@ -127,7 +127,7 @@ class Memory(Generic[P]):
     def _fill(self, path: Path, keys: NDArray[np.int8], lines: Path) -> None:
         decoder = msgspec.json.Decoder(self.name.payload)
         for place, (line, key) in enumerate(_pairs(path, keys, lines)):
-            entry, payload = _read(lines, place, line, key, decoder)
+            entry, payload = read_record(lines, place, line, key, decoder)
             self._payloads.append(payload)
             self._episodes.append(entry.episode)
         try:
@@ -234,7 +234,7 @@ def records_at(
                     raise FileError(f"{lines}: holds no record {position}, of {known.rows} keys")
                 rows.seek(known.start + position * known.columns)
                 key = np.frombuffer(rows.read(known.columns), np.int8)
-                yield _read(lines, position, line, key, decoder)
+                yield read_record(lines, position, line, key, decoder)
                 place = position + 1
     except OSError as error:
         raise FileError(f"{error.filename}: cannot be read: {error.strerror}") from error
@@ -260,7 +260,7 @@ def _encoded(record: Record[Any]) -> bytes:
     return body + _CHECK % crc32(record.key.tobytes(), crc32(body))
 
 
-def _read(
+def read_record(
     path: Path, place: int, line: bytes, key: NDArray[np.int8], decoder: msgspec.json.Decoder[P]
 ) -> tuple[RecordLine, P]:
     """Return a line and what it says; raises FileError unless it agrees with checksum and *key*."""

@@ -8,16 +8,19 @@ from array import array
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol, TypeAlias
+from typing import BinaryIO, NamedTuple, Protocol, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
-from engine.errors import TraceError
+from engine.errors import ConfigError, TraceError
 from engine.messages import SCHEMA, Envelope, EpisodeStarted, Message, RunStarted
 from storage.files import AppendOnly, HeldBack, lost
 from storage.reading import LONGEST_LINE, lines_of, open_regular
+
+M = TypeVar("M")
 
 Line: TypeAlias = tuple[int, bytes, Envelope[Message]]
 """A line of a trace: its number from 1, its bytes without the end, its envelope."""
@@ -187,6 +190,27 @@ def _kind_of(line: bytes) -> bytes:
     """Return what `head_of` calls *kind*, in a tenth of its time."""
     start = line.find(_KIND)
     return line[start + len(_KIND) : line.find(b'"', start + len(_KIND))] if start > 0 else b""
+
+
+def kind_named(name: str) -> type[Message]:
+    """Return the message type called *name*; raises ConfigError if there is none."""
+    kinds = {kind.__name__: kind for kind in get_args(Message)}
+    if name not in kinds:
+        near = get_close_matches(name, kinds, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(kinds)}"
+        raise ConfigError(f"there is no message type {name!r}", hint=hint)
+    found: type[Message] = kinds[name]
+    return found
+
+
+def read_kind(path: Path, kind: type[M]) -> Iterator[Envelope[M]]:
+    """Yield the envelopes of a trace whose messages are of type *kind*; others are not decoded."""
+    wanted = {b"", kind.__name__.encode()}
+    for number, line in read_lines(path):
+        if _kind_of(line) in wanted:
+            envelope = decode_line(path, number, line)
+            if isinstance(envelope.message, kind):
+                yield cast("Envelope[M]", envelope)
 
 
 def read_episode(path: Path, episode: int) -> list[Envelope[Message]]:

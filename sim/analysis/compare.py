@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
+from os import PathLike
 
 import msgspec
 import numpy as np
 
 from engine.errors import ConfigError
 from engine.messages import Setting, number
+from sim.analysis.comparison import MODE, Comparison, Group, Mean, Pair
 from sim.analysis.groups import check_comparable, grouped
 from sim.analysis.outcomes import (
     MEASURES,
@@ -41,67 +42,8 @@ _RESAMPLES = 10_000
 _PLACES = 9  # averages that are equal on paper may differ in their last bits
 
 
-class Mean(msgspec.Struct, frozen=True, kw_only=True):
-    """A mean over users and seeds, and where it may lie."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs that differ by their seeds only: how many visits they are judged by, and their means.
-
-    Means are over users and seeds, a user's visits under one seed averaged; r_each is all rewards
-    ÷ all steps whose reward is known.
-    """
-
-    label: str
-    runs: tuple[str, ...]
-    seeds: tuple[int, ...]
-    visits: int
-    failed: int
-    means: dict[str, Mean]
-
-
-class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """How much more *one* gets than *other*, over the visits in both, a user's visits averaged.
-
-    For r_each a visit counts with its own rewards ÷ steps whose reward is known, 0 if there is
-    none. The groups' means put all visits together, and may be apart by something else.
-
-    *p* is two-sided, of a permutation of signs; *p_holm* is adjusted for all pairs (Holm 1979).
-    *effect* is Cohen's d of the differences, *better* the share of users who got more, ties half.
-    """
-
-    one: str
-    other: str
-    visits: int
-    missing: int
-    difference: Mean
-    p: float
-    p_holm: float
-    effect: float
-    better: float
-
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Groups and pairs, by one *measure*; *mode* says under which rules all of them were run."""
-
-    measure: Measure
-    environment: str
-    mode: dict[str, Setting]
-    groups: tuple[Group, ...]
-    pairs: tuple[Pair, ...]
-    notes: tuple[str, ...]
-
-
-MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
-"""Settings that confound comparisons, and stand above each of them."""
-
-
 def compare(
-    runs: Sequence[Path | str],
+    runs: Sequence[PathLike[str] | str],
     *,
     measure: Measure = "r_traj",
     reference: str | None = None,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sim.analysis.compare import Mean, mean_of
+from sim.analysis.compare import mean_of
+from sim.analysis.comparison import Mean
 from sim.analysis.groups import grouped
 from sim.analysis.outcomes import Measure, RunOutcomes, Tests
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import zip_longest
 from math import fsum
+from os import PathLike
 from pathlib import Path
 
 import msgspec
@@ -54,7 +55,7 @@ class RunDiff(msgspec.Struct, frozen=True, kw_only=True):
         return length, reward
 
 
-def diff(one: Path | str, other: Path | str) -> RunDiff:
+def diff(one: PathLike[str] | str, other: PathLike[str] | str) -> RunDiff:
     """Compare two runs; raises FileErrors for what are none."""
     traces = [open_run(Path(run)).trace for run in (one, other)]
     heads = [check_head(trace) for trace in traces]

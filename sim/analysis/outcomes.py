@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
+from os import PathLike
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, TypeAlias, get_args
@@ -77,7 +78,7 @@ class RunOutcomes:
         return self.tests[max(self.tests)] if self.tests else self.training
 
 
-def read_outcomes(run: Path | str) -> RunOutcomes:
+def read_outcomes(run: PathLike[str] | str) -> RunOutcomes:
     """Return what came of the run in directory *run*; raises RunDirectoryError or TraceError."""
     directory = open_run(Path(run))
     head = check_head(directory.trace)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
-from sim.analysis.compare import Comparison
 from sim.analysis.compare import compare as compare_runs
+from sim.analysis.comparison import Comparison
 from sim.analysis.outcomes import Measure
 from sim.commands.options import gathered
 from sim.views.comparison import as_latex, as_markdown, comparison_page

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from engine.errors import ConfigError, FailedEpisodesError
-from sim.analysis.compare import Comparison, compare
+from sim.analysis.compare import compare
+from sim.analysis.comparison import Comparison
 from sim.analysis.curves import Curve, curves
 from sim.analysis.outcomes import Measure, RunOutcomes, read_outcomes
 from sim.commands.compare import FormOptions

@@ -2,26 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from engine.errors import ConfigError
-from engine.messages import Message
 from sim.runs.recorded import check_head
 from sim.views.console import plain, write_json, write_json_line
 from storage.runs import open_run
 from storage.trace_tables import export_trace
-from storage.traces import decode_line, head_of, opening, read_lines
+from storage.traces import decode_line, head_of, kind_named, opening, read_lines
 
 app = typer.Typer(help="Read, count and export the messages of a run.", no_args_is_help=True)
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")]
-TYPES = tuple(kind.__name__ for kind in get_args(Message))
 
 
 @app.command()
@@ -34,19 +30,12 @@ def cat(
     step: Annotated[int | None, typer.Option(help="Messages of this step.")] = None,
 ) -> None:
     """Write the envelopes of a run, one a line, as in its trace; control characters as escapes."""
-    check_type(type_)
+    if type_ is not None:
+        kind_named(type_)
     trace = open_run(run).trace
     check_head(trace)
     for line in _chosen(trace, episode, type_, step):
         write_json_line(line)
-
-
-def check_type(name: str | None) -> None:
-    """Raise ConfigError if there is no message type called *name*."""
-    if name is not None and name not in TYPES:
-        near = get_close_matches(name, TYPES, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(TYPES)}"
-        raise ConfigError(f"there is no message type {name!r}", hint=hint)
 
 
 def _chosen(

@@ -5,10 +5,16 @@ from typing import Any
 import msgspec
 
 from agents.models.access import Usage
+from engine.errors import RunDirectoryError
+from engine.html import note, table
 from engine.messages import RunStarted, number
 from sim.metrics.failures import Failure
 from sim.metrics.metrics import CurvePoint, Measured, Metrics
 from sim.metrics.own import Found
+from sim.metrics.told import beside_test, metric_rows
+from sim.world.quitting import QUIT_RULES
+from storage.runs import RunDirectory
+from storage.traces import digest_of
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +87,59 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         some = ("train", "test_memory", "curve", "own_metrics", "quit_rule")
         told = {name: value for name in some if (value := values.pop(name))}
         return {**head, **metrics, **told, **values}
+
+    @property
+    def title(self) -> str:
+        """Whose numbers they are, and of which phase."""
+        run = f"{self.agent} in {self.environment}"
+        if self.train is None:
+            return run
+        metrics, trained = self.metrics, self.train.episodes + self.train.failed
+        tested = f"{metrics.users:,} test users"
+        if metrics.episodes != metrics.users:
+            tested = f"{metrics.episodes:,} test episodes of {metrics.users:,} users"
+        return f"{run}\n{tested}, memory {self.test_memory}, after {trained:,} training episodes"
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """The metrics that say something: name, value, meaning."""
+        reasons = QUIT_RULES.named(self.quit_rule or "billp").reasons
+        own = [
+            (one.column, "–" if one.mean is None else f"{one.mean:.4g}", one.error or one.meaning)
+            for one in self.own_metrics.values()
+        ]
+        return [*metric_rows(self.metrics, {**reasons, "limit": "stayed to the limit"}), *own]
+
+    def _repr_html_(self) -> str:
+        beside = beside_test(self.train)
+        names = ("metric", "value", *(["training"] if beside else []), "meaning")
+        rows = [
+            (name, value, *([beside.get(name, "")] if beside else []), meaning)
+            for name, value, meaning in self.rows
+        ]
+        notes = [f"{self.run} · digest {self.digest}"]
+        notes += [CAUTION] if self.model == "embedded" and self.calls else []
+        title = self.title.replace("\n", ": ")
+        return table(names, rows, title=title, words={0, len(names) - 1}) + "".join(
+            map(note, notes)
+        )
+
+
+CAUTION = "The embedded model is a stand-in: its numbers say nothing of language models."
+
+_METRICS = tuple(field.name for field in msgspec.structs.fields(Metrics))
+
+
+def read_summary(directory: RunDirectory) -> Summary:
+    """Return the summary of a finished run; raises RunDirectoryError if it cannot be read."""
+    values = directory.read_summary()
+    try:
+        if directory.manifest.exists():
+            values["manifest"] = digest_of(directory.manifest)
+        values["metrics"] = {name: values.pop(name) for name in _METRICS if name in values}
+        return msgspec.convert(values, Summary)
+    except msgspec.ValidationError as error:
+        raise RunDirectoryError(f"{directory.summary}: cannot be read: {error}") from error
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """A comparison of agents as a table: for the terminal, for Markdown, for LaTeX."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
@@ -11,31 +11,19 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from engine.text import visible
-from sim.analysis.compare import Comparison, Group, Mean, Pair
-
-_NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
-_GROUPS = ("agent", "Len", "R_each", "R_traj", "visits")
-_PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
-_WORDS = {
-    "repeats": "items shown before: {}",
-    "quit.first_step": "quits at step 0: {}",
-    "quit.window": "quit window {}",
-    "test_memory": "memory in the test: {}",
-    "test_episodes": "test episodes: {}",
-    "limit": "at most {} steps",
-}
+from sim.analysis.comparison import GROUPS, NAMES, PAIRS, Comparison, below, group_row, pair_row
 
 
 def comparison_page(found: Comparison) -> Page:
     """Return what a terminal shows."""
-    means = [_group_row(group)[:-1] for group in found.groups]
+    means = [group_row(group)[:-1] for group in found.groups]
     parts: list[RenderableType] = [
-        _Whole("Means with 95 % intervals over users and seeds", _GROUPS[:-1], means)
+        _Whole("Means with 95 % intervals over users and seeds", GROUPS[:-1], means)
     ]
     if found.pairs:
-        title = f"Differences of {_NAMES[found.measure]}, user by user"
-        parts.append(_Whole(title, _PAIRS, [_pair_row(pair) for pair in found.pairs]))
-    return Page(*parts, *_below(found))
+        title = f"Differences of {NAMES[found.measure]}, user by user"
+        parts.append(_Whole(title, PAIRS, [pair_row(pair) for pair in found.pairs]))
+    return Page(*parts, *below(found))
 
 
 _NARROWEST = 16  # to what labels are folded
@@ -69,65 +57,15 @@ class _Whole:
         return table
 
 
-def _group_row(group: Group) -> tuple[str, ...]:
-    places = {"len": 1, "r_each": 2, "r_traj": 1}
-    means = [_with_interval(group.means[name], places[name]) for name in places]
-    return group.label, *means, f"{group.visits:,}"
-
-
-def _pair_row(pair: Pair) -> tuple[str, ...]:
-    d = pair.difference
-    return (
-        f"{pair.one} − {pair.other}",
-        f"{d.mean:+.3g}",
-        f"{d.low:+.3g} … {d.high:+.3g}",
-        _p(pair.p_holm),
-        f"{pair.effect:+.2f}",
-        f"{pair.better:.0%}",
-    )
-
-
-def _with_interval(mean: Mean, places: int) -> str:
-    return f"{mean.mean:.{places}f} [{mean.low:.{places}f}, {mean.high:.{places}f}]"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _below(found: Comparison) -> Iterator[str]:
-    counts = sorted({group.visits for group in found.groups})
-    visits = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
-    yield f"Judged by {visits} visits each. {_mode(found)}; environment {found.environment[:12]}."
-    if found.pairs:
-        yield (
-            "p: sign-flip permutation test of the users' mean differences, given these seeds, "
-            "adjusted by Holm; intervals: bootstrap over users and seeds; d: Cohen's, paired; "
-            "better: share of users, ties half."
-        )
-    if found.pairs and found.measure == "r_each":
-        yield "Differences of R_each are of single visits; the means put all visits together."
-    for note in found.notes:
-        yield f"Note: {note}."
-
-
-def _mode(found: Comparison) -> str:
-    mode = dict(found.mode)
-    if not mode.get("test_episodes", 1):
-        mode.pop("test_memory", None)
-    said = ", ".join(_WORDS[name].format(value) for name, value in mode.items())
-    return said[:1].upper() + said[1:]
-
-
 # -- to paste elsewhere
 
 
 def as_markdown(found: Comparison) -> str:
     """Return the comparison as Markdown tables."""
-    parts = [_markdown(_GROUPS, map(_group_row, found.groups))]
+    parts = [_markdown(GROUPS, map(group_row, found.groups))]
     if found.pairs:
-        parts.append(_markdown(_PAIRS, map(_pair_row, found.pairs)))
-    parts.append("\n".join(map(_inert, _below(found))) + "\n")
+        parts.append(_markdown(PAIRS, map(pair_row, found.pairs)))
+    parts.append("\n".join(map(_inert, below(found))) + "\n")
     return "\n".join(parts)
 
 
@@ -150,10 +88,10 @@ def _inert(text: str) -> str:
 
 def as_latex(found: Comparison) -> str:
     """Return the comparison as LaTeX tables (booktabs)."""
-    parts = [_latex(_GROUPS, map(_group_row, found.groups))]
+    parts = [_latex(GROUPS, map(group_row, found.groups))]
     if found.pairs:
-        parts.append(_latex(_PAIRS, map(_pair_row, found.pairs)))
-    parts += [f"% {visible(line)}\n" for line in _below(found)]
+        parts.append(_latex(PAIRS, map(pair_row, found.pairs)))
+    parts += [f"% {visible(line)}\n" for line in below(found)]
     return "".join(parts)
 
 

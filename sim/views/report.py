@@ -1,17 +1,15 @@
 """What a finished run says: the metrics, the digest, the path, and what to type next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from shlex import quote
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sim.metrics.metrics import CurvePoint, Metrics
-from sim.metrics.summary import Summary
-from sim.world.quitting import QUIT_RULES
-
-_BILLP = "billp"
+from sim.metrics.metrics import CurvePoint
+from sim.metrics.summary import CAUTION, Summary
+from sim.metrics.told import beside_test
 
 
 def report(summary: Summary) -> Group:
@@ -24,84 +22,16 @@ def report(summary: Summary) -> Group:
 
 
 def _numbers(summary: Summary) -> Table:
-    table = Table(title=_title(summary), title_justify="left")
+    table = Table(title=summary.title, title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
-    beside = _beside(summary.train)
+    beside = beside_test(summary.train)
     if beside:
         table.add_column("training", justify="right")
     table.add_column("meaning", style="dim")
-    for name, value, meaning in [*_rows(summary.metrics, _reasons(summary)), *_own(summary)]:
+    for name, value, meaning in summary.rows:
         table.add_row(name, value, *([beside.get(name, "")] if beside else []), meaning)
     return table
-
-
-def _title(summary: Summary) -> str:
-    """Return whose numbers they are, and of which phase."""
-    run = f"{summary.agent} in {summary.environment}"
-    if summary.train is None:
-        return run
-    metrics, trained = summary.metrics, summary.train.episodes + summary.train.failed
-    tested = f"{metrics.users:,} test users"
-    if metrics.episodes != metrics.users:
-        tested = f"{metrics.episodes:,} test episodes of {metrics.users:,} users"
-    return f"{run}\n{tested}, memory {summary.test_memory}, after {trained:,} training episodes"
-
-
-def _main_rows(metrics: Metrics) -> list[tuple[str, str, str]]:
-    return [
-        ("Len", f"{metrics.len:.2f}", "recommendations per episode"),
-        ("R_each", f"{metrics.r_each:.3f}", "reward per recommendation"),
-        ("R_traj", f"{metrics.r_traj:.2f}", "sum of rewards per episode"),
-    ]
-
-
-def _beside(train: Metrics | None) -> dict[str, str]:
-    """Return what stands beside the numbers of a test: those of the training before."""
-    if train is None:
-        return {}
-    return {
-        **{name: value for name, value, _ in _main_rows(train)},
-        "episodes": f"{train.episodes:,}",
-        "failed": f"{train.failed:,}",
-    }
-
-
-def _reasons(summary: Summary) -> dict[str, str]:
-    """Return why episodes end, in words, by the words of the quit rule."""
-    return {**QUIT_RULES.named(summary.quit_rule or _BILLP).reasons, "limit": "stayed to the limit"}
-
-
-def _own(summary: Summary) -> list[tuple[str, str, str]]:
-    return [
-        (one.column, "–" if one.mean is None else f"{one.mean:.4g}", one.error or one.meaning)
-        for one in summary.own_metrics.values()
-    ]
-
-
-def _rows(metrics: Metrics, reasons: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    if not metrics.episodes:
-        return [("failed", f"{metrics.failed:,}", "episodes, which are all there were")]
-    quits = ", ".join(f"{count} {reasons.get(why, why)}" for why, count in metrics.quits.items())
-    items = f"of the catalog: {metrics.distinct_items:,} items were recommended"
-    rows = [
-        *_main_rows(metrics),
-        ("coverage", f"{metrics.coverage:.1%}", "of all categories, per episode"),
-        ("entropy", f"{metrics.entropy:.2f}", "of the categories recommended, bits"),
-        ("ILD", f"{metrics.ild:.3f}", "unlikeness of an episode's items"),
-        ("repeats", f"{metrics.repeats_share:.1%}", "of recommendations"),
-        ("CV", f"{metrics.items_coverage:.1%}", items),
-        ("Gini", f"{metrics.gini:.3f}", "of the items' shares; 0 if all are equal"),
-        ("MCD", f"{metrics.mcd:.1%}", "of recommendations, from dominating categories"),
-        ("novelty", f"{metrics.novelty:.2f}", "−log₂ of an item's popularity, bits"),
-        ("episodes", f"{metrics.episodes:,}", f"why they ended: {quits or 'none did'}"),
-    ]
-    if metrics.failed:
-        rows.append(("failed", f"{metrics.failed:,}", "episodes, in none of the above"))
-    if metrics.unreadable:
-        chosen = f"{metrics.fallbacks:,} times grounding chose instead"
-        rows.append(("unreadable", f"{metrics.unreadable:,}", f"replies; {chosen}"))
-    return rows
 
 
 def _curve(points: Sequence[CurvePoint]) -> list[RenderableType]:
@@ -143,9 +73,7 @@ def _effort(summary: Summary) -> list[str]:
     if summary.calls and summary.all_episodes:
         lines.append(_expense(summary))
     if summary.model == "embedded" and summary.calls:
-        lines.append(
-            "The embedded model is a stand-in: its numbers say nothing of language models."
-        )
+        lines.append(CAUTION)
     return lines
 
 

@@ -1,11 +1,10 @@
-"""The command line itself: its version, and what it costs to start."""
+"""The command line itself: its version, and its list of commands."""
 
-import subprocess
-import sys
 from importlib.metadata import version
 
 import pytest
 
+from sim.cli import COMMANDS, command_named
 from tests.support.shell import Shell
 
 
@@ -13,10 +12,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert Shell(capsys).fine("--version") == f"billp {version('billp')}\n"
 
 
-def test_what_takes_long_to_import_is_imported_where_it_is_used() -> None:
-    """The SDK of a service, figures and telemetry: most commands need none of them."""
-    code = "import sys, sim.cli; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    roots = {name.partition(".")[0] for name in done.stdout.split()}
-    assert "sim" in roots
-    assert not roots & {"openai", "matplotlib", "opentelemetry", "scipy"}
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_listed_by_the_first_line_of_its_help(name: str) -> None:
+    """The list is written down, for it is shown before any command is imported."""
+    assert COMMANDS[name][1] == command_named(name).help.partition("\n")[0]

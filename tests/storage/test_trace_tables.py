@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from engine.errors import DataError, TraceError
 from engine.messages import PlanMade
 from sim.runs.fork import fork
-from storage import trace_tables
+from storage import tables
 from storage.runs import RunDirectory
 from storage.trace_tables import export_trace
 from tests.support.small import Failing, Trace, only, recorded, synthetic, trace_of
@@ -100,7 +100,7 @@ def test_a_long_trace_is_taken_in_parts(
 ) -> None:
     """And nothing of that is to be seen: the first parts hold empty lists alone."""
     whole = exported(forked, tmp_path / "whole")
-    monkeypatch.setattr(trace_tables, "_ROWS", 3)
+    monkeypatch.setattr(tables, "ROWS", 3)
     parts = exported(forked, tmp_path / "parts")
     assert parts.keys() == whole.keys()
     assert all(parts[name].equals(table) for name, table in whole.items())

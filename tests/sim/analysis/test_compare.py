@@ -20,7 +20,8 @@ from engine.messages import (
     UserResponded,
 )
 from engine.tree import encode
-from sim.analysis.compare import Comparison, compare
+from sim.analysis.compare import compare
+from sim.analysis.comparison import Comparison
 from sim.analysis.curves import curves
 from sim.analysis.outcomes import Outcome, read_outcomes
 from sim.views.comparison import as_latex, as_markdown, comparison_page

@@ -1,0 +1,60 @@
+"""The records of a finished run, read one by one: of a file only where its lines begin is held."""
+
+from array import array
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from engine.errors import FileError
+from sim.analysis.memory.saved import Saved
+from storage.memory import read_record
+from storage.reading import lines_of, open_regular
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of the memories that were *saved*, by name; others are not known."""
+
+    saved: dict[str, Saved]
+    _logs: dict[str, "_Log"] = field(default_factory=dict, compare=False)
+
+    def at(self, memory: str, position: int) -> Any:
+        """Return the record of *memory* at *position*, None if it was not saved.
+
+        Raises FileError for damage.
+        """
+        if memory not in self.saved:
+            return None
+        log = self._logs.setdefault(memory, _Log(self.saved[memory]))
+        return log.at(position)
+
+
+@dataclass(frozen=True)
+class _Log:
+    saved: Saved
+
+    def at(self, position: int) -> Any:
+        path = self.saved.directory / f"{self.saved.name.name}.jsonl"
+        try:
+            with open_regular(path) as file:
+                file.seek(self._begins[position])
+                line = next(lines_of(file), b"")
+            key = self.saved.keys[position]
+        except OSError as error:
+            raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+        except IndexError as error:
+            raise FileError(f"{path}: holds no record {position}") from error
+        decoder = msgspec.json.Decoder(self.saved.name.payload)
+        return read_record(path, position, line, key, decoder)[1]
+
+    @cached_property
+    def _begins(self) -> "array[int]":
+        path = self.saved.directory / f"{self.saved.name.name}.jsonl"
+        place, begins = 0, array("q")
+        with open_regular(path) as file:
+            for line in lines_of(file):
+                begins.append(place)
+                place += len(line)
+        return begins
