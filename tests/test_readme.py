@@ -9,17 +9,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import pytest
 
-from agents.making import Agent
 from agents.models.embedded import EmbeddedModel
 from agents.models.serving.server import Behaviour, Server
-from agents.roster import AGENTS
-from sim.config.layers import configured
-from sim.runs.replay import replay
-from sim.runs.run import run
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
@@ -72,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, lines in tables.items():
         path.write_text("\n".join(lines) + "\n")
     for _, text in BLOCKS:
-        if text.startswith(("# my_metrics.py", "# sizes.toml")):
+        if text.startswith("# my_metrics.py"):
             (place / text.split()[1]).write_text(text)
     return place
 
@@ -124,18 +118,6 @@ def test_the_python_of_readme_works(place: Path) -> None:
     (place / "from_python.py").write_text(code)
     done = sh(f"{sys.executable} from_python.py", place)
     assert done.returncode == 0, done.stderr
-
-
-def test_the_agent_of_readme_runs(place: Path) -> None:
-    """A file and a line in the roster, and that is all."""
-    code = next(text for kind, text in BLOCKS if kind == "python" and "def contrarian" in text)
-    known: dict[str, Any] = {}
-    exec(code, known)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(AGENTS, "contrarian", Agent(known["contrarian"]))
-        summary = run(configured({"agent": "contrarian", "episodes": 3}), out=place / "contrarian")
-        assert replay(place / "contrarian").agrees
-    assert summary.metrics.episodes == 3
 
 
 def test_the_two_commands_stand_in_the_first_screen() -> None:
