@@ -1,4 +1,4 @@
-"""The READMEs of the packages are true: their commands work, their Python is that of examples."""
+"""The READMEs of the packages are true: what they type, show and point to is run and is there."""
 
 import re
 import shutil
@@ -13,6 +13,7 @@ from tests.test_examples import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
 READMES = sorted(ROOT.glob("*/README.md"))
+PAGES = (*sorted(ROOT.glob("*.md")), *READMES)
 GOLDEN = [path.parent for path in ROOT.glob("traces/*/trace.jsonl")]
 
 readmes = pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.parent.name))
@@ -55,3 +56,15 @@ def test_the_python_of_a_readme_is_that_of_an_example(readme: Path) -> None:
     scripts = [example.read_text("utf-8") for example in EXAMPLES]
     for shown in blocks(readme, "python"):
         assert any(shown in script for script in scripts), shown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_page_points_to_is_there(page: Path) -> None:
+    """Links, and modules that are named by their path in the project, the package or its tests."""
+    text = re.sub(r"(?ms)^```.*?^```", "", page.read_text("utf-8"))
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    modules = re.findall(r"`([\w/]+\.py)`", text)
+    rooms = (ROOT, page.parent, ROOT / "tests" / page.parent.name)
+    lost = [link for link in links if not (page.parent / link).exists()]
+    lost += [name for name in modules if not any((room / name).exists() for room in rooms)]
+    assert lost == []
