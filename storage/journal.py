@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.calls import Call
 from engine.errors import JournalError
@@ -22,6 +23,7 @@ from storage.files import AppendOnly, Durability, lost
 from storage.reading import lines_of, open_regular
 from storage.sealed import seal, unseal
 
+Places: TypeAlias = NDArray[np.int64]
 Identity: TypeAlias = tuple[int, int, int, str, int]
 """(user, session, step, role, occurrence): what a call is known by."""
 
@@ -146,16 +148,14 @@ class Recording(Mapping[Identity, CallEnded]):
     bytes of its file. *forked* says that the calls of a parent run come first.
     """
 
-    def __init__(
-        self, path: Path, index: "tuple[array[int], array[int]]", *, size: int, torn: bool
-    ) -> None:
+    def __init__(self, path: Path, index: tuple[Places, Places], *, size: int, torn: bool) -> None:
         self.path = path
         self.size = size
         self.torn = torn
         self.retried = False
         self.vectors = 0
         self.forked = False
-        names, places = (np.frombuffer(part, np.int64) for part in index)
+        names, places = index
         order = np.argsort(names, kind="stable")
         self._names, self._places = names[order], places[order]
         # Not mapped into memory: what was read once would count as ours until the end.
@@ -275,7 +275,8 @@ def read_journal(path: Path) -> Recording:
                 del names[place], places[place]
         forked = forked or isinstance(entry, ForkStarted)
         size += len(line)
-    recording = Recording(path, (names, places), size=size, torn=torn)
+    index = np.frombuffer(names, np.int64), np.frombuffer(places, np.int64)
+    recording = Recording(path, index, size=size, torn=torn)
     recording.retried, recording.forked, recording.vectors = retried, forked, vectors
     recording.check()
     return recording

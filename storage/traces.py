@@ -5,7 +5,7 @@ The digest of a run is the sha256 of this file.
 
 import re
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -293,7 +293,7 @@ class Survey:
     """
 
     size: int = 0
-    begins: "array[int]" = field(default_factory=lambda: array("q"))
+    begins: Sequence[int] = ()
 
     def place_of(self, episode: int) -> int | None:
         """Return where the lines of an episode begin, None if the trace does not hold it."""

@@ -118,3 +118,13 @@ def test_the_python_of_readme_works(place: Path) -> None:
     (place / "from_python.py").write_text(code)
     done = sh(f"{sys.executable} from_python.py", place)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_two_commands_stand_in_the_first_screen() -> None:
+    """What sets everything up comes before anything else."""
+    commands = [line for line in COMMANDS if line.startswith(PIP)]
+    assert commands == [
+        "pip install -e . && billp run",
+        "pip install -e '.[test]' && pytest -n auto",
+    ]
+    assert all(command in README[:1_900] for command in commands)

@@ -4,7 +4,7 @@ Texts may lack only where a process ended before it had written them: before the
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -31,9 +31,9 @@ class Asked:
     """
 
     seed: int
-    names: "array[int]" = field(default_factory=lambda: array("Q"))
-    seeds: "array[int]" = field(default_factory=lambda: array("Q"))
-    roles: "array[int]" = field(default_factory=lambda: array("L"))
+    names: MutableSequence[int] = field(default_factory=lambda: array("Q"))
+    seeds: MutableSequence[int] = field(default_factory=lambda: array("Q"))
+    roles: MutableSequence[int] = field(default_factory=lambda: array("L"))
     _roles: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, ended: CallEnded) -> None:

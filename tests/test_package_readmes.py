@@ -1,0 +1,70 @@
+"""The READMEs of the packages are true: what they type, show and point to is run and is there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from os import environ, pathsep
+from pathlib import Path
+
+import pytest
+
+from tests.test_examples import EXAMPLES
+
+ROOT = Path(__file__).parents[1]
+READMES = sorted(ROOT.glob("*/README.md"))
+PAGES = (*sorted(ROOT.glob("*.md")), *READMES)
+GOLDEN = [path.parent for path in ROOT.glob("traces/*/trace.jsonl")]
+
+readmes = pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.parent.name))
+
+
+def blocks(readme: Path, kind: str) -> list[str]:
+    return re.findall(rf"(?ms)^```{kind}\n(.*?)^```", readme.read_text("utf-8"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What a reader's commands find in a checkout: golden traces and examples."""
+    for golden in GOLDEN:
+        shutil.copytree(golden, tmp_path / "traces" / golden.name)
+    shutil.copytree(ROOT / "tests" / "examples", tmp_path / "tests" / "examples")
+    return tmp_path
+
+
+@readmes
+def test_the_commands_of_a_readme_work(readme: Path, checkout: Path) -> None:
+    """In the order in which a reader would type them."""
+    for text in blocks(readme, "toml"):
+        (checkout / text.split()[1]).write_text(text)
+    path = f"{Path(sys.executable).parent}{pathsep}{environ['PATH']}"
+    for command in "".join(blocks(readme, "sh")).splitlines():
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=checkout,
+            env={**environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+@readmes
+def test_the_python_of_a_readme_is_that_of_an_example(readme: Path) -> None:
+    """So that it runs: what a README shows is a passage of a script."""
+    scripts = [example.read_text("utf-8") for example in EXAMPLES]
+    for shown in blocks(readme, "python"):
+        assert any(shown in script for script in scripts), shown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_page_points_to_is_there(page: Path) -> None:
+    """Links, and modules that are named by their path in the project, the package or its tests."""
+    text = re.sub(r"(?ms)^```.*?^```", "", page.read_text("utf-8"))
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    modules = re.findall(r"`([\w/]+\.py)`", text)
+    rooms = (ROOT, page.parent, ROOT / "tests" / page.parent.name)
+    lost = [link for link in links if not (page.parent / link).exists()]
+    lost += [name for name in modules if not any((room / name).exists() for room in rooms)]
+    assert lost == []
