@@ -1,55 +1,47 @@
 """README is true: every command and every line of Python in it is run here."""
 
-import asyncio
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
 from agents.models.embedded import EmbeddedModel
-from agents.models.serving.server import Behaviour, Server
+from agents.models.serving.server import Server
+from sim.cli import main
+from tests.support.dying import in_own_process
+from tests.support.served import served
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines()]
 PIP = "pip install"
-SECTIONS = [
-    [line for line in section.splitlines() if line.startswith("billp ") and "serve" not in line]
-    for section in re.split(r"^## ", README, flags=re.MULTILINE)
-]
+SECTIONS = {
+    section.splitlines()[0]: [
+        line for line in section.splitlines() if line.startswith("billp ") and "serve" not in line
+    ]
+    for section in re.split(r"^##+ ", README, flags=re.MULTILINE)
+}
 NAMES = ("gpt-4o-mini", "my-model", "embedded")
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[str]:
     """The URL of a service that stands for all that README speaks to."""
-    urls: list[str] = []
-    ready, done = Event(), Event()
-
-    async def serve() -> None:
-        async with Server(EmbeddedModel(), Behaviour(), names=NAMES) as url:
-            urls.append(url)
-            ready.set()
-            await asyncio.to_thread(done.wait)
-
-    thread = Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    ready.wait()
-    yield urls[0]
-    done.set()
-    thread.join()
+    with served(Server(EmbeddedModel(), names=NAMES)) as there:
+        yield there.url
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
     """A directory with the files that README takes for granted."""
-    place = tmp_path_factory.mktemp("readme")
+    place = tmp_path / "readme"
+    place.mkdir()
     movielens = place / "ml-latest-small"
     movielens.mkdir()
     pairs = [(user, item) for user in range(30) for item in range(60) if (user * item) % 7 < 4]
@@ -71,28 +63,23 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def sh(command: str, place: Path) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OPENAI_API_KEY": "none"}
-    return subprocess.run(
-        command, shell=True, cwd=place, env=environment, capture_output=True, text=True, check=False
-    )
+def type_in(place: Path, words: list[str]) -> None:
+    """Be the command line of a reader who is at a *place*, and has a key."""
+    os.chdir(place)
+    os.environ["OPENAI_API_KEY"] = "none"
+    main(words)
 
 
-def test_every_command_of_readme_works(place: Path, service: str) -> None:
-    """In the order in which a reader would type them; sections do not need each other."""
-    with ThreadPoolExecutor(2) as readers:
-        list(readers.map(lambda commands: follow(commands, place, service), SECTIONS))
-
-
-def follow(commands: list[str], place: Path, service: str) -> None:
-    for written in commands:
-        command = written
-        if "openai/" in written:
-            command = re.sub(r" --base-url \S+", "", written) + f" --base-url {service}"
-        done = sh(command, place)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("section", [title for title, lines in SECTIONS.items() if lines])
+def test_every_command_of_readme_works(section: str, place: Path, service: str) -> None:
+    """In the order in which a reader would type them; no section needs another one."""
+    for written in SECTIONS[section]:
+        typed, _, status = written.partition(" || test $? -eq ")
+        if "openai/" in typed:
+            typed = re.sub(r" --base-url \S+", "", typed) + f" --base-url {service}"
+        said = in_own_process(partial(type_in, place, shlex.split(typed)[1:]), place)
+        assert said.status == int(status or 0), f"{written}\n{said.err}"
+        assert "Traceback" not in said.err
 
 
 def test_the_service_of_readme_starts(place: Path) -> None:
@@ -116,8 +103,7 @@ def test_the_python_of_readme_works(place: Path) -> None:
     """The ten-line metric is attached from Python as well."""
     code = next(text for kind, text in BLOCKS if kind == "python" and "Listeners(" in text)
     (place / "from_python.py").write_text(code)
-    done = sh(f"{sys.executable} from_python.py", place)
-    assert done.returncode == 0, done.stderr
+    subprocess.run([sys.executable, "from_python.py"], cwd=place, check=True)
 
 
 def test_the_two_commands_stand_in_the_first_screen() -> None:

@@ -226,5 +226,5 @@ def _unbound(config: RunConfig) -> RunConfig:
         max_calls=0,
         max_tokens_total=0,
         max_cost=0.0,
-        **roles,
+        agent_settings=msgspec.structs.replace(config.agent_settings, **roles),
     )

@@ -156,7 +156,8 @@ def _live(work: Callable[[], object], death: Death | None, out: Path, err: Path)
         work()
 
 
-def _in_own_process(work: Callable[[], object], death: Death | None, place: Path) -> Said:
+def in_own_process(work: Callable[[], object], place: Path, death: Death | None = None) -> Said:
+    """Do *work* in a process that is forked from a warm one; what it says is put beside *place*."""
     out, err = place.with_name("out.txt"), place.with_name("err.txt")
     process = _WARM.Process(target=_live, args=(work, death, out, err))
     process.start()
@@ -174,7 +175,7 @@ def _run(out: Path, model: ChatModel, settings: dict[str, Any]) -> None:
 
 def begin(out: Path, model: Noted, death: Death, **settings: Any) -> RunDirectory:
     """Begin a run in a process that dies."""
-    said = _in_own_process(partial(_run, out, model, settings), death, out)
+    said = in_own_process(partial(_run, out, model, settings), out, death)
     assert said.status == -death.number, said
     return RunDirectory(out)
 
@@ -182,13 +183,13 @@ def begin(out: Path, model: Noted, death: Death, **settings: Any) -> RunDirector
 def go_on(directory: RunDirectory, model: Noted, death: Death, *, retry: bool = False) -> None:
     """Resume a run in a process that dies."""
     work = partial(resume, directory.path, model=model, retry_failed=retry)
-    said = _in_own_process(work, death, directory.path)
+    said = in_own_process(work, directory.path, death)
     assert said.status == -death.number, said
 
 
 def billp(directory: RunDirectory, words: Sequence[str], death: Death | None = None) -> Said:
     """Let the command line work in a process that may get a signal; it may be a mortal one."""
-    return _in_own_process(partial(main, words), death, directory.path)
+    return in_own_process(partial(main, words), directory.path, death)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import errno
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
@@ -136,10 +137,13 @@ class Crashes:
 
 
 def crashes(
-    seed: int, *, runs: int, each: int, depth: int, fsync: tuple[str, ...] = ("interval", "call")
+    seed: int, *, least: int, each: int, depth: int, fsync: tuple[str, ...] = ("interval", "call")
 ) -> Counter[str]:
+    """Return what came of *least* crashes or some more, *each* so many of one run."""
     ends: Counter[str] = Counter()
-    for number in range(runs):
+    for number in count():
+        if ends.total() >= least:
+            break
         chance = random.Random(f"{seed}/{number}")
         with TemporaryDirectory() as scratch:
             some = Crashes(chance, Path(scratch), chance.choice(fsync))
@@ -153,22 +157,21 @@ def crashes(
 @pytest.mark.parametrize("seed", range(4))
 def test_a_machine_may_die_at_any_moment(seed: int) -> None:
     """And again while the run is resumed: no divergence, and no call on the disk is paid twice."""
-    ends = crashes(seed, runs=3, each=10, depth=1)
+    ends = crashes(seed, least=50, each=10, depth=1)
     assert ends["went on"] > 10
 
 
 def test_what_is_never_forced_may_be_lost_but_never_passes_for_whole() -> None:
     """Without forcing, a crash of the machine may cost the run; no other tale is told of it."""
-    ends = crashes(4, runs=3, each=10, depth=0, fsync=("none",))
+    ends = crashes(4, least=30, each=10, depth=0, fsync=("none",))
     assert ends["went on"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 104))
+@pytest.mark.parametrize("seed", range(100, 110))
 def test_a_machine_may_die_ten_thousand_times(seed: int) -> None:
-    ends = crashes(seed, runs=50, each=20, depth=2)
-    assert ends.total() >= 2_500
-    assert ends["went on"] > 500
+    ends = crashes(seed, least=1_000, each=20, depth=2)
+    assert ends["went on"] > 200
 
 
 # -- disks that fail
