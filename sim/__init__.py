@@ -8,11 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "Experiment",
     "Run",
     "RunConfig",
     "compare",
     "critique",
     "diff",
+    "experiment",
+    "experiment_async",
     "fork",
     "fork_async",
     "live",
@@ -26,11 +29,14 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Experiment": "sim.experiments.experiment",
     "Run": "sim.library.run",
     "RunConfig": "sim.config.run",
     "compare": "sim.analysis.compare",
     "critique": "sim.experiments.critique",
     "diff": "sim.analysis.diff",
+    "experiment": "sim.experiments.conduct",
+    "experiment_async": "sim.experiments.conduct",
     "fork": "sim.runs.fork",
     "fork_async": "sim.runs.fork",
     "live": "sim.library.live",
@@ -47,7 +53,9 @@ if TYPE_CHECKING:  # breaks no circle: it lets types see what is imported when i
     from sim.analysis.compare import compare
     from sim.analysis.diff import diff
     from sim.config.run import RunConfig
+    from sim.experiments.conduct import experiment, experiment_async
     from sim.experiments.critique import critique
+    from sim.experiments.experiment import Experiment
     from sim.library.live import live
     from sim.library.run import Run
     from sim.runs.fork import fork, fork_async

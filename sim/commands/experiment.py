@@ -1,44 +1,28 @@
 """`billp experiment`: agents and seeds by a protocol, run side by side, checked and compared."""
 
-import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Console
 
-from engine.errors import ConfigError, FailedEpisodesError
-from sim.analysis.compare import compare
-from sim.analysis.comparison import Comparison
-from sim.analysis.curves import Curve, curves
-from sim.analysis.outcomes import Measure, RunOutcomes, read_outcomes
+from engine.errors import ConfigError
+from sim.analysis.outcomes import Measure
 from sim.commands.compare import FormOptions
 from sim.commands.options import gathered
 from sim.config.layers import merged, parse_set, read_config
-from sim.experiments.experiment import (
-    Planned,
-    ProtocolName,
-    check_all,
-    experiment_from,
-    plan,
-    prepare,
-    run_all,
-)
+from sim.experiments.conduct import PLACE, Report, conduct
+from sim.experiments.experiment import Planned, ProtocolName, experiment_from, plan
 from sim.runs.loop import in_event_loop
-from sim.runs.stopping import resuming
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from sim.views.console import plain, write, write_json
 from sim.views.curve import curve_tables
 from storage.runs import write_whole
 
-_EXPERIMENTS = Path("traces") / "runs" / "experiment"
 _MEANING = {"failed": ", some of its episodes"}
-_NAMED = 5  # runs in a sentence
 
 
 @dataclass(frozen=True)
@@ -99,7 +83,7 @@ class HowOptions:
 
     out: Annotated[
         Path, typer.Option(help="The experiment's directory; what is in it is gone on with.")
-    ] = _EXPERIMENTS
+    ] = PLACE
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -111,15 +95,6 @@ class HowOptions:
         str | None,
         typer.Option(help="The group that others are compared with.", show_default="the first"),
     ] = None
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an experiment; *checked* records were looked at for leaks."""
-
-    runs: tuple[str, ...]
-    checked: int
-    comparison: Comparison
-    curves: tuple[Curve, ...]
 
 
 @dataclass(eq=False)
@@ -157,50 +132,15 @@ def experiment(
     The same command goes on with an experiment that was stopped. Exit status 3 if episodes failed.
     """
     runs = plan(experiment_from({} if file is None else read_config(file), what.settings()))
-    environment = prepare(runs, how.out)
     progress = _Progress(len(runs), quiet=form.json)
-    in_event_loop(partial(run_all, runs, how.out, how.jobs or _jobs(runs), progress))
-    checked = check_all(runs, how.out, environment)
-    paths = [how.out / run.name for run in runs]
-    outcomes = [read_outcomes(path) for path in paths]
-    failed = _failed(outcomes)
-    if failed is not None and not all(run.judged for run in outcomes):
-        raise failed
-    found = compare(paths, measure=how.measure, reference=how.reference)
-    report = Report(
-        runs=tuple(map(str, paths)),
-        checked=checked,
-        comparison=found,
-        curves=curves(outcomes, how.measure),
+    report, failed = in_event_loop(
+        partial(conduct, runs, how.out, how.jobs, how.measure, how.reference, progress)
     )
-    write_whole(how.out / "report.json", msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    write_whole(how.out / "report.md", as_markdown(found).encode())
+    write_whole(how.out / "report.md", as_markdown(report.comparison).encode())
     _tell(report, form, how.out)
     if failed is not None:
         sys.stdout.flush()
         raise failed
-
-
-def _failed(runs: Sequence[RunOutcomes]) -> FailedEpisodesError | None:
-    """Return what is to be said of runs with failed episodes, if there are any."""
-    ill = [run for run in runs if run.failed]
-    if not ill:
-        return None
-    named = [f"{run.path.name} ({run.failed:,} of {run.episodes:,})" for run in ill]
-    more = f" and {len(ill) - _NAMED:,} more" if len(ill) > _NAMED else ""
-    which = ", ".join(named[:_NAMED]) + more
-    plural = "" if len(runs) == 1 else "s"
-    return FailedEpisodesError(
-        f"episodes failed in {len(ill):,} of {len(runs):,} run{plural}: {which}",
-        hint=f"ask failed calls again: {resuming(ill[0].path)} --retry-failed; then the same again",
-    )
-
-
-def _jobs(runs: tuple[Planned, ...]) -> int:
-    # A service's limits are those of an account, and processes do not know of each other's calls.
-    if any(run.config.model != "embedded" for run in runs):
-        return 1
-    return os.cpu_count() or 1
 
 
 def _tell(report: Report, form: FormOptions, out: Path) -> None:

@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
+from types import ModuleType
 
 import pytest
 
+import billp
 import sim
 from sim.cli import COMMANDS
 
@@ -25,9 +28,10 @@ def loaded(code: str) -> set[str]:
     return {*modules, *(name.partition(".")[0] for name in modules)}
 
 
-def test_what_sim_offers_is_imported_when_it_is_asked_for() -> None:
+@pytest.mark.parametrize("name", ["sim", "billp"])
+def test_what_is_offered_is_imported_when_it_is_asked_for(name: str) -> None:
     """Nothing of ours but the list of names, and nothing of others."""
-    modules = loaded("import sim")
+    modules = loaded(f"import {name}")
     assert not modules & (LONG | {"rich", "typer", "msgspec", "anyio", "engine"})
 
 
@@ -45,12 +49,21 @@ def test_what_takes_long_to_import_is_imported_where_it_is_used() -> None:
     assert not modules & {"openai", "matplotlib", "opentelemetry", "scipy"}
 
 
-def test_every_name_that_sim_offers_is_there() -> None:
-    """Under its own name, and listed for whoever presses the tab key."""
-    assert set(sim.__all__) <= set(dir(sim))
-    assert [getattr(sim, name).__name__ for name in sim.__all__] == sim.__all__
+@pytest.mark.parametrize("module", [sim, billp])
+def test_every_name_that_is_offered_is_there(module: ModuleType) -> None:
+    """Under its own name, the same in both, and listed for whoever presses the tab key."""
+    assert module.__all__ == sim.__all__
+    assert set(sim.__all__) <= set(dir(module))
+    assert [getattr(module, name).__name__ for name in sim.__all__] == sim.__all__
 
 
-def test_a_name_that_sim_does_not_offer_is_an_error_as_usual() -> None:
-    with pytest.raises(AttributeError, match="module 'sim' has no attribute 'nonsense'"):
-        vars(sim)["__getattr__"]("nonsense")
+@pytest.mark.parametrize("module", [sim, billp])
+def test_a_name_that_is_not_offered_is_an_error_as_usual(module: ModuleType) -> None:
+    with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'nons"):
+        module.__getattr__("nonsense")
+
+
+def test_the_module_is_the_command() -> None:
+    words = [sys.executable, "-m", "billp", "--version"]
+    done = subprocess.run(words, capture_output=True, check=True, text=True)
+    assert done.stdout == f"billp {version('billp')}\n"
