@@ -20,10 +20,10 @@ from sim.analysis.comparison import MODE, Comparison, Group, Mean, Pair
 from sim.analysis.groups import check_comparable, grouped
 from sim.analysis.outcomes import (
     MEASURES,
-    Measure,
     RunOutcomes,
     Visits,
     averages,
+    check_measure,
     read_outcomes,
     totals,
 )
@@ -45,17 +45,19 @@ _PLACES = 9  # averages that are equal on paper may differ in their last bits
 def compare(
     runs: Sequence[PathLike[str] | str],
     *,
-    measure: Measure = "r_traj",
+    measure: str = "r_traj",
     reference: str | None = None,
     every_pair: bool = False,
     seed: int = 0,
 ) -> Comparison:
     """Compare recorded *runs*: each group with the *reference*, or *every_pair* of groups.
 
-    The reference is the first group unless it is named; *seed* is that of the resampling. Raises
-    ConfigError for runs that cannot be compared, and what reading a run raises.
+    The reference is the first group unless it is named; *seed* is that of the resampling. The
+    *measure* is r_traj, len, r_each or the name of a metric of the user's own. Raises ConfigError
+    for runs that cannot be compared, and what reading a run raises.
     """
-    read = [read_outcomes(run) for run in runs]
+    check_measure(measure)
+    read = [read_outcomes(run, measure) for run in runs]
     check_comparable(read)
     groups = grouped(read)
     pairing = _Pairing(groups, measure)
@@ -67,7 +69,7 @@ def compare(
         measure=measure,
         environment=read[0].head.environment,
         mode=_mode(read),
-        groups=tuple(_group(label, members, seed) for label, members in groups.items()),
+        groups=tuple(_group(label, members, seed, measure) for label, members in groups.items()),
         pairs=tuple(
             msgspec.structs.replace(pair, p_holm=number(p))
             for pair, p in zip(compared, adjusted, strict=True)
@@ -102,7 +104,7 @@ class _Pairing:
     """The groups that are paired, and by which measure."""
 
     groups: Mapping[str, Mapping[int, RunOutcomes]]
-    measure: Measure
+    measure: str
 
     def pair(self, one: str, other: str, seed: int) -> Pair:
         """Return how two groups compare."""
@@ -143,7 +145,7 @@ def _only(visits: Visits, *others: Visits) -> Visits:
     return {who: visit for who, visit in visits.items() if all(who in other for other in others)}
 
 
-def _group(label: str, members: Mapping[int, RunOutcomes], seed: int) -> Group:
+def _group(label: str, members: Mapping[int, RunOutcomes], seed: int, measure: str) -> Group:
     seeds = sorted(members)
     judged = [members[n].judged for n in seeds]
     return Group(
@@ -152,11 +154,11 @@ def _group(label: str, members: Mapping[int, RunOutcomes], seed: int) -> Group:
         seeds=tuple(seeds),
         visits=sum(map(len, judged)),
         failed=sum(members[n].failed for n in seeds),
-        means={name: mean_of(judged, name, seed) for name in MEASURES},
+        means={name: mean_of(judged, name, seed) for name in {**MEASURES, measure: ""}},
     )
 
 
-def mean_of(judged: Sequence[Visits], measure: Measure, seed: int) -> Mean:
+def mean_of(judged: Sequence[Visits], measure: str, seed: int) -> Mean:
     """Return the mean of a *measure* over the users under each seed, with its interval.
 
     A user's visits are averaged; r_each is all rewards ÷ all steps whose reward is known.

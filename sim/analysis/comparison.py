@@ -7,7 +7,7 @@ import polars as pl
 
 from engine.html import note, table
 from engine.messages import Setting
-from sim.analysis.outcomes import Measure
+from sim.analysis.outcomes import MEASURES, column_of
 from storage.tables import frame_of, plain, schema_of
 
 
@@ -58,12 +58,18 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Groups and pairs, by one *measure*; *mode* says under which rules all of them were run."""
 
-    measure: Measure
+    measure: str
     environment: str
     mode: dict[str, Setting]
     groups: tuple[Group, ...]
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a table of groups."""
+        measures = {**MEASURES, self.measure: column_of(self.measure)}
+        return "agent", *measures.values(), "visits"
 
     def frame(self) -> pl.DataFrame:
         """Return the means as a table, a row for each group and measure."""
@@ -79,9 +85,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return frame_of(map(plain, self.pairs), schema_of(Pair)).unnest("difference")
 
     def _repr_html_(self) -> str:
-        parts = [table(GROUPS, map(group_row, self.groups))]
+        parts = [table(self.columns, map(group_row, self.groups))]
         if self.pairs:
-            title = f"Differences of {NAMES[self.measure]}, user by user"
+            title = f"Differences of {column_of(self.measure)}, user by user"
             parts.append(table(PAIRS, map(pair_row, self.pairs), title=title))
         return "".join([*parts, *map(note, below(self))])
 
@@ -100,15 +106,13 @@ def _counts(group: Group) -> dict[str, int]:
 MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
 """Settings that confound comparisons, and stand above each of them."""
 
-NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
-GROUPS = ("agent", "Len", "R_each", "R_traj", "visits")
 PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
 
 
 def group_row(group: Group) -> tuple[str, ...]:
-    """Return what stands in a table of groups, in the order of GROUPS."""
-    places = {"len": 1, "r_each": 2, "r_traj": 1}
-    means = [_with_interval(group.means[name], places[name]) for name in places]
+    """Return what stands in a table of groups, in the order of `Comparison.columns`."""
+    places = {"len": 1, "r_traj": 1}
+    means = [_with_interval(mean, places.get(name, 2)) for name, mean in group.means.items()]
     return group.label, *means, f"{group.visits:,}"
 
 

@@ -7,7 +7,7 @@ import msgspec
 from sim.analysis.compare import mean_of
 from sim.analysis.comparison import Mean
 from sim.analysis.groups import grouped
-from sim.analysis.outcomes import Measure, RunOutcomes, Tests
+from sim.analysis.outcomes import RunOutcomes, Tests
 
 
 class MeanPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,11 +22,11 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """The learning curve of a group of runs."""
 
     label: str
-    measure: Measure
+    measure: str
     points: tuple[MeanPoint, ...]
 
 
-def curves(read: Sequence[RunOutcomes], measure: Measure, seed: int = 0) -> tuple[Curve, ...]:
+def curves(read: Sequence[RunOutcomes], measure: str, seed: int = 0) -> tuple[Curve, ...]:
     """Return the curve of each group of runs that were tested more than once."""
     found = []
     for label, members in grouped(read).items():
@@ -39,7 +39,7 @@ def curves(read: Sequence[RunOutcomes], measure: Measure, seed: int = 0) -> tupl
     return tuple(found)
 
 
-def _point(tests: Sequence[Tests], after: int, measure: Measure, seed: int) -> MeanPoint:
+def _point(tests: Sequence[Tests], after: int, measure: str, seed: int) -> MeanPoint:
     judged = [test[after] for test in tests]
     return MeanPoint(
         trained=after,

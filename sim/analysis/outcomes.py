@@ -6,28 +6,33 @@ from math import fsum
 from os import PathLike
 from pathlib import Path
 from statistics import fmean
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import ConfigError
 from engine.messages import (
     EpisodeEnded,
     EpisodeFailed,
     EpisodeStarted,
+    Message,
     RunStarted,
     UserResponded,
 )
+from sim.config.stages import read_course
+from sim.metrics.own import MAIN_LINE, METRICS, Metric, trajectory_of
 from sim.runs.recorded import check_head
-from storage.runs import open_run
+from storage.datasets import open_environment
+from storage.runs import RunDirectory, open_run
 from storage.traces import read_episodes
 
 Who: TypeAlias = tuple[int, int]
 """(user, session)"""
 
-Measure: TypeAlias = Literal["r_traj", "len", "r_each"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
+MEASURES = {"len": "Len", "r_each": "R_each", "r_traj": "R_traj"}
+"""What runs are compared by, beside the names of metrics of the user's own."""
 
 _HEARD = (EpisodeStarted, UserResponded, EpisodeEnded, EpisodeFailed)
 
@@ -36,11 +41,15 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a visit: its length, the sum of its rewards, steps whose reward is not known."""
+    """What came of a visit: its length, the sum of its rewards, steps whose reward is not known.
+
+    *own* is its number by the metric of the user's own that is asked for; None if it has none.
+    """
 
     length: int
     reward: float
     unrewarded: int = 0
+    own: float | None = None
 
     @property
     def rewarded(self) -> int:
@@ -78,11 +87,30 @@ class RunOutcomes:
         return self.tests[max(self.tests)] if self.tests else self.training
 
 
-def read_outcomes(run: PathLike[str] | str) -> RunOutcomes:
-    """Return what came of the run in directory *run*; raises RunDirectoryError or TraceError."""
+def check_measure(name: str) -> None:
+    """Raise ConfigError if runs cannot be compared by *name*: there is no such metric."""
+    if name not in MEASURES:
+        try:
+            METRICS.named(name)
+        except ConfigError as error:
+            error.hint = f"{error.hint}, beside {', '.join(MEASURES)}"
+            raise
+
+
+def column_of(measure: str) -> str:
+    """Return what heads the column of a *measure*."""
+    return MEASURES.get(measure) or METRICS.named(measure).column or measure
+
+
+def read_outcomes(run: PathLike[str] | str, measure: str = "r_traj") -> RunOutcomes:
+    """Return what came of the run in directory *run*; raises RunDirectoryError or TraceError.
+
+    A *measure* of the user's own takes the run's environment; else what it raises as well.
+    """
     directory = open_run(Path(run))
     head = check_head(directory.trace)
-    ended = list(_visits(directory.trace))
+    own = None if measure in MEASURES else _measuring(directory, METRICS.named(measure))
+    ended = list(_visits(directory.trace, own))
     tests: dict[int, dict[Who, Outcome]] = {}
     for visit in ended:
         if visit.started.phase == "test" and (visit.outcome is not None or visit.failed):
@@ -118,24 +146,42 @@ class _VisitOutcome:
         return self.started.user, self.started.session
 
 
-def _visits(trace: Path) -> Iterator[_VisitOutcome]:
+Measuring: TypeAlias = Callable[[Sequence[Message]], float | None]
+
+
+def _measuring(directory: RunDirectory, metric: Metric) -> Measuring:
+    """Return what measures visits of a run by the messages of their main lines."""
+    settings, proven = directory.read_proven()
+    environment = open_environment(read_course(settings, proven=proven).config.environment)
+    return lambda visit: metric.of(trajectory_of(visit, environment), environment)
+
+
+def _visits(trace: Path, own: Measuring | None = None) -> Iterator[_VisitOutcome]:
     trained = 0
-    for _, envelopes in read_episodes(trace, _HEARD):
-        visit: _VisitOutcome | None = None
-        rewarded = 0
-        for envelope in envelopes:
-            match envelope.message:
-                case EpisodeStarted() as started:
-                    trained += started.phase == "train"
-                    visit = _VisitOutcome(started, trained)
-                case UserResponded():
-                    rewarded += 1
-                case EpisodeEnded() as ended if visit is not None:
-                    visit = replace(visit, outcome=_outcome(ended, rewarded))
-                case EpisodeFailed() if visit is not None:
-                    visit = replace(visit, outcome=None, failed=True)
+    for _, envelopes in read_episodes(trace, _HEARD if own is None else (*_HEARD, *MAIN_LINE)):
+        messages = [envelope.message for envelope in envelopes]
+        trained += sum(isinstance(m, EpisodeStarted) and m.phase == "train" for m in messages)
+        visit = _visit(messages, trained)
+        if visit is not None and visit.outcome is not None and own is not None:
+            said = own([message for message in messages if isinstance(message, MAIN_LINE)])
+            visit = replace(visit, outcome=msgspec.structs.replace(visit.outcome, own=said))
         if visit is not None:
             yield visit
+
+
+def _visit(messages: Sequence[Message], trained: int) -> _VisitOutcome | None:
+    visit, rewarded = None, 0
+    for message in messages:
+        match message:
+            case EpisodeStarted():
+                visit = _VisitOutcome(message, trained)
+            case UserResponded():
+                rewarded += 1
+            case EpisodeEnded() if visit is not None:
+                visit = replace(visit, outcome=_outcome(message, rewarded))
+            case EpisodeFailed() if visit is not None:
+                visit = replace(visit, outcome=None, failed=True)
+    return visit
 
 
 def _outcome(ended: EpisodeEnded, rewarded: int) -> Outcome:
@@ -146,9 +192,14 @@ def _outcome(ended: EpisodeEnded, rewarded: int) -> Outcome:
 # -- tables, from the visits under each seed
 
 
-def averages(judged: Sequence[Visits], measure: Measure) -> Floats:
+def averages(judged: Sequence[Visits], measure: str) -> Floats:
     """Return the mean of a *measure* over each user's visits."""
-    return _table(judged, lambda visits: fmean(_value(visit, measure) for visit in visits))
+    return _table(judged, lambda visits: _average(visits, measure))
+
+
+def _average(visits: Sequence[Outcome], measure: str) -> float:
+    values = [value for visit in visits if (value := _value(visit, measure)) is not None]
+    return fmean(values) if values else float("nan")
 
 
 def totals(judged: Sequence[Visits]) -> tuple[Floats, Floats]:
@@ -173,7 +224,7 @@ def _by_user(visits: Visits) -> dict[int, list[Outcome]]:
     return found
 
 
-def _value(visit: Outcome, measure: Measure) -> float:
+def _value(visit: Outcome, measure: str) -> float | None:
     match measure:
         case "len":
             return float(visit.length)
@@ -181,3 +232,4 @@ def _value(visit: Outcome, measure: Measure) -> float:
             return visit.reward
         case "r_each":
             return visit.reward / visit.rewarded if visit.rewarded else 0.0
+    return visit.own

@@ -9,7 +9,6 @@ import typer
 from engine.errors import ConfigError
 from sim.analysis.compare import compare as compare_runs
 from sim.analysis.comparison import Comparison
-from sim.analysis.outcomes import Measure
 from sim.commands.options import gathered
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from sim.views.console import plain, write, write_json
@@ -41,7 +40,7 @@ class FormOptions:
 class HowOptions:
     """What is compared with what."""
 
-    measure: Annotated[Measure, typer.Option(help="What the pairs are compared by.")] = "r_traj"
+    measure: Annotated[str, typer.Option(help="What the pairs are compared by.")] = "r_traj"
     reference: Annotated[
         str | None,
         typer.Option(help="The group that all others are compared with.", show_default="the first"),

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from engine.errors import ConfigError
-from sim.analysis.outcomes import Measure
 from sim.commands.compare import FormOptions
 from sim.commands.options import gathered
 from sim.config.layers import merged, parse_set, read_config
@@ -90,7 +89,7 @@ class HowOptions:
             help="Runs at a time.", show_default="one for each processor; with a service, 1"
         ),
     ] = None
-    measure: Annotated[Measure, typer.Option(help="What is compared.")] = "r_traj"
+    measure: Annotated[str, typer.Option(help="What is compared.")] = "r_traj"
     reference: Annotated[
         str | None,
         typer.Option(help="The group that others are compared with.", show_default="the first"),

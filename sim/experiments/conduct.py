@@ -12,7 +12,7 @@ from engine.errors import FailedEpisodesError
 from sim.analysis.compare import compare
 from sim.analysis.comparison import Comparison
 from sim.analysis.curves import Curve, curves
-from sim.analysis.outcomes import Measure, RunOutcomes, read_outcomes
+from sim.analysis.outcomes import RunOutcomes, check_measure, read_outcomes
 from sim.experiments.experiment import (
     Experiment,
     Planned,
@@ -55,7 +55,7 @@ def experiment(
     *,
     out: Path | str = PLACE,
     jobs: int | None = None,
-    measure: Measure = "r_traj",
+    measure: str = "r_traj",
     reference: str | None = None,
     told: Told = _silent,
 ) -> Report:
@@ -85,7 +85,7 @@ async def experiment_async(
     *,
     out: Path | str = PLACE,
     jobs: int | None = None,
-    measure: Measure = "r_traj",
+    measure: str = "r_traj",
     reference: str | None = None,
     told: Told = _silent,
 ) -> Report:
@@ -102,11 +102,12 @@ async def conduct(
     runs: Sequence[Planned],
     out: Path,
     jobs: int | None,
-    measure: Measure,
+    measure: str,
     reference: str | None,
     told: Told,
 ) -> tuple[Report, FailedEpisodesError | None]:
     """Return what came of an experiment, and what is to be said if episodes of it failed."""
+    check_measure(measure)
     # What reads and reckons does so in a thread: others in this loop wait for none of it.
     environment = await anyio.to_thread.run_sync(prepare, runs, out)
     with plain_errors():
@@ -119,12 +120,12 @@ def _conclude(
     runs: Sequence[Planned],
     out: Path,
     environment: Environment,
-    measure: Measure,
+    measure: str,
     reference: str | None,
 ) -> tuple[Report, FailedEpisodesError | None]:
     checked = check_all(runs, out, environment)
     paths = [out / run.name for run in runs]
-    outcomes = [read_outcomes(path) for path in paths]
+    outcomes = [read_outcomes(path, measure) for path in paths]
     failed = _failed(outcomes)
     if failed is not None and not all(run.judged for run in outcomes):
         raise failed

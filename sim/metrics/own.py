@@ -28,8 +28,18 @@ from engine.messages import (
 from storage.environments import Environment
 from storage.parts import Parts
 
-MAIN_LINE = EpisodeStarted | PlanRequested | PlanMade | ActionTaken | UserResponded
-HEARD = MAIN_LINE | EpisodeFailed | RunEnded
+MAIN_LINE = (EpisodeStarted, PlanRequested, PlanMade, ActionTaken, UserResponded)
+"""What a trajectory is made of."""
+
+HEARD = (
+    EpisodeStarted
+    | PlanRequested
+    | PlanMade
+    | ActionTaken
+    | UserResponded
+    | EpisodeFailed
+    | RunEnded
+)
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,14 @@
-"""Listeners and followers of the user's own, named `package.module:Class` on the command line.
+"""Listeners and followers of the user's own: `package.module:Class`, or what a package offers.
 
 Such a class is made without arguments and called with each message it hears. Its attributes say the
 rest: *hears*, a message type or a union of them (default: every message); *live*, true for a live
 listener instead of a follower; a method `result()`, whose value goes into summary.json.
 """
 
-import importlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
-from pathlib import Path
 from types import UnionType
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +19,7 @@ from engine.attempt import attempted, told
 from engine.bus import Bus, kinds
 from engine.errors import ConfigError
 from engine.messages import Message
+from storage.parts import Parts
 
 T = TypeVar("T")
 
@@ -103,7 +101,7 @@ def _check(value: Any) -> None:
         level = below
 
 
-_HINT = "a class made without arguments, in a module that Python finds from here"
+_HINT = "a class made without arguments"
 
 NO_LISTENERS = Listeners({})
 
@@ -118,19 +116,11 @@ def load_listeners(names: list[str]) -> Listeners:
     return Listeners({name: _load(name) for name in names})
 
 
-def _made(module: str, attribute: str) -> Any:
-    return getattr(importlib.import_module(module), attribute)()
+LISTENERS: Parts[object] = Parts("listener", "billp.listeners", object, {})
 
 
 def _load(name: str) -> Listener:
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise ConfigError(f"expected package.module:Class, got {name!r}", hint=_HINT)
-    # A module beside the user, as `python -m` would find it.
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    made, error = attempted(partial(_made, module, attribute))
+    made, error = attempted(partial(_made, LISTENERS.named(name)))
     if error is None:
         _, error = attempted(lambda: kinds(getattr(made, "hears", Message)))
     if made is None or error is not None:
@@ -138,3 +128,7 @@ def _load(name: str) -> Listener:
         raise ConfigError(f"listener {name!r} cannot be made: {what}", hint=_HINT) from error
     listener: Listener = made
     return listener
+
+
+def _made(kind: Any) -> Any:
+    return kind()

@@ -11,17 +11,18 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from engine.text import visible
-from sim.analysis.comparison import GROUPS, NAMES, PAIRS, Comparison, below, group_row, pair_row
+from sim.analysis.comparison import PAIRS, Comparison, below, group_row, pair_row
+from sim.analysis.outcomes import column_of
 
 
 def comparison_page(found: Comparison) -> Page:
     """Return what a terminal shows."""
     means = [group_row(group)[:-1] for group in found.groups]
     parts: list[RenderableType] = [
-        _Whole("Means with 95 % intervals over users and seeds", GROUPS[:-1], means)
+        _Whole("Means with 95 % intervals over users and seeds", found.columns[:-1], means)
     ]
     if found.pairs:
-        title = f"Differences of {NAMES[found.measure]}, user by user"
+        title = f"Differences of {column_of(found.measure)}, user by user"
         parts.append(_Whole(title, PAIRS, [pair_row(pair) for pair in found.pairs]))
     return Page(*parts, *below(found))
 
@@ -62,7 +63,7 @@ class _Whole:
 
 def as_markdown(found: Comparison) -> str:
     """Return the comparison as Markdown tables."""
-    parts = [_markdown(GROUPS, map(group_row, found.groups))]
+    parts = [_markdown(found.columns, map(group_row, found.groups))]
     if found.pairs:
         parts.append(_markdown(PAIRS, map(pair_row, found.pairs)))
     parts.append("\n".join(map(_inert, below(found))) + "\n")
@@ -72,7 +73,7 @@ def as_markdown(found: Comparison) -> str:
 def _markdown(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     # Only labels come from outside; numbers and their brackets are ours, and plain to read.
     named = [(_inert(label), *numbers) for label, *numbers in rows]
-    lines = [names, ["---", *["---:"] * (len(names) - 1)], *named]
+    lines = [[*map(_inert, names)], ["---", *["---:"] * (len(names) - 1)], *named]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -88,7 +89,7 @@ def _inert(text: str) -> str:
 
 def as_latex(found: Comparison) -> str:
     """Return the comparison as LaTeX tables (booktabs)."""
-    parts = [_latex(GROUPS, map(group_row, found.groups))]
+    parts = [_latex(found.columns, map(group_row, found.groups))]
     if found.pairs:
         parts.append(_latex(PAIRS, map(pair_row, found.pairs)))
     parts += [f"% {visible(line)}\n" for line in below(found)]

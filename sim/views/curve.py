@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from sim.analysis.curves import Curve
+from sim.analysis.outcomes import column_of
 
 _WIDTH = 30
-_NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
 
 
 def curve_tables(curves: Sequence[Curve]) -> list[Table]:
@@ -19,7 +19,7 @@ def curve_tables(curves: Sequence[Curve]) -> list[Table]:
 def _table(curve: Curve, highest: float) -> Table:
     table = Table(title=f"Learning curve of {curve.label}", title_justify="left")
     table.add_column("trained", justify="right", no_wrap=True)
-    table.add_column(_NAMES[curve.measure], justify="right", no_wrap=True)
+    table.add_column(column_of(curve.measure), justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for point in curve.points:
         value = point.value
