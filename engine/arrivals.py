@@ -98,9 +98,11 @@ class Batches:
         return self._batch[0] if self._batch else None
 
     def _gather(self) -> None:
+        # One more than the delay: a record is visible strictly after it.
         arrival = self.begin if self._latest is None else self._latest + self.delay + 1
         count = min(self.size, len(self.visitors))
         visitors = [self.visitors.popleft() for _ in range(count)]
+        # All arrive at once, so users' numbers decide, as among all equal arrivals.
         self._batch.extend(sorted(self.part.visit(arrival, *visitor) for visitor in visitors))
 
     def started(self) -> None:
@@ -178,6 +180,7 @@ class Part:
     def _poisson(self, begin: int, rate: float, stream: Stream) -> Iterator[int]:
         """Yield the times of a Poisson process with *rate* visits a second."""
         mean = int(1_000_000 / rate)
+        # Gaps cut to milliseconds one by one would add up to too high a rate.
         microseconds = 1000 * begin
         for _ in self.visitors:
             microseconds += exponential(stream, mean)

@@ -31,6 +31,7 @@ async def attempt(
 ) -> BaseException | None:
     """Call *function*, await what it returns if it must be awaited, and return what it raised."""
     task = asyncio.current_task()
+    # Who was cancelled from outside stays so: only what comes on top is taken back.
     asked = 0 if task is None else task.cancelling()
     answer, error = attempted(lambda: _awaitable(function(argument)))
     if task is not None and task.cancelling() > asked:
@@ -76,6 +77,7 @@ def _end(task: asyncio.Task[object], answer: Awaitable[None]) -> None:
     if inspect.iscoroutine(coroutine):
         attempted(coroutine.close)
     if not task.done():
+        # Somebody must look at its error, or asyncio logs that nobody did.
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         task.cancel()
 
@@ -111,6 +113,7 @@ def attempted(function: Callable[[], A]) -> tuple[A | None, BaseException | None
     except StopAtOnce:
         raise
     except asyncio.CancelledError:
+        # Nothing is awaited in a plain call: no true cancellation can come up here.
         return None, CancelledByItselfError()
     except BaseException as error:
         return None, error

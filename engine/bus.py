@@ -57,6 +57,7 @@ class Bus(Generic[T]):
         if outside := OUTSIDE.intersection(chosen):
             what = ", ".join(sorted(kind.__name__ for kind in outside))
             raise LawError(f"{entry.name} cannot handle {what}: listen to it or follow it")
+        # One place for all types: it orders what the handlers of a message publish.
         self._order += 1
         for kind in chosen:
             self.handlings.setdefault(kind, []).append(entry)

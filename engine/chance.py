@@ -40,6 +40,7 @@ class Stream:
         """Return an integer from 0 up to, not including, *below* (at most 2**64), without bias."""
         if not 1 <= below <= 1 << 64:
             raise ValueError(f"expected a bound from 1 to 2**64, got {below!r}")
+        # Words above the last whole multiple are drawn again: they would favour low numbers.
         usable = (1 << 64) - (1 << 64) % below
         while (word := self.word()) >= usable:
             pass
@@ -65,4 +66,5 @@ class Stream:
 def chance(seed: int, user: int, session: int, step: int, purpose: str) -> Stream:
     """Return the stream for *purpose* at a step of a user's session."""
     name = f"{seed}/{user}/{session}/{step}/{purpose}".encode()
+    # A key has 64 bytes at most, a name any length.
     return Stream(blake2b(name, digest_size=32).digest())

@@ -93,6 +93,7 @@ class Delivery(Generic[M_co, T]):
         call = Call(
             episode.number, episode.user, episode.session, request.step, request.role, occurrence
         )
+        # A task of its own: what was asked is recorded even where nobody awaits it.
         task = asyncio.Task(self._answered(call, request, self._place()))
         episode.keep(task, f"{self._handling.name} → {request.role}", self._asked)
         return task
@@ -121,6 +122,7 @@ class Delivery(Generic[M_co, T]):
         message = MemoryWritten(memory=memory.name, count=len(entries))
         node = self._episode.publish(message, self._node, self._place(), 0)
         number = self._episode.number
+        # On the node: so records take the canonical order of what left them.
         node.records = tuple((memory.name, Record(number, key, load)) for key, load in entries)
 
     def chance(self, purpose: str, step: int = 0) -> Stream:
@@ -143,6 +145,7 @@ class Delivery(Generic[M_co, T]):
 
     def _asked(self, task: asyncio.Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()
+        # A failed call is its handler's to bear; all else means that the run cannot go on.
         if error is not None and not isinstance(error, CallFailedError):
             self._episode.wiring.stop(error)
         self._episode.let_go(task)
@@ -152,6 +155,7 @@ class Delivery(Generic[M_co, T]):
         self._returned = True
         wiring = self._episode.wiring
         if not wiring.stopping:
+            # A handler that something of its own cancelled has failed like any other.
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
             # How much memory there is must not be seen in a trace.
             if isinstance(error, LawError | ServiceError | MemoryError):
@@ -161,6 +165,7 @@ class Delivery(Generic[M_co, T]):
         self._episode.let_go(task)
 
     def _place(self) -> tuple[int, int]:
+        # Taken on asking, not on the reply: replies come in the order of real time.
         self._sequence += 1
         return self._handling.order, self._sequence
 

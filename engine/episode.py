@@ -115,6 +115,7 @@ class Episode(Generic[T]):
         self, message: Message, cause: Node[T], place: tuple[int, int], after: int
     ) -> Node[T]:
         """Add *message* under *cause*, *after* milliseconds later, and start its handlers."""
+        # Raised into the handler that publishes it: it fails, and the trace stays free of it.
         check_numbers(message)
         node = Node(message, cause.time + after, cause, place)
         node.trajectory = self.wiring.fold(cause.trajectory, message)
@@ -173,6 +174,7 @@ class Episode(Generic[T]):
         if self.running or self.wiring.stopping:
             return
         why = self._why_failed()
+        # Also once all was settled: a handler of EpisodeSettled may fail like any other.
         if why is not None:
             self.failed = True
             self._close_with(EpisodeFailed(why=why))
@@ -191,6 +193,7 @@ class Episode(Generic[T]):
         self._check_quiet()
 
     def _close_with(self, message: EpisodeFailed) -> None:
+        # Behind EpisodeSettled, which has the place (LAST, 0), if it came to that.
         node = Node[T](message, self.clock, self.root, (LAST, 1))
         node.trajectory = self.root.trajectory
         self.root.children.append(node)
@@ -199,6 +202,7 @@ class Episode(Generic[T]):
 
     def _why_failed(self) -> str | None:
         if self.failed:
+            # The first in canonical order: which came first in real time must not be seen.
             failures = (node.message for node, _ in walk(self.root))
             first = next(m for m in failures if isinstance(m, HandlerFailed))
             return f"{first.handler} raised {first.error}"
@@ -211,6 +215,7 @@ class Episode(Generic[T]):
     def occurrence(self, role: str, step: int, owner: object) -> int | None:
         """Return how often *owner* asked as *role* at *step* before; None if somebody else did."""
         known, count = self._owners.get((role, step), (owner, 0))
+        # Two who ask as one role at one step would count their calls in the order of real time.
         if known is not owner:
             return None
         self._owners[role, step] = (owner, count + 1)
@@ -218,6 +223,7 @@ class Episode(Generic[T]):
 
     def stream(self, step: int, purpose: str) -> Stream | None:
         """Return the stream for *purpose* at *step*; None if it was given out already."""
+        # Two who draw from one stream would share it out in the order of real time.
         if (step, purpose) in self._streams:
             return None
         self._streams.add((step, purpose))

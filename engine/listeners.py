@@ -54,6 +54,7 @@ class Ear:
         """Hand over what is queued, for ever."""
         while not self.deaf:
             await self._more.wait()
+            # Before the queue is emptied: what is heard during that wakes this once more.
             self._more = anyio.Event()
             await self.drain()
 
@@ -71,6 +72,7 @@ class Ear:
         """Hand over what is queued, for so many *seconds*; what is left then is missed."""
         with anyio.move_on_after(seconds):
             await self.drain()
+        # Who was dropped is counted as such, not by what it misses.
         if not self.deaf:
             self.missed += len(self._queue)
         self._queue.clear()

@@ -21,6 +21,8 @@ GroundingKind: TypeAlias = Literal["exact", "normalised", "fuzzy", "nearest", "f
 Phase: TypeAlias = Literal["train", "test"]
 
 
+# What a message has many of is an array: names would be most of a trace. gc=False saves the
+# collector the walk through millions of messages, which are in no circle.
 class Rated(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """An item with the rating the user gave it before the episode."""
 
@@ -268,6 +270,7 @@ def number(value: float) -> float:
     """
     if not math.isfinite(value):
         raise ValueError(f"a number of a message must be finite, got {value!r}")
+    # Adding 0.0 turns −0.0 into 0.0.
     return float(f"{value:.6g}") + 0.0
 
 

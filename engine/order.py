@@ -66,14 +66,17 @@ class Release:
         while True:
             while (lines := self._waiting.get(self.released)) is not None:
                 await self.hear(lines)
+                # Not before it was heard: what a slow follower still has holds new visits back.
                 del self._waiting[self.released]
                 self.released += 1
                 on_release()
+            # Nothing was awaited since the last look, so none can have come unseen.
             self._more = anyio.Event()
             await self._more.wait()
 
     async def hear(self, lines: bytes) -> None:
         """Give *lines* to the writers, then their envelopes to the followers."""
+        # The trace first: nobody is to have heard what it was never given.
         for writer in self.writers:
             writer.write(lines)
         if self.followings:

@@ -82,4 +82,5 @@ def distance(one: Vector, other: Vector) -> float:
     """Return the cosine distance (0–2) of two keys, to 6 digits; exact up to one last rounding."""
     a, b = one.astype(np.int64), other.astype(np.int64)
     lengths = sqrt(int(a @ a) * int(b @ b))
+    # A null vector has no direction: it is neither like nor unlike.
     return float(f"{1 - int(a @ b) / lengths:.6g}") + 0.0 if lengths else 1.0

@@ -127,8 +127,10 @@ class Scheduler(Generic[T]):
     async def run(self, started: RunStarted) -> RunEnded:
         """Run all episodes and return the end of the trace; raise what stopped the run."""
         await self.bus.open(started)
+        # What nobody awaits may raise, too: the run must not go on as if nothing had happened.
         with _told(self._unforeseen):
             await self._run_beside()
+        # No visit comes any more that could see them, but saved memories are to hold them.
         self._move_records(None)
         ended = RunEnded(episodes=self._started, failed=self._failed)
         self.bus.messages += self._wiring.messages
@@ -157,12 +159,14 @@ class Scheduler(Generic[T]):
         try:
             await run()
         except asyncio.CancelledError:
+            # In a scope that was cancelled the deadline is −inf: then the run itself ended this.
             if anyio.current_effective_deadline() > -inf and not self._wiring.stopping:
                 self.stop(LawError(_CANCELLED))
             raise
 
     async def _run_episodes(self) -> None:
         while True:
+            # A new one before anything is looked at: nothing that happens meanwhile is missed.
             self._wake = anyio.Event()
             if self._error is not None:
                 raise self._error
@@ -189,6 +193,7 @@ class Scheduler(Generic[T]):
         for task in tasks:
             task.cancel()
         if tasks:
+            # The run may itself be cancelled by now; who clings to life is waited for no longer.
             with anyio.CancelScope(shield=True):
                 await asyncio.wait(tasks, timeout=1.0)
 
@@ -197,6 +202,7 @@ class Scheduler(Generic[T]):
     def _next_visit(self) -> Visit | None:
         """Return the visit that may start now, if there is one."""
         bounds = self.bounds
+        # With one bound for both, what waits for a slow follower would take slots of what can run.
         if len(self._unclosed) >= bounds.running or self.bus.release.waiting >= bounds.unreleased:
             return None
         visit = self._earliest()
@@ -211,6 +217,7 @@ class Scheduler(Generic[T]):
         return first
 
     def _must_wait(self, visit: Visit) -> bool:
+        # Found once for an arrival: then clocks that move take the laggards off one by one.
         if self._awaited != visit.arrival:
             self._awaited = visit.arrival
             self._laggards = {n for n, e in self._unclosed.items() if self._lags(e, visit.arrival)}
@@ -218,9 +225,12 @@ class Scheduler(Generic[T]):
 
     def _lags(self, episode: Episode[T], arrival: int) -> bool:
         """Tell whether *episode* can still do what a visit at *arrival* should know."""
+        # It ends at its clock at the earliest, and what it leaves is seen after end + delay.
         if episode.clock + self.delay < arrival:
             return True
+        # Where a user is drawn again, sessions are numbered on, from a multiple of their count.
         again = episode.session % self.returns.sessions + 1 < self.returns.sessions
+        # ≤, since who returns in that millisecond may have the lower number, and would go first.
         return again and episode.clock + self.returns.least <= arrival
 
     def _start(self, visit: Visit) -> None:
@@ -228,6 +238,7 @@ class Scheduler(Generic[T]):
             heapq.heappop(self._returning)
         else:
             self.arrivals.started()
+        # Logs grow as visits start: so what an episode sees is settled by its arrival alone.
         self._move_records(visit.arrival)
         lengths = tuple(
             MemoryLength(memory=name, length=len(log)) for name, log in self.memories.items()
@@ -237,6 +248,7 @@ class Scheduler(Generic[T]):
         episode = Episode(self._wiring, self.first + self._started, started, views)
         self._unclosed[episode.number] = episode
         self._started += 1
+        # Its own user could be back in the same millisecond, where gaps may be 0.
         if self._lags(episode, visit.arrival):
             self._laggards.add(episode.number)
         episode.start()
@@ -270,12 +282,14 @@ class Scheduler(Generic[T]):
         self._latest = max(self._latest, end)
         self._failed += episode.failed
         for index, (memory, record) in enumerate(episode.records()):
+            # No two agree in the first three: memories and records are never compared.
             entry = (end + self.delay, episode.number, index, memory, record)
             heapq.heappush(self._records, entry)
         self._expect_return(episode)
         del self._unclosed[episode.number]
         self._laggards.discard(episode.number)
         self.arrivals.closed(end)
+        # As bytes from here on: many may have to wait for a slow one before them.
         self.bus.release.add(episode.number, episode.encoded())
         episode.dissolve()
 

@@ -72,5 +72,6 @@ def encode_tree(episode: int, root: Node[Any]) -> bytes:
         _encode(Envelope(episode=episode, n=n, cause=cause, time=node.time, message=node.message))
         for n, (node, cause) in enumerate(walk(root))
     ]
+    # For the end of the last line.
     lines.append(b"")
     return b"\n".join(lines)

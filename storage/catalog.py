@@ -21,6 +21,7 @@ def distinct_titles(titles: list[str]) -> tuple[str, ...]:
     distinct = []
     for title in titles:
         name, number = title, 1
+        # A made name must not be that of a title which stands there by itself.
         while name in seen or (number > 1 and name in taken):
             number += 1
             name = f"{title} ({number})"

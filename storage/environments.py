@@ -163,6 +163,7 @@ def content_digest(environment: Environment) -> str:
     """Return the sha256 of what *environment* logically is, whatever its files look like."""
     digest = sha256()
     for name, content in _contents(environment):
+        # With lengths, so that no part can pass for the beginning of the next.
         digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
@@ -195,6 +196,7 @@ def _contents(environment: Environment) -> Iterator[tuple[str, bytes]]:
     yield "categories", _canonical(environment.catalog.categories)
     yield "users", _canonical(environment.users.names)
     for name, array in arrays(environment).items():
+        # One order of bytes and of rows: the digest is to be the same on every machine.
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         yield f"{name} {array.dtype.name} {array.shape}", little.tobytes()
 

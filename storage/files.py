@@ -106,6 +106,7 @@ class AppendOnly:
             raise self._doubt from error
         self._unforced = False
         self._forced = time.monotonic()
+        # Not before: what waits may depend on these very bytes.
         for waiting in self.then:
             waiting()
 
@@ -168,14 +169,17 @@ class HeldBack:
     def write(self, data: bytes) -> None:
         """Take lines, and write them in their time."""
         self._lines += data
+        # Its own turn may come first: where nothing is asked, nothing else is ever forced.
         if self.file.due or len(self._lines) >= _MOST_HELD:
             self.release()
 
     def release(self) -> None:
         """Write what is held back, after what it depends on was forced."""
+        # A machine that dies must leave no line that no journaled reply explains.
         for file in self.before:
             file.force()
         lines, self._lines = bytes(self._lines), bytearray()
+        # Forcing comes back here: then they are written already.
         if lines:
             self.file.write(lines)
 
@@ -241,9 +245,11 @@ def whole(path: Path) -> Iterator[Part]:
     aside = path.with_name(path.name + ".part")
     part = Part(disk.open(aside))
     try:
+        # Somebody who died may have left a part of that name.
         disk.truncate(part.file, 0)
         yield part
         part.flush()
+        # Before it gets its name: that could survive a crash, and the bytes not.
         disk.force(part.file)
     finally:
         disk.close(part.file)
@@ -286,5 +292,6 @@ def lost(line: bytes, place: int) -> bool:
     while end:
         if (place + end) % _SECTOR == 0:
             return True
+        # Zeros that end within a sector were written so; there may be others before them.
         end = line.rfind(b"\0", 0, len(line[:end].rstrip(b"\0"))) + 1
     return False

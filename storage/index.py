@@ -98,6 +98,7 @@ class _Block:
         One thread and the order of the log: two threads build another graph each time.
         """
         dimensions = chunks[0].shape[1]
+        # Each row as one value, of which np.unique finds the equal ones.
         rows = np.concatenate(chunks).view(f"V{dimensions}").ravel()
         _, firsts, groups, counts = np.unique(
             rows, return_index=True, return_inverse=True, return_counts=True
@@ -120,6 +121,7 @@ class _Block:
                 keys = groups[base + first : base + last].astype(np.uint64)
                 graph.add(keys, chunk[first:last], copy=False, threads=1)
             base += len(chunk)
+        # Stable, so that the positions of a group ascend.
         members = np.argsort(groups, kind="stable") + start
         return cls(graph, chunks, members, np.concatenate(([0], np.cumsum(counts))))
 
@@ -129,6 +131,7 @@ class _Block:
         groups = found.keys.astype(np.int64)
         dots = 1.0 - found.distances.astype(np.float64)
         firsts = self.offsets[groups]
+        # Of equal vectors the oldest k come first: more of them cannot be among the nearest.
         counts = np.minimum(self.offsets[groups + 1] - firsts, k)
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         positions = self.members[np.repeat(firsts, counts) + within]
@@ -177,6 +180,7 @@ class VectorLog:
         if not 0 <= position < self._length:
             raise IndexError(f"expected a position below {self._length}, got {position}")
         row: Vector = self._chunks[position // self.block][position % self.block]
+        # It is the log itself, which others were told of.
         row.flags.writeable = False
         return row
 
@@ -245,12 +249,14 @@ class VectorLog:
         chunk, row = divmod(self._length, self.block)
         if row == 0:
             self.dimensions = len(vector)
+            # A chunk never moves: graphs and packs point into it.
             self._chunks.append(np.zeros((self.block, len(vector)), np.int8))
         if self._length == len(self._squares):
             self._squares = np.concatenate((self._squares, np.empty_like(self._squares)))
             self._scales = np.concatenate((self._scales, np.empty_like(self._scales)))
         self._chunks[chunk][row] = vector
         self._squares[self._length] = square
+        # In float32, to choose candidates only: distances are made of the exact squares.
         self._scales[self._length] = square**-0.5
         self._length += 1
 

@@ -156,6 +156,7 @@ class Recording(Mapping[Identity, CallEnded]):
         self.vectors = 0
         self.forked = False
         names, places = index
+        # Stable: of the ends of one call the last one comes last.
         order = np.argsort(names, kind="stable")
         self._names, self._places = names[order], places[order]
         # Not mapped into memory: what was read once would count as ours until the end.
@@ -163,6 +164,7 @@ class Recording(Mapping[Identity, CallEnded]):
         weakref.finalize(self, os.close, self._file)
 
     def __getitem__(self, known: Identity) -> CallEnded:
+        # Two identities may share 64 bits, if hardly ever: the entry itself decides.
         for entry in reversed(self._under(_name(known))):
             if entry.identity == known:
                 return entry
@@ -259,6 +261,7 @@ def read_journal(path: Path) -> Recording:
     size = vectors = 0
     torn = retried = forked = False
     for number, line in _lines(path):
+        # Nothing after a hole counts, be it whole: something before it may be missing.
         if not line.endswith(b"\n") or lost(line, size):
             torn = True
             break
@@ -270,6 +273,7 @@ def read_journal(path: Path) -> Recording:
             places.append(size)
         elif isinstance(entry, RetryStarted):
             retried, vectors = True, entry.vectors
+            # From the back: what is left keeps its place.
             while failed:
                 place = failed.pop()
                 del names[place], places[place]

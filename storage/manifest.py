@@ -85,6 +85,7 @@ def _entries(directory: Path) -> Iterator[tuple[str, Path]]:
 def _walked(directory: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Walk as os.walk does, but count links to directories among the files."""
 
+    # os.walk passes over what it cannot read, unless it is told otherwise.
     def fail(error: OSError) -> None:
         raise error
 
@@ -144,6 +145,7 @@ def read_manifest(directory: RunDirectory) -> tuple[Manifest, str]:
     for name in manifest.files:
         if not _is_within(name):
             raise FileError(f"{path}: names {name!r}, which is no file of the run")
+    # A name that stands twice could tell two readers two things.
     if _encoded(manifest) != data:
         raise FileError(f"{path}: is not as billp writes it")
     return manifest, sha256(data).hexdigest()

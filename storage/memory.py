@@ -229,6 +229,7 @@ def records_at(
         with open_regular(keys) as rows, open_regular(lines) as file:
             stored, place = lines_of(file), 0
             for position in positions:
+                # Lines have any length, so those before must be read over; decoding is what costs.
                 line = next(islice(stored, position - place, None), None)
                 if line is None or position >= known.rows:
                     raise FileError(f"{lines}: holds no record {position}, of {known.rows} keys")
@@ -257,6 +258,7 @@ def _paths(directory: Path, name: MemoryName[Any]) -> tuple[Path, Path]:
 def _encoded(record: Record[Any]) -> bytes:
     line = RecordLine(record.episode, msgspec.Raw(_encode(record.payload)))
     body = _encode(line)[:-1]
+    # Of the key as well, which stands elsewhere: neither can be exchanged alone.
     return body + _CHECK % crc32(record.key.tobytes(), crc32(body))
 
 

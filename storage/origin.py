@@ -64,6 +64,7 @@ def unprovable() -> str:
 
 
 def _proof(secret: bytes, content: bytes) -> str:
+    # Named, so that no proof of anything else can ever pass for one of a run.toml.
     return hmac.digest(secret, b"billp run.toml\n" + content, "sha256").hex()
 
 
@@ -82,6 +83,7 @@ def _secret(*, making: bool) -> bytes:
 
 
 def _read(path: Path) -> bytes:
+    # A link or a pipe in its place is no secret, whoever put it there.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         found = os.fstat(file)
@@ -103,6 +105,7 @@ def _make(path: Path) -> None:
     try:
         os.write(file, secrets.token_bytes(_SIZE))
         os.fsync(file)
+        # A link, not a renaming: who comes second must not replace what others use already.
         with suppress(FileExistsError):
             os.link(aside, path)
     finally:

@@ -46,6 +46,7 @@ class PackedChunks:
                 packs.whole, packs.pieces = numkong.dots_pack(rows), []
             return _dots(query, packs.whole)
         pieces = packs.pieces
+        # Only whole pieces: what is packed is never added to.
         for start in range(len(pieces) * _PIECE, last - _PIECE + 1, _PIECE):
             pieces.append(numkong.dots_pack(rows[start : start + _PIECE]))
         skipped = first // _PIECE
@@ -53,6 +54,7 @@ class PackedChunks:
         return np.concatenate(list(parts))[first - skipped * _PIECE :]
 
     def _of(self, chunk: int) -> _Packs:
+        # Put back at the end: the order of the dict says which was used last.
         self._packs[chunk] = packs = self._packs.pop(chunk, None) or _Packs()
         if len(self._packs) > _KEPT:
             del self._packs[next(iter(self._packs))]

@@ -157,6 +157,7 @@ def _parts(path: Path, data: mmap.mmap) -> Iterator[bytes | Gap]:
             continue
         text, end = _frame(path, data, place)
         yield text if end else Gap.LOST
+        # A torn frame does not tell its length: the next is where something looks like one.
         place = end or _next(data, place + 1)
 
 

@@ -20,6 +20,7 @@ LONGEST_LINE = 64 << 20
 """Bytes that a line of a run's files has at most."""
 
 _DEEPEST = 10
+# Possessive throughout: what nearly fits must not be tried in every other way.
 _LONG_KEY = re.compile(
     r"""(?>(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""",
 )
@@ -32,6 +33,7 @@ def open_regular(path: Path) -> BinaryIO:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NO_WAIT)
     except ValueError as error:  # a NUL
         raise OSError(errno.EINVAL, "is no name of a file", str(path)) from error
+    # Looked at once it is open: a moment later the name may mean something else.
     kind = os.fstat(file).st_mode
     if stat.S_ISREG(kind):
         return os.fdopen(file, "rb")

@@ -73,6 +73,7 @@ class ReplyCache:
             raise FileError(f"{self.directory}: cannot be made: {error.strerror}") from error
         # SQLite does not wait for others who turn the write-ahead log on at the same time.
         with self._said(), self._locked():
+            # Every statement by itself: no transaction locks others out while a call is made.
             self._connection = sqlite3.connect(
                 self.path, timeout=self.patience, isolation_level=None
             )

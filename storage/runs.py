@@ -165,6 +165,7 @@ class RunDirectory:
         """
         with self.locked():
             check_free(self.path)
+            # Left by a fork that was killed while it inherited: its parent has all of it.
             for path in (self.journal, self.vectors):
                 remove(path)
             yield

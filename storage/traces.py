@@ -98,6 +98,7 @@ class TraceWriter:
         """Append the lines of an episode, or of the run itself; *written* bytes are there."""
         if written < len(lines):
             self.file.write(lines[written:])
+        # Also what was there before: the digest is that of the whole file.
         self._hash.update(lines)
         self.lines += lines.count(b"\n")
         self.size += len(lines)
@@ -255,6 +256,7 @@ class _Head(msgspec.Struct):
 def check_schema(path: Path, line: bytes) -> None:
     """Raise TraceError if the first line of a trace is of a schema that is not ours."""
     try:
+        # By itself first: of another schema the rest might not even decode.
         schema = msgspec.json.decode(line, type=_Head).message.schema
     except _UNREADABLE as error:
         raise TraceError(f"{path}:1: expected RunStarted: {error}") from error
@@ -274,6 +276,7 @@ def whole_size(path: Path) -> int:
         return 0
     with _opened(path) as file:
         end = file.seek(0, 2)
+        # No line of ours is longer: where none ended by then, none does.
         least = max(0, end - LONGEST_LINE)
         while end > least:
             start = max(0, end - _TAIL)
@@ -307,6 +310,7 @@ def survey(path: Path) -> Survey:
         return Survey()
     with _opened(path) as file:
         for line in lines_of(file):
+            # Later sectors may have come to the disk without these: nothing after a hole counts.
             if not line.endswith(b"\n") or lost(line, place):
                 break
             if line.startswith(awaited):

@@ -83,6 +83,7 @@ class Access:
         return _outcome(ended, digest)
 
     async def _ask(self, request: ChatRequest, digest: str) -> CallEnded:
+        # Lines that a lost reply had led to must be gone before there is another reply.
         self.asking(request.call.episode)
         self.usage.live += 1
         start = time.perf_counter()
@@ -101,6 +102,7 @@ class Access:
                 self.prompts.add(prompt_text(request, digest))
         if failed is None:
             self.keep(request, reply)
+        # A copy: who raises is taken off the list on the way.
         for witness in (*self.witnesses,):
             self._tell(witness, request, ended)
         return ended

@@ -178,6 +178,7 @@ def _act(text: Sections, stream: Stream) -> str:
             score -= 10.0 * sum(_alike(line, other) for other in recent)
         return score
 
+    # Before the best is taken: so of equal ones the seed decides.
     options = stream.shuffled([*candidates, *encouraged])
     if not options:
         return "recommend[anything]"

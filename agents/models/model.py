@@ -149,6 +149,7 @@ def request_digest(
 def call_seed(run_seed: int, call: Call) -> int:
     """Return the seed of a call: 48 bits of its identity and the seed of the run."""
     name = f"{run_seed}/{call.user}/{call.session}/{call.step}/{call.role}/{call.occurrence}"
+    # 48 bits: a number that every reader of JSON keeps exactly.
     return int.from_bytes(blake2b(name.encode(), digest_size=6).digest(), "big")
 
 

@@ -10,6 +10,19 @@ from engine.messages import Setting
 from sim.analysis.outcomes import MEASURES, column_of
 from storage.tables import frame_of, plain, schema_of
 
+MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
+"""Settings that confound comparisons, and stand above each of them."""
+
+PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
+_WORDS = {
+    "repeats": "items shown before: {}",
+    "quit.first_step": "quits at step 0: {}",
+    "quit.window": "quit window {}",
+    "test_memory": "memory in the test: {}",
+    "test_episodes": "test episodes: {}",
+    "limit": "at most {} steps",
+}
+
 
 class Mean(msgspec.Struct, frozen=True, kw_only=True):
     """A mean over users and seeds, and where it may lie."""
@@ -103,12 +116,6 @@ def _counts(group: Group) -> dict[str, int]:
     return {"seeds": len(group.seeds), "visits": group.visits, "failed": group.failed}
 
 
-MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
-"""Settings that confound comparisons, and stand above each of them."""
-
-PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
-
-
 def group_row(group: Group) -> tuple[str, ...]:
     """Return what stands in a table of groups, in the order of `Comparison.columns`."""
     places = {"len": 1, "r_traj": 1}
@@ -159,13 +166,3 @@ def _mode(found: Comparison) -> str:
         mode.pop("test_memory", None)
     said = ", ".join(_WORDS[name].format(value) for name, value in mode.items())
     return said[:1].upper() + said[1:]
-
-
-_WORDS = {
-    "repeats": "items shown before: {}",
-    "quit.first_step": "quits at step 0: {}",
-    "quit.window": "quit window {}",
-    "test_memory": "memory in the test: {}",
-    "test_episodes": "test episodes: {}",
-    "limit": "at most {} steps",
-}

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import groupby
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
 import polars as pl
@@ -35,7 +34,9 @@ from storage.journal import CallEnded, read_journal
 from storage.runs import RunDirectory, open_run
 from storage.tables import frame_of, plain, schema_of
 from storage.trace_tables import read_table
-from storage.traces import digest_of, kind_named, read_episode, read_head, read_trace, whole_size
+from storage.traces import digest_of, kind_named, read_episode, read_episodes, read_head, whole_size
+
+_END = Envelope[object](episode=None, n=1, cause=0, time=0, message=RunEnded(episodes=0, failed=0))
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,11 +131,10 @@ class Run:
 
     def episodes(self) -> Iterator[Episode]:
         """Yield the episodes in canonical order, one in memory at a time."""
-        records, envelopes = self._records(), read_trace(self._trace())
+        records = self._records()
         memories = self._memories if whole_size(self.directory.trace) else ()
-        for number, group in groupby(envelopes, key=lambda envelope: envelope.episode):
-            if number is not None:
-                yield Episode(number, tuple(group), memories, records.at)
+        for number, envelopes in read_episodes(self._trace(), get_args(Message)):
+            yield Episode(number, tuple(envelopes), memories, records.at)
 
     def episode(self, number: int) -> Episode:
         """Return an episode; raises TraceError if the trace does not hold it."""
@@ -213,9 +213,6 @@ class Run:
         return table((f"{self._path}", ""), rows.items()) + note(
             f"not finished; go on with: {resuming(self._path)}"
         )
-
-
-_END = Envelope[object](episode=None, n=1, cause=0, time=0, message=RunEnded(episodes=0, failed=0))
 
 
 def _called(memory: AgentMemory[Any]) -> tuple[str, str]:

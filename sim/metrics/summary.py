@@ -16,6 +16,9 @@ from sim.world.quitting import QUIT_RULES
 from storage.runs import RunDirectory
 from storage.traces import digest_of
 
+CAUTION = "The embedded model is a stand-in: its numbers say nothing of language models."
+_METRICS = tuple(field.name for field in msgspec.structs.fields(Metrics))
+
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a run.
@@ -123,11 +126,6 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return table(names, rows, title=title, words={0, len(names) - 1}) + "".join(
             map(note, notes)
         )
-
-
-CAUTION = "The embedded model is a stand-in: its numbers say nothing of language models."
-
-_METRICS = tuple(field.name for field in msgspec.structs.fields(Metrics))
 
 
 def read_summary(directory: RunDirectory) -> Summary:

@@ -87,6 +87,7 @@ def _fitted(data: Interactions, recipe: Recipe) -> tuple[RewardModel, Fit]:
     known_rows, held_rows = split(len(data) + (len(passed_by) if passed_by else 0), recipe.seed)
     known = np.zeros(len(data), dtype=np.bool_)
     known[known_rows[known_rows < len(data)]] = True
+    # Ratings are made of what is known alone: the held-out part must not shape them.
     judged = _with_negatives(data, known, passed_by)
     fitted = judge(
         judged.part(known_rows),
@@ -109,6 +110,7 @@ def _with_negatives(
 def _users(data: Interactions, recipe: Recipe) -> Users:
     count = len(data.user_names)
     test = np.zeros(count, dtype=np.bool_)
+    # At least one in each part, whatever the share.
     tested = min(max(round(count * recipe.test_share), 1), count - 1)
     test[order(recipe.seed, "test users", count)[:tested]] = True
     rows = np.argsort(data.users, kind="stable")

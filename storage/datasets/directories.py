@@ -68,6 +68,7 @@ def save(environment: Environment, directory: Path, *, replace: bool = False) ->
     check_free(directory, replace=replace)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
+        # Beside it: only within a file system can it be renamed into its place.
         scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     except OSError as error:
         raise DataError(
@@ -114,6 +115,7 @@ def _write(environment: Environment, directory: Path) -> None:
     write_parquet(directory / USERS, {"user": environment.users.names})
     for name, array in arrays(environment).items():
         np.save(directory / f"{name}.npy", array, allow_pickle=False)
+    # The directory last: it holds the names of the others.
     for path in [*directory.iterdir(), directory]:
         _flush(path)
 

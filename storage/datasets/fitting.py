@@ -111,6 +111,7 @@ def _solve(side: _Side, others: Floats, mean: float) -> Floats:
         grams, sides = np.empty((len(rows), width, width)), np.empty((len(rows), width, 1))
         for place, row in enumerate(rows):
             own = slice(side.starts[row], side.starts[row + 1])
+            # A copy, by its index of positions: what is set below leaves the others alone.
             known = others[side.others[own]]
             residual = side.values[own] - mean - known[:, -1]
             known[:, -1] = 1.0

@@ -68,6 +68,7 @@ def unit(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 def roots(squares: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the whole part of the square root of each of *squares* (below 2**62)."""
     guess = np.sqrt(squares.astype(np.float64)).astype(np.int64)
+    # The root of a float64 may be off by one, either way.
     guess -= guess * guess > squares
     guess += (guess + 1) * (guess + 1) <= squares
     return guess

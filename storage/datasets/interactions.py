@@ -87,6 +87,7 @@ def gather(
 
 def _merge_pairs(data: Interactions) -> Interactions:
     pairs = data.users * len(data.titles) + data.items
+    # np.unique finds first places: from the back they are the last ones.
     _, backward, group = np.unique(pairs[::-1], return_index=True, return_inverse=True)
     last = len(pairs) - 1 - backward
     values = data.values[last]

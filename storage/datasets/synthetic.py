@@ -172,6 +172,7 @@ def _users(seed: int, model: Factors, weights: NDArray[np.int64], test_share: fl
     """Return the users with what they met so far: of a few popular items the one they like best."""
     users, items = len(model.users), len(model.items)
     lengths = _lengths(seed, users)
+    # More meetings than are kept: some are with items that were met before.
     visitor = np.repeat(np.arange(users), 2 * lengths + 16)
     drawn = words(seed, "met", len(visitor) * _CANDIDATES)
     candidates = weighted(drawn, weights).reshape(-1, _CANDIDATES)

@@ -133,8 +133,9 @@ def test_what_it_left_can_be_looked_at(user: Reader) -> None:
     """The views ask the agent what its records say, and the rule what its words mean."""
     assert "recalled landmark" in user.types("show", "run", "5:0")
     assert "You scout." in user.types("show", "run", "5:0", "--prompt", "scout")
-    assert "item" in user.types("memory", "run", "--like", "nowhere")
-    assert "the last title (landmarks)" in user.types("memory", "run", "--like", "nowhere")
+    likeness = user.types("memory", "run", "--like", "nowhere")
+    assert "that of keys: the last title" in likeness
+    assert "landmarks" in likeness
     assert "landmarks" in user.types("verify", "run")
 
 

@@ -26,6 +26,7 @@ class Adaptive:
 
     def replied(self, in_flight: int, latency: float) -> None:
         """Grow, if *in_flight*, this call included, was all there was room for."""
+        # A running mean, in which no stuck call makes a round last for minutes.
         self._round += (min(latency, _LONGEST_ROUND) - self._round) / 16
         if self.limit < self.ceiling and in_flight >= int(self.limit):
             # Until the first refusal the limit doubles with every round of calls; then it grows by

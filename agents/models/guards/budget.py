@@ -87,11 +87,13 @@ class Budget:
         self._in_flight += 1
         try:
             reply = await self.model.reply(request)
+        # Also when cancelled: the call counts, but of its tokens nothing is known.
         except BaseException:
             self._take(0, -tokens, -cost)
             raise
         finally:
             self._in_flight -= 1
+            # A new one for the next end: all who wait look again, and may have to wait on.
             ended, self._ended = self._ended, asyncio.Event()
             ended.set()
         self._settle(request, reply, tokens, cost)

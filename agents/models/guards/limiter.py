@@ -138,6 +138,7 @@ class Limiter:
         now = self._clock()
         pending = PendingCall(request)
         waited = 0.0
+        # Nobody overtakes those who wait, even where there is room.
         if self._waiting or self._delay(pending, now):
             await self._stand_in_line(pending)
             waited = self._clock() - now
@@ -161,6 +162,7 @@ class Limiter:
     async def _stand_in_line(self, pending: PendingCall) -> None:
         woken = asyncio.get_running_loop().create_future()
         self._places += 1
+        # A running number settles ties: calls themselves are never compared.
         heappush(self._line, (pending.request.priority, self._places, pending, woken))
         self._waiting += 1
         self._move_line()
@@ -181,9 +183,11 @@ class Limiter:
         now = self._clock()
         while line:
             _, _, pending, woken = line[0]
+            # Who gave up in the line is passed over when it would have been its turn.
             if not woken.done():
                 delay = self._delay(pending, now)
                 if delay:
+                    # The first one is waited for: smaller calls would starve it.
                     self._set_timer(delay)
                     return
                 self._waiting -= 1

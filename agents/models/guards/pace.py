@@ -76,6 +76,7 @@ class Pace:
         self.limit = lowest if self._learned else min(lowest, self.limit)
         if left is not None:
             known = left - (self.spent - spent) + (now - since) * self._rate
+            # Never up: what the service says may be older than what was spent since.
             self._level = min(level, known)
 
 

@@ -210,6 +210,7 @@ class _Effort:
         if self._jitter is None:
             call = self.request.call
             purpose = f"retry/{call.role}/{call.occurrence}"
+            # Each call has another: those refused together must not come back together.
             seed = self.request.seed
             self._jitter = chance(seed, call.user, call.session, call.step, purpose)
         return self._jitter

@@ -122,6 +122,7 @@ def _inflated(packed: bytes, window: int) -> bytes:
             raise malformed("answered what cannot be unpacked") from error
         if len(whole) > MOST_BYTES:
             raise _too_long()
+        # What is packed may be padded with zeros.
         packed = stream.unused_data.lstrip(b"\0")
         if not packed:
             break
@@ -190,4 +191,5 @@ def tokens_of(value: object) -> int:
 
 def valid(text: str) -> str:
     """Return *text* with surrogates in pairs joined and lone ones replaced by U+FFFD."""
+    # In UTF-16 two surrogates that make a pair are one character.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -46,6 +46,7 @@ class ServiceEmbedder:
             reply = await self.model.reply(request)
             self._check(decoded(reply.text))
         except CallFailedError as error:
+            # That there is none is recorded, too: a replay is to fail where the run did.
             entry = VectorEntry(text=digest, vector=None, error=error.kind, attempts=1)
             self.file.add(entry)
         else:

@@ -118,6 +118,7 @@ class Exchange:
             timeout=aiohttp.ClientTimeout(
                 total=timeouts.whole, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
             ),
+            # No cookies: no call is to know of another.
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # what is packed is unpacked within bounds
         )

@@ -169,6 +169,7 @@ def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelErr
 
 def cleaned(message: str, secrets: Iterable[str]) -> str:
     """Return the beginning of a service's *message* on one line, inert and without *secrets*."""
+    # The longest first: one may be a part of another.
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         message = message.replace(secret, "…")
     # Spaces, not nothing, for what cannot be seen: taking it out could put a key together again.

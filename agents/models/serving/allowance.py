@@ -59,6 +59,7 @@ class Quota:
             if delay := allowance.delay(costs[name], now):
                 return name, delay
         for name, allowance in self._allowances.items():
+            # Only when all can be had: a refused call costs neither a call nor tokens.
             allowance.spend(costs[name], now)
         return None
 

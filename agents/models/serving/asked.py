@@ -98,6 +98,7 @@ class AskedReply(msgspec.Struct, frozen=True):
             call=Call(episode=0, user=0, session=0, step=0, role="stranger", occurrence=0),
             sampling=Sampling(model=self.model, temperature=self.temperature, max_tokens=limit),
             messages=tuple(asked.message() for asked in self.messages),
+            # The protocol allows negative ones, of which no 8 bytes can be made.
             seed=int(seed) % 2**64,
             schema=self._schema(),
         )

@@ -108,6 +108,7 @@ def _unpacked(body: bytes, coding: str, limit: int) -> bytes:
         raise wrong_kind(coding)
     unpacker = zlib.decompressobj(_CODINGS[coding])
     try:
+        # One byte more than is allowed tells that there is more; the rest stays packed.
         plain = unpacker.decompress(body, limit + 1)
     except zlib.error as error:
         raise RefusedRequestError(400, f"the body is no {coding}: {error}") from error

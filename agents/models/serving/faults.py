@@ -71,6 +71,7 @@ class Draws:
 
     def next(self) -> str:
         """Return the fault of the next call, or an empty text."""
+        # All draw, even if the first is due: one fault's rate is to shift no other's.
         due = [name for name, rate, stream in self._streams if stream.fraction() < rate]
         return due[0] if due else ""
 

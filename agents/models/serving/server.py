@@ -195,6 +195,7 @@ class Server:
     async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
         fault = self._arrived()
         model, streamed, reply = await self._replied(request, fault)
+        # Counted once it is answered: what it costs in tokens is known only then.
         headers = self._spend(reply.prompt_tokens + reply.completion_tokens)
         await self._take_time(fault)
         name, created = f"chatcmpl-{self._calls:08d}", int(time.time())
