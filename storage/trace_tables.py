@@ -13,6 +13,17 @@ from storage.datasets.table_files import first_line
 from storage.tables import Row
 from storage.traces import read_kind, read_trace
 
+_SCHEMAS = {
+    kind.__name__: {
+        **dict.fromkeys(("episode", "n", "cause", "time"), pl.Int64),
+        **tables.schema_of(kind),
+    }
+    for kind in get_args(Message)
+}
+_SCHEMAS[RunStarted.__name__]["settings"] = pl.List(
+    pl.Struct({"name": pl.String, "value": pl.String})  # of several types, which no column can be
+)
+
 
 def export_trace(trace: Path, directory: Path) -> dict[Path, int]:
     """Write `TYPE.parquet` for each type of message in *trace*; return the rows of each.
@@ -38,18 +49,6 @@ def export_trace(trace: Path, directory: Path) -> dict[Path, int]:
 def read_table(trace: Path, kind: type[Message]) -> pl.DataFrame:
     """Return the table of the messages of type *kind* in *trace*; raises TraceError."""
     return tables.frame_of(map(_row, read_kind(trace, kind)), _SCHEMAS[kind.__name__])
-
-
-_SCHEMAS = {
-    kind.__name__: {
-        **dict.fromkeys(("episode", "n", "cause", "time"), pl.Int64),
-        **tables.schema_of(kind),
-    }
-    for kind in get_args(Message)
-}
-_SCHEMAS[RunStarted.__name__]["settings"] = pl.List(
-    pl.Struct({"name": pl.String, "value": pl.String})  # of several types, which no column can be
-)
 
 
 def _row(envelope: Envelope[Message]) -> Row:

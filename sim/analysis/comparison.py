@@ -10,6 +10,22 @@ from engine.messages import Setting
 from sim.analysis.outcomes import Measure
 from storage.tables import frame_of, plain, schema_of
 
+MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
+"""Settings that confound comparisons, and stand above each of them."""
+
+NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
+GROUPS = ("agent", "Len", "R_each", "R_traj", "visits")
+PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
+
+_WORDS = {
+    "repeats": "items shown before: {}",
+    "quit.first_step": "quits at step 0: {}",
+    "quit.window": "quit window {}",
+    "test_memory": "memory in the test: {}",
+    "test_episodes": "test episodes: {}",
+    "limit": "at most {} steps",
+}
+
 
 class Mean(msgspec.Struct, frozen=True, kw_only=True):
     """A mean over users and seeds, and where it may lie."""
@@ -55,6 +71,13 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     better: float
 
 
+_MEANS = {
+    **{"label": pl.String, "measure": pl.String},
+    **schema_of(Mean),
+    **{"seeds": pl.Int64, "visits": pl.Int64, "failed": pl.Int64},
+}
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Groups and pairs, by one *measure*; *mode* says under which rules all of them were run."""
 
@@ -86,23 +109,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return "".join([*parts, *map(note, below(self))])
 
 
-_MEANS = {
-    **{"label": pl.String, "measure": pl.String},
-    **schema_of(Mean),
-    **{"seeds": pl.Int64, "visits": pl.Int64, "failed": pl.Int64},
-}
-
-
 def _counts(group: Group) -> dict[str, int]:
     return {"seeds": len(group.seeds), "visits": group.visits, "failed": group.failed}
-
-
-MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
-"""Settings that confound comparisons, and stand above each of them."""
-
-NAMES = {"r_traj": "R_traj", "len": "Len", "r_each": "R_each"}
-GROUPS = ("agent", "Len", "R_each", "R_traj", "visits")
-PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
 
 
 def group_row(group: Group) -> tuple[str, ...]:
@@ -155,13 +163,3 @@ def _mode(found: Comparison) -> str:
         mode.pop("test_memory", None)
     said = ", ".join(_WORDS[name].format(value) for name, value in mode.items())
     return said[:1].upper() + said[1:]
-
-
-_WORDS = {
-    "repeats": "items shown before: {}",
-    "quit.first_step": "quits at step 0: {}",
-    "quit.window": "quit window {}",
-    "test_memory": "memory in the test: {}",
-    "test_episodes": "test episodes: {}",
-    "limit": "at most {} steps",
-}

@@ -37,6 +37,8 @@ from storage.tables import frame_of, plain, schema_of
 from storage.trace_tables import read_table
 from storage.traces import digest_of, kind_named, read_episode, read_head, read_trace, whole_size
 
+_END = Envelope[object](episode=None, n=1, cause=0, time=0, message=RunEnded(episodes=0, failed=0))
+
 
 @dataclass(frozen=True, repr=False)
 class Run:
@@ -213,9 +215,6 @@ class Run:
         return table((f"{self._path}", ""), rows.items()) + note(
             f"not finished; go on with: {resuming(self._path)}"
         )
-
-
-_END = Envelope[object](episode=None, n=1, cause=0, time=0, message=RunEnded(episodes=0, failed=0))
 
 
 def _called(memory: AgentMemory[Any]) -> tuple[str, str]:
