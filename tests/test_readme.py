@@ -101,8 +101,6 @@ def test_the_service_of_readme_starts(place: Path) -> None:
 
 def test_the_python_of_readme_works(place: Path) -> None:
     """The ten-line metric is attached from Python as well."""
-    code = next(text for kind, text in BLOCKS if kind == "python" and "Listeners(" in text)
-    (place / "from_python.py").write_text(code)
     subprocess.run([sys.executable, "from_python.py"], cwd=place, check=True)
 
 

@@ -68,6 +68,13 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     better: float
 
 
+_MEANS = {
+    **{"label": pl.String, "measure": pl.String},
+    **schema_of(Mean),
+    **{"seeds": pl.Int64, "visits": pl.Int64, "failed": pl.Int64},
+}
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Groups and pairs, by one *measure*; *mode* says under which rules all of them were run."""
 
@@ -103,13 +110,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
             title = f"Differences of {column_of(self.measure)}, user by user"
             parts.append(table(PAIRS, map(pair_row, self.pairs), title=title))
         return "".join([*parts, *map(note, below(self))])
-
-
-_MEANS = {
-    **{"label": pl.String, "measure": pl.String},
-    **schema_of(Mean),
-    **{"seeds": pl.Int64, "visits": pl.Int64, "failed": pl.Int64},
-}
 
 
 def _counts(group: Group) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """summary.json: what came of a run."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -106,7 +107,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rows(self) -> list[tuple[str, str, str]]:
         """The metrics that say something: name, value, meaning."""
-        reasons = QUIT_RULES.named(self.quit_rule or "billp").reasons
+        return self._rows(QUIT_RULES.named(self.quit_rule or "billp").reasons)
+
+    def _rows(self, reasons: Mapping[str, str]) -> list[tuple[str, str, str]]:
         own = [
             (one.column, "–" if one.mean is None else f"{one.mean:.4g}", one.error or one.meaning)
             for one in self.own_metrics.values()
@@ -114,11 +117,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return [*metric_rows(self.metrics, {**reasons, "limit": "stayed to the limit"}), *own]
 
     def _repr_html_(self) -> str:
+        # A summary may be read from elsewhere: it does not say what is imported.
+        rule = self.quit_rule or "billp"
+        reasons = QUIT_RULES.named(rule).reasons if rule in {*QUIT_RULES} else {}
         beside = beside_test(self.train)
         names = ("metric", "value", *(["training"] if beside else []), "meaning")
         rows = [
             (name, value, *([beside.get(name, "")] if beside else []), meaning)
-            for name, value, meaning in self.rows
+            for name, value, meaning in self._rows(reasons)
         ]
         notes = [f"{self.run} · digest {self.digest}"]
         notes += [CAUTION] if self.model == "embedded" and self.calls else []

@@ -1,5 +1,6 @@
 """A recorded run in Python: everything that is in its directory, typed, and one sentence if not."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -296,6 +297,20 @@ def test_what_a_notebook_shows_is_not_obeyed(run: Run) -> None:
     groups = (msgspec.structs.replace(found.groups[0], label=evil),)
     found = msgspec.structs.replace(found, groups=groups, notes=(evil,))
     assert "<img" not in found._repr_html_()
+
+
+def test_looking_at_a_run_from_elsewhere_imports_nothing_of_its_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its summary may name a module that lies beside it."""
+    run = Run(recorded(tmp_path / "run"))
+    (tmp_path / "evil.py").write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run.directory.write_summary({**run.directory.read_summary(), "quit_rule": "evil:RULE"})
+    assert run.summary.quit_rule == "evil:RULE"
+    assert "R_traj" in run._repr_html_()
+    assert "evil" not in sys.modules
 
 
 def test_a_comparison_as_tables(run: Run, tmp_path: Path) -> None:
