@@ -1,6 +1,7 @@
 """The records of a finished run, read one by one: of a file only where its lines begin is held."""
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -50,7 +51,7 @@ class _Log:
         return read_record(path, position, line, key, decoder)[1]
 
     @cached_property
-    def _begins(self) -> "array[int]":
+    def _begins(self) -> Sequence[int]:
         path = self.saved.directory / f"{self.saved.name.name}.jsonl"
         place, begins = 0, array("q")
         with open_regular(path) as file:
