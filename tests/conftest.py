@@ -20,7 +20,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def world() -> Iterator[None]:
+def one_world() -> Iterator[None]:
     """Read the built-in world once a process: thousands of runs are on it, and none changes it."""
     usual, read = user_cache_path("billp"), built_in.synthetic
     once = cache(read)

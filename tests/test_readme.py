@@ -1,6 +1,5 @@
 """README is true: every command and every line of Python in it is run here."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -13,8 +12,7 @@ import pytest
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.serving.server import Server
-from sim.cli import main
-from tests.support.dying import in_own_process
+from tests.support.dying import in_own_process, typed
 from tests.support.served import served
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
@@ -63,21 +61,15 @@ def place(tmp_path: Path) -> Path:
     return place
 
 
-def type_in(place: Path, words: list[str]) -> None:
-    """Be the command line of a reader who is at a *place*, and has a key."""
-    os.chdir(place)
-    os.environ["OPENAI_API_KEY"] = "none"
-    main(words)
-
-
 @pytest.mark.parametrize("section", [title for title, lines in SECTIONS.items() if lines])
 def test_every_command_of_readme_works(section: str, place: Path, service: str) -> None:
     """In the order in which a reader would type them; no section needs another one."""
     for written in SECTIONS[section]:
-        typed, _, status = written.partition(" || test $? -eq ")
-        if "openai/" in typed:
-            typed = re.sub(r" --base-url \S+", "", typed) + f" --base-url {service}"
-        said = in_own_process(partial(type_in, place, shlex.split(typed)[1:]), place)
+        command, _, status = written.partition(" || test $? -eq ")
+        if "openai/" in command:
+            command = re.sub(r" --base-url \S+", "", command) + f" --base-url {service}"
+        work = partial(typed, place, shlex.split(command)[1:], OPENAI_API_KEY="none")
+        said = in_own_process(work, place)
         assert said.status == int(status or 0), f"{written}\n{said.err}"
         assert "Traceback" not in said.err
 

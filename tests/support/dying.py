@@ -187,6 +187,13 @@ def go_on(directory: RunDirectory, model: Noted, death: Death, *, retry: bool = 
     assert said.status == -death.number, said
 
 
+def typed(here: Path, words: Sequence[str], **environment: str) -> None:
+    """Be the command line of somebody who is *here*, and has some *environment*."""
+    os.chdir(here)
+    os.environ.update(environment)
+    main(words)
+
+
 def billp(directory: RunDirectory, words: Sequence[str], death: Death | None = None) -> Said:
     """Let the command line work in a process that may get a signal; it may be a mortal one."""
     return in_own_process(partial(main, words), directory.path, death)

@@ -102,7 +102,7 @@ def until(path: Path) -> None:
 def test_the_runs_of_a_killed_experiment_end_and_it_goes_on(tmp_path: Path) -> None:
     """SIGKILL leaves no time to tell anybody: the runs see by themselves that they are orphans."""
     out = tmp_path / "e"
-    slow = Behaviour(latency=parse_latency("fixed:400"))
+    slow = Behaviour(latency=parse_latency("fixed:200"))
     settings = ["--agents", "react", "--seeds", "1", "--episodes", "4", "--test-episodes", "2"]
     with serving(behaviour=slow) as url:
         service = ["model=openai/embedded", f"base_url={url}", "limit=2", "arrivals=all"]
@@ -121,7 +121,7 @@ def test_the_runs_of_a_killed_experiment_end_and_it_goes_on(tmp_path: Path) -> N
 
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     """As soon as nobody can write to its standard input any more; its run can be resumed."""
-    slow = Behaviour(latency=parse_latency("fixed:1000"))
+    slow = Behaviour(latency=parse_latency("fixed:300"))
     with serving(behaviour=slow) as url:
         words = ["run", "--quiet", "--model", "openai/embedded", "--base-url", url, "--out", "run"]
         code = "from sim.child import child; child()"

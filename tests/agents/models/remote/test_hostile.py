@@ -27,6 +27,7 @@ from engine.calls import Call
 from engine.errors import CallFailedError, ServiceError
 from storage.journal import CallEnded, Journal, read_journal
 from storage.vectors import VectorFile
+from tests.support.dying import in_own_process, typed
 from tests.support.hostile import (
     KEY,
     MODES,
@@ -39,6 +40,7 @@ from tests.support.hostile import (
     Stops,
     place,
 )
+from tests.support.shell import Said
 
 CALLS = 2  # for each mode, one after the other: what is left of the first must not harm the second
 ATTEMPTS = 2
@@ -229,25 +231,12 @@ def test_every_embedding_ends_as_stated(tmp_path: Path) -> None:
 # -- whole runs, as processes
 
 
-@dataclass(frozen=True)
-class Ran:
-    """How a process that ran billp ended, and the most memory that it took, in MiB."""
-
-    status: int
-    out: str
-    err: str
-    peak: float
-
-
 _MEASURED = """
 import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:])
+subprocess.run(sys.argv[1:])
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
-sys.exit(done.returncode)
 """
-
-
 _BILLP = "from sim.cli import main; main()"
 
 
@@ -259,21 +248,30 @@ def hosting(fair: int = 1) -> Iterator[tuple[Hostile, str]]:
         yield service, url
 
 
-def ran(url: str, name: str, out: Path, *words: str) -> Ran:
-    # Between us and the run stands a small process: what it takes is all that is counted with it.
-    command = [sys.executable, "-c", _MEASURED, sys.executable, "-c", _BILLP, "run"]
-    command += ["--agent", "act-only", "--model", "openai/m", "--set", "attempts=2"]
-    command += ["--set", "limit=3", "--base-url", f"{url}/{place(name)}/v1", "--out", str(out)]
+def words(url: str, name: str, out: Path) -> list[str]:
+    """Return how a run against a mode is told to begin."""
+    settings = ["--set", "attempts=2", "--set", "limit=3", "--out", str(out)]
+    service = ["--model", "openai/m", "--base-url", f"{url}/{place(name)}/v1"]
+    return ["run", "--agent", "act-only", *service, *settings]
+
+
+def ran(out: Path, words: list[str]) -> Said:
+    return in_own_process(partial(typed, out.parent, words, OPENAI_API_KEY=KEY), out)
+
+
+def peak(words: list[str]) -> float:
+    """Return the most memory that a run takes, in MiB.
+
+    Between us and it stands a small process: what that takes is all that is counted with it.
+    """
+    command = [sys.executable, "-c", _MEASURED, sys.executable, "-c", _BILLP, *words]
     environment = {**os.environ, "OPENAI_API_KEY": KEY}
-    done = subprocess.run(
-        [*command, *words], capture_output=True, text=True, env=environment, check=False
-    )
-    *lines, peak = done.stdout.splitlines()
-    return Ran(done.returncode, "\n".join(lines), done.stderr, float(peak))
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return float(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "words"),
+    ("name", "status", "told"),
     [
         ("usage 2**64", 0, "digest"),
         ("limit 1e-300", 0, "digest"),
@@ -283,13 +281,13 @@ def ran(url: str, name: str, out: Path, *words: str) -> Ran:
         ("status 401 Unauthorized", 2, "refuses the key with 401"),
     ],
 )
-def test_run_against_it_ends_in_order(name: str, status: int, words: str, tmp_path: Path) -> None:
+def test_run_against_it_ends_in_order(name: str, status: int, told: str, tmp_path: Path) -> None:
     """The probe is answered well, then it turns: no traceback, and nothing paid for is lost."""
     out = tmp_path / "run"
     with hosting() as (service, url):
-        run = ran(url, name, out, "--episodes", "3")
+        run = ran(out, [*words(url, name, out), "--episodes", "3"])
     assert run.status == status, run
-    assert words in run.out + run.err
+    assert told in run.out + run.err
     assert "Traceback" not in run.out + run.err
     answered = [end for end in read_journal(out / "calls.jsonl").every() if end.error is None]
     assert service.paid[name] == len(answered) + 1  # the probe's
@@ -298,7 +296,7 @@ def test_run_against_it_ends_in_order(name: str, status: int, words: str, tmp_pa
 
 def test_probe_of_it_is_one_sentence(tmp_path: Path) -> None:
     with hosting(fair=0) as (_, url):
-        run = ran(url, "packed gzip bomb", tmp_path / "run")
+        run = ran(tmp_path / "run", words(url, "packed gzip bomb", tmp_path / "run"))
     assert (run.status, run.out) == (2, "")
     assert run.err.startswith("billp: ")
 
@@ -307,6 +305,6 @@ def test_probe_of_it_is_one_sentence(tmp_path: Path) -> None:
 def test_run_against_it_stays_small(name: str, tmp_path: Path) -> None:
     """With 16 calls in flight that are answered without end, a run takes less than 300 MB."""
     with hosting() as (service, url):
-        run = ran(url, name, tmp_path / "run", "--episodes", "16", "--arrivals", "all")
-    assert run.peak < 300, run
+        begun = words(url, name, tmp_path / "run")
+        assert peak([*begun, "--episodes", "16", "--arrivals", "all"]) < 300
     assert service.calls[name] == 1 + 16 * 2
