@@ -20,6 +20,8 @@ from engine.messages import EpisodeEnded, EpisodeSettled, EpisodeStarted, Forked
 from sim.config.layers import configured
 from sim.config.parts import check_parts, part_origins
 from sim.config.run import RunConfig, Settings
+from storage.datasets import open_environment
+from storage.environments import Environment
 
 Point: TypeAlias = tuple[int, int]
 """(episode, step); points are in canonical order."""
@@ -56,6 +58,10 @@ class Course:
     def fork_point(self) -> Point:
         """Where the last stage begins."""
         return self.stages[-1].point
+
+    def open_environment(self) -> Environment:
+        """Return the environment that it is in, by its name; raises DataError."""
+        return open_environment(self.config.environment)
 
     def stage_at(self, point: Point) -> int:
         """Return the position of the stage that holds at *point*."""

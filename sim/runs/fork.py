@@ -18,13 +18,13 @@ from sim.config.stages import Course, Point, Stage, place
 from sim.metrics.summary import Summary
 from sim.runs.assembly import check_runnable
 from sim.runs.divergence import TraceCheck
-from sim.runs.doors import doors_of
-from sim.runs.given import Company, Given, company
-from sim.runs.live import Live, listed, written_in
+from sim.runs.live import Live
 from sim.runs.loop import first_error, in_event_loop, plain_errors
 from sim.runs.recorded import RecordedRun, check_step, open_recorded
+from sim.runs.scenario import Given, Scenario, scenario
 from sim.runs.stopping import Begun, stopping
 from sim.runs.trust import check_reach
+from sim.runs.written import listed, written_in
 from storage.files import Durability
 from storage.journal import ForkStarted, Journal, Recording
 from storage.runs import RunDirectory, check_free, new_run
@@ -59,9 +59,9 @@ def fork(
     and if a parent from elsewhere would reach out by others than *settings* (`sim.runs.trust`).
     Where an event loop runs, await `fork_async`.
     """
-    parent, course = _planned(run, at, settings, say or {}, out, given)
+    parent, planned = _planned(run, at, settings, say or {}, out, given)
     with stopping() as begun:
-        main = partial(_fork, parent, course, out, company(given), begun)
+        main = partial(_fork, parent, planned, out, begun)
         return in_event_loop(main, twin="fork_async")
 
 
@@ -75,9 +75,9 @@ async def fork_async(
     **given: Unpack[Given],
 ) -> Summary:
     """Do what `fork` does, inside an event loop that runs already."""
-    parent, course = _planned(run, at, settings, say or {}, out, given)
+    parent, planned = _planned(run, at, settings, say or {}, out, given)
     with stopping() as begun, plain_errors():
-        return await _fork(parent, course, out, company(given), begun)
+        return await _fork(parent, planned, out, begun)
 
 
 def _planned(
@@ -87,31 +87,30 @@ def _planned(
     say: Mapping[str, str],
     out: Path | str | None,
     given: Given,
-) -> tuple[RecordedRun, Course]:
-    """Return the parent of a fork, and its course; raises ConfigError if it must not be."""
+) -> tuple[RecordedRun, Scenario]:
+    """Return the parent of a fork, and what is to be run; raises ConfigError if it must not be."""
     parent = open_recorded(run, given.get("environment"))
     course = forked_course(parent, at, settings, say)
     place = parent.directory.config
     check_reach(place, course.config, proven=parent.proven, named=settings)
     if out is not None:
         check_free(Path(out))
-    return parent, course
+    return parent, scenario(course, given, parent.environment)
 
 
 async def _fork(
-    parent: RecordedRun, course: Course, out: Path | str | None, beside: Company, begun: Begun
+    parent: RecordedRun, planned: Scenario, out: Path | str | None, begun: Begun
 ) -> Summary:
-    config, environment = course.config, parent.environment
-    async with doors_of(config, beside.model) as doors:
-        name = f"{environment.head.name}-{config.agent}-fork"
-        directory = new_run(None if out is None else Path(out), name)
+    course, config = planned.course, planned.config
+    async with planned.doors() as doors:
+        directory = new_run(None if out is None else Path(out), f"{planned.name}-fork")
         begun(directory)
         with _gone_if_astray(directory), directory.begun():
             calls, digest = parent.recording, course.stages[-1].parent
             journaled = hand_down(calls, digest, directory, config.fsync)
             hand_down_vectors(parent, directory.vectors, config.fsync)
             directory.write_config(course.settings())
-            live = Live(course, environment, directory, beside)
+            live = Live(planned, directory)
             with (
                 written_in(directory, config, journaled=journaled) as files,
                 closing(TraceCheck(parent.directory.trace)) as check,

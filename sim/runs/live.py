@@ -1,8 +1,8 @@
 """A run while it is live: in its directory, with a model that may be asked."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,8 +15,6 @@ from agents.models.providers import Door
 from agents.models.recorded import Recorded
 from engine.order import LineFollower
 from sim.config.parts import own_metrics
-from sim.config.run import RunConfig
-from sim.config.stages import Course
 from sim.metrics.failures import HEARD as FAILURES
 from sim.metrics.failures import FailuresFollower
 from sim.metrics.own import HEARD as OWN
@@ -24,66 +22,25 @@ from sim.metrics.own import OwnMetrics
 from sim.metrics.summary import Effort, Summary, summarise
 from sim.runs.assembly import Assembly, assemble
 from sim.runs.doors import embedder_for
-from sim.runs.given import Company
 from sim.runs.models import model_settings, samplings
+from sim.runs.scenario import Scenario
 from sim.runs.watching import Underway, shown
-from storage.environments import Environment
-from storage.files import AppendOnly, HeldBack
-from storage.journal import CallEnded, Journal
-from storage.manifest import write_manifest
-from storage.prompt_texts import PromptTexts
+from sim.runs.written import Files
+from storage.journal import CallEnded
 from storage.runs import RunDirectory
-from storage.traces import TraceWriter, survey
-from storage.vectors import VectorFile, every_vector
-
-
-@dataclass(frozen=True)
-class Files:
-    """What is written while a run runs."""
-
-    journal: Journal
-    vectors: VectorFile | None
-    trace: TraceWriter
-    prompts: PromptTexts | None
-
-
-@contextmanager
-def written_in(
-    directory: RunDirectory, config: RunConfig, *, journaled: int = 0, forgotten: int = 0
-) -> Iterator[Files]:
-    """Open the files of a run, after *journaled* bytes of its journal and all whole lines.
-
-    Vectors that failed within the first *forgotten* bytes of their file are asked for again. No
-    line comes to the trace before the replies and vectors that it depends on are on the disk.
-    Whatever happens, all files are closed whole.
-    """
-    with ExitStack() as opened:
-        journal = opened.enter_context(closing(Journal(directory.journal, config.fsync, journaled)))
-        before, vectors = [journal.file], None
-        if config.embedding_model:
-            vectors = VectorFile(directory.vectors, config.fsync, forgotten)
-            opened.enter_context(closing(vectors))
-            before.append(vectors.file)
-        file = AppendOnly(directory.trace, config.fsync, survey(directory.trace).size)
-        trace = opened.enter_context(closing(TraceWriter(HeldBack(file, before))))
-        prompts = PromptTexts(directory.prompts, resumed=journaled > 0) if config.prompts else None
-        if prompts is not None:
-            opened.enter_context(closing(prompts))
-        yield Files(journal, vectors, trace, prompts)
+from storage.vectors import every_vector
 
 
 @dataclass(frozen=True)
 class Live:
-    """A run that goes live: *course* in *environment*, kept in *directory*, *beside* its company.
+    """A *scenario* that goes live, kept in *directory*.
 
     Its other processes have *paid* for some calls: those count for its budget. *asking* is told the
     episode of every call before it is asked.
     """
 
-    course: Course
-    environment: Environment
+    scenario: Scenario
     directory: RunDirectory
-    beside: Company
     paid: Iterable[CallEnded] = ()
     asking: Callable[[int], None] = lambda _: None
 
@@ -100,16 +57,16 @@ class Live:
         them.
         """
         observe = partial(note_attempt, files.journal)
-        with linked(doors, model_settings(self.course.config), observe) as chain:
+        with linked(doors, model_settings(self.scenario.config), observe) as chain:
             return await self._run_on(chain, files, recorded, writers)
 
     async def _run_on(
         self, chain: Chain, files: Files, recorded: Recorded, writers: Sequence[LineFollower]
     ) -> Summary:
-        config = self.course.config
+        scenario, config = self.scenario, self.scenario.config
         access = Access(
             model=chain,
-            sampling=samplings(self.course),
+            sampling=samplings(scenario.course),
             seed=config.seed,
             recorded=recorded,
             journal=files.journal,
@@ -120,15 +77,15 @@ class Live:
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
         self._note_paid(chain.budget)
         assembly = assemble(
-            self.course,
-            self.environment,
+            scenario.course,
+            scenario.environment,
             answer=access.answer,
             embed=embedder_for(config, chain, files.vectors).embed,
             seal=files.journal.seal,
         )
         failures = FailuresFollower(access.said)
         assembly.bus.follow(FAILURES, failures, essential=True)
-        own = OwnMetrics(self.environment, own_metrics(config))
+        own = OwnMetrics(scenario.environment, own_metrics(config))
         if own.metrics:
             assembly.bus.follow(OWN, own, essential=True)
         seconds = await self._run(assembly, access, chain, writers)
@@ -136,24 +93,16 @@ class Live:
         files.trace.force()
         if files.prompts is not None:
             files.prompts.end()
-        slots = chain.statistics()
-        effort = Effort(
-            messages=assembly.bus.messages,
-            seconds=seconds,
-            utilization=slots.busy_seconds / (seconds * slots.ceiling),
-            cached=chain.hits,
-            cost=chain.budget.spent.cost,
-        )
         summary = summarise(
             assembly.head,
             run=str(self.directory.path),
-            environment=self.environment.head.name,
+            environment=scenario.environment.head.name,
             digest=files.trace.digest,
             measured=assembly.metrics.measured(),
             usage=access.usage,
-            effort=effort,
+            effort=_effort(assembly.bus.messages, seconds, chain),
             failures=failures.result(),
-            listeners=self.beside.listeners.results(),
+            listeners=scenario.beside.listeners.results(),
         )
         summary = msgspec.structs.replace(summary, own_metrics=own.result())
         self._finish(assembly, summary)
@@ -161,7 +110,7 @@ class Live:
 
     def _note_paid(self, budget: Budget) -> None:
         """Count what the run has paid for before; what a cache or a fork's parent said is free."""
-        config = self.course.config
+        config = self.scenario.config
         for ended in self.paid:
             if ended.attempts:
                 model = config.model_of(ended.role)
@@ -174,14 +123,20 @@ class Live:
         self, assembly: Assembly, access: Access, chain: Chain, writers: Sequence[LineFollower]
     ) -> float:
         """Run and return the seconds that it took."""
-        self.beside.listeners.attach(assembly.bus)
+        beside = self.scenario.beside
+        beside.listeners.attach(assembly.bus)
         for writer in writers:
             assembly.bus.write_to(writer)
         underway = Underway(
-            self.course.config, self.environment, self.directory, assembly, access, chain
+            self.scenario.config,
+            self.scenario.environment,
+            self.directory,
+            assembly,
+            access,
+            chain,
         )
         started = time.perf_counter()
-        async with shown(self.beside.views, underway):
+        async with shown(beside.views, underway):
             await assembly.run()
         return time.perf_counter() - started
 
@@ -192,6 +147,12 @@ class Live:
         self.directory.write_summary(summary.flat())
 
 
-def listed(directory: RunDirectory, summary: Summary) -> Summary:
-    """List the files of a run, which are closed by now, and return its summary with the digest."""
-    return msgspec.structs.replace(summary, manifest=write_manifest(directory))
+def _effort(messages: int, seconds: float, chain: Chain) -> Effort:
+    slots = chain.statistics()
+    return Effort(
+        messages=messages,
+        seconds=seconds,
+        utilization=slots.busy_seconds / (seconds * slots.ceiling),
+        cached=chain.hits,
+        cost=chain.budget.spent.cost,
+    )

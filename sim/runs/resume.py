@@ -13,14 +13,14 @@ from agents.models.recorded import Recorded, Resumed, Spoken
 from engine.messages import RunEnded
 from sim.metrics.summary import Summary
 from sim.runs.divergence import EndOfRecordError, TraceCheck
-from sim.runs.doors import doors_of
 from sim.runs.fork import forked_calls
-from sim.runs.given import Company, Given, company
-from sim.runs.live import Live, listed, written_in
+from sim.runs.live import Live
 from sim.runs.loop import check_no_loop, in_event_loop, plain_errors
 from sim.runs.recorded import RecordedRun, check_not_imported, open_recorded
+from sim.runs.scenario import Given, scenario
 from sim.runs.stopping import stopping
 from sim.runs.trust import check_reach
+from sim.runs.written import listed, written_in
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
 from storage.manifest import write_manifest
@@ -97,7 +97,7 @@ def resume(
     with _unfinished(run, retry_failed, settings, given) as recorded:
         if recorded is None:
             return None
-        return in_event_loop(partial(_resume, recorded, retry_failed, company(given)))
+        return in_event_loop(partial(_resume, recorded, retry_failed, given))
 
 
 async def resume_async(
@@ -111,7 +111,7 @@ async def resume_async(
     with _unfinished(run, retry_failed, settings, given) as recorded, plain_errors():
         if recorded is None:
             return None
-        return await _resume(recorded, retry_failed, company(given))
+        return await _resume(recorded, retry_failed, given)
 
 
 @contextmanager
@@ -170,9 +170,10 @@ def _cut(path: Path, size: int) -> None:
         structlog.get_logger().warning("torn end cut off", path=str(path), size=size, bytes=lost)
 
 
-async def _resume(recorded: RecordedRun, retry_failed: bool, beside: Company) -> Summary:
+async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Summary:
     course, directory = recorded.course, recorded.directory
-    async with doors_of(course.config, beside.model) as doors:
+    unfinished = scenario(course, given, recorded.environment)
+    async with unfinished.doors() as doors:
         forgotten = recorded.recording.vectors
         if retry_failed:
             _, forgotten = read_vectors(directory.vectors)
@@ -190,14 +191,8 @@ async def _resume(recorded: RecordedRun, retry_failed: bool, beside: Company) ->
             if retry_failed:
                 files.journal.append(RetryStarted(vectors=forgotten))
             trace = ContinuedTrace(files.trace, check, ends)
-            live = Live(
-                course,
-                recorded.environment,
-                directory,
-                beside,
-                paid=recorded.recording.every(),
-                asking=trace.drop,
-            )
+            paid = recorded.recording.every()
+            live = Live(unfinished, directory, paid=paid, asking=trace.drop)
             calls = _known(recorded, retry_failed, files.journal)
             summary = await live.run(doors, files, calls, [trace])
         return listed(directory, summary)

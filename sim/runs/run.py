@@ -11,15 +11,12 @@ from sim.config.layers import checked, configured
 from sim.config.run import RunConfig
 from sim.config.stages import straight
 from sim.metrics.summary import Summary
-from sim.runs.assembly import check_runnable
-from sim.runs.doors import doors_of
-from sim.runs.given import Given, company
-from sim.runs.live import Live, listed, written_in
+from sim.runs.live import Live
 from sim.runs.loop import in_event_loop, plain_errors
+from sim.runs.scenario import Given, Scenario, scenario
 from sim.runs.stopping import Begun, stopping
+from sim.runs.written import listed, written_in
 from sim.world.quitting import QUIT_RULES, QuitRule
-from storage.datasets import open_environment
-from storage.environments import Environment
 from storage.runs import check_free, new_run
 
 
@@ -46,7 +43,7 @@ def run(
     everything so far on disk.
     """
     with stopping() as begun:
-        main = partial(_run, _with_parts(config, given), out, given, begun)
+        main = partial(_run, _planned(config, given), out, begun)
         return in_event_loop(main, twin="run_async", uvloop=uvloop)
 
 
@@ -55,7 +52,12 @@ async def run_async(
 ) -> Summary:
     """Do what `run` does, inside an event loop that runs already: asyncio's or uvloop's."""
     with stopping() as begun, plain_errors():
-        return await _run(_with_parts(config, given), out, given, begun)
+        return await _run(_planned(config, given), out, begun)
+
+
+def _planned(config: RunConfig | None, given: Parts) -> Scenario:
+    """Return what is to be run."""
+    return scenario(straight(_with_parts(config, given)), given)
 
 
 def _with_parts(config: RunConfig | None, given: Parts) -> RunConfig:
@@ -73,19 +75,15 @@ def _with_parts(config: RunConfig | None, given: Parts) -> RunConfig:
     return configured(kept, {"agent": agent, "quit_rule": rule})
 
 
-async def _run(config: RunConfig, out: Path | str | None, given: Given, begun: Begun) -> Summary:
-    environment: Environment = given.get("environment") or open_environment(config.environment)
-    check_runnable(config, environment)
+async def _run(planned: Scenario, out: Path | str | None, begun: Begun) -> Summary:
     if out is not None:
         check_free(Path(out))
-    course, beside = straight(config), company(given)
-    async with doors_of(config, beside.model) as doors:
-        name = f"{environment.head.name}-{config.agent}"
-        directory = new_run(None if out is None else Path(out), name)
+    async with planned.doors() as doors:
+        directory = new_run(None if out is None else Path(out), planned.name)
         begun(directory)
         with directory.begun():
-            directory.write_config(course.settings())
-            live = Live(course, environment, directory, beside)
-            with written_in(directory, config) as files:
+            directory.write_config(planned.course.settings())
+            with written_in(directory, planned.config) as files:
+                live = Live(planned, directory)
                 summary = await live.run(doors, files, NothingRecorded(), [files.trace])
             return listed(directory, summary)

@@ -1,0 +1,73 @@
+"""What is run: a course in an environment, in the company of what is given in Python."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TypedDict
+
+from agents.models.model import ChatModel
+from agents.models.providers import Door
+from sim.config.run import RunConfig
+from sim.config.stages import Course
+from sim.runs.assembly import check_runnable
+from sim.runs.doors import doors_of
+from sim.runs.listeners import Listener, Listeners, listeners_of
+from sim.runs.watching import Onlooker
+from storage.environments import Environment
+
+
+class Given(TypedDict, total=False):
+    """*environment* and *model* are made from the configuration unless they are given.
+
+    *listeners* and followers of the user's own are given by name; *views* show the run while it
+    runs.
+    """
+
+    environment: Environment | None
+    model: ChatModel | None
+    listeners: Mapping[str, Listener] | Listeners
+    views: Sequence[Onlooker]
+
+
+@dataclass(frozen=True)
+class Company:
+    """Who is with a run while it lives: a *model* in place of its own, listeners and views."""
+
+    model: ChatModel | None
+    listeners: Listeners
+    views: Sequence[Onlooker]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A *course* in an *environment*, with those who are *beside*: all that a run is made of."""
+
+    course: Course
+    environment: Environment
+    beside: Company
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration that holds in the end."""
+        return self.course.config
+
+    @property
+    def name(self) -> str:
+        """What a run of it is called that nobody gave a name."""
+        return f"{self.environment.head.name}-{self.config.agent}"
+
+    def doors(self) -> AbstractAsyncContextManager[Mapping[str, Door]]:
+        """Open the doors to its models."""
+        return doors_of(self.config, self.beside.model)
+
+
+def scenario(course: Course, given: Given, environment: Environment | None = None) -> Scenario:
+    """Return *course* in *environment*, else in the one that is given, or that it names.
+
+    Raises ConfigError for what cannot be run there, DataError for what is no environment.
+    """
+    there = environment or given.get("environment") or course.open_environment()
+    check_runnable(course.config, there)
+    listeners = listeners_of(given.get("listeners", {}))
+    beside = Company(given.get("model"), listeners, given.get("views", ()))
+    return Scenario(course, there, beside)
