@@ -91,6 +91,7 @@ def _read(path: Path) -> bytes:
         secret = os.read(file, _SIZE + 1) if ours else b""
     finally:
         os.close(file)
+    # What others can read proves nothing: they could have made the proof.
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise OSError(errno.EPERM, "others than its owner may read or write it", str(path))
     if len(secret) != _SIZE:

@@ -172,6 +172,7 @@ class ReplyCache:
                     " (SELECT key FROM replies ORDER BY used DESC, key LIMIT -1 OFFSET ?)",
                     keep,
                 )
+            # What was dropped leaves gaps in the file: only this gives them back to the disk.
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return dropped

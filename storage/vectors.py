@@ -105,6 +105,7 @@ def count_vectors(path: Path) -> VectorCount:
     known: dict[bytes, bool] = {}
     for entry, end in _entries(path):
         size = end
+        # Eight bytes of each name: files may know of millions of texts.
         known[blake2b(entry.text.encode(), digest_size=8).digest()] = entry.vector is None
     return VectorCount(len(known), sum(known.values()), size)
 

@@ -88,6 +88,7 @@ def fit(ratings: Ratings, dimensions: int, seed: int) -> RewardModel:
     # A last column for the bias: a row is (factors, bias), and the other side's column is 1.
     users = np.zeros((ratings.shape[0], dimensions + 1))
     items = np.zeros((ratings.shape[1], dimensions + 1))
+    # Small, but not 0: factors of 0 on one side make those of the other 0, for ever.
     items[:, :-1] = bells(seed, "first factors", (len(items), dimensions), 1_000) / 10_000
     for _ in range(ROUNDS):
         users = _solve(by_user, items, mean)
@@ -163,6 +164,7 @@ def judge(
     tuned = min((errors(fit_biases(known, ridge)) for ridge in BIAS_RIDGES), key=_rmse)
     return Fit(
         held_out=len(held),
+        # An infinite ridge leaves no biases: what remains is the mean.
         global_mean=errors(fit_biases(known, float("inf"))),
         tuned_biases=tuned,
         model=errors(fit(known, dimensions, seed)),

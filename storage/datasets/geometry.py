@@ -98,5 +98,6 @@ def _pairs(items: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
         return firsts.astype(np.int64), seconds.astype(np.int64)
     drawn = words(seed, "pairs", 2 * SAMPLED_PAIRS).reshape(2, SAMPLED_PAIRS)
     firsts = (drawn[0] % np.uint64(items)).astype(np.int64)
+    # A step of at least 1, so that no item is paired with itself.
     apart = 1 + (drawn[1] % np.uint64(items - 1)).astype(np.int64)
     return firsts, (firsts + apart) % items

@@ -71,6 +71,7 @@ def gather(
     """
     told = [described.get(name, Description(name)) for name in items.names]
     titles = [clean_title(one.title) or name for one, name in zip(told, items.names, strict=True)]
+    # Stable: at equal times the order of the source stands.
     by_time = np.arange(len(values)) if times is None else np.argsort(times, kind="stable")
     rows = Interactions(
         user_names=users.names,
@@ -119,6 +120,7 @@ def core(data: Interactions, min_user: int, min_item: int) -> Interactions:
     Users and items without any are left out in any case; it may be that nothing is left.
     """
     kept = np.ones(len(data), dtype=np.bool_)
+    # Without some users items fall short, and the other way round: until nothing changes.
     while True:
         users = np.bincount(data.users[kept], minlength=len(data.user_names)) >= max(min_user, 1)
         items = np.bincount(data.items[kept], minlength=len(data.titles)) >= max(min_item, 1)

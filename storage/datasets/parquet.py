@@ -30,6 +30,7 @@ def unpacked_size(data: bytes) -> int:
     try:
         foot = _Thrift(data, len(data) - 8 - length).struct()
         chunks = [chunk[3] for group in foot[4] for chunk in group[1]]
+        # Columns that overlap would let the same bytes be unpacked many times.
         if sum(chunk[7] for chunk in chunks) > len(data) or any(chunk[7] < 0 for chunk in chunks):
             raise ValueError("its columns overlap")
         return sum(_chunk_size(data, chunk) for chunk in chunks)
@@ -39,6 +40,7 @@ def unpacked_size(data: bytes) -> int:
 
 def _chunk_size(data: bytes, chunk: Fields) -> int:
     """Return what the pages of a column come to."""
+    # 9 is where pages of values begin, 11 where the page of a dictionary does, if there is one.
     values, words = chunk[9], chunk.get(11) or chunk[9]
     start = min(values, words)
     if not 0 < start == words:
@@ -57,7 +59,9 @@ def _pages(data: bytes, place: int, end: int) -> Iterator[Fields]:
 
 
 def _page_size(page: Fields) -> int:
+    # 5 is the head of a page of values, 7 of a dictionary, 8 of values in the second version.
     values = max(page.get(kind, {}).get(1, 0) for kind in (5, 7, 8))
+    # A value that is repeated takes no bytes of its page, but memory each time.
     return max(0, int(page[2])) + _TEXT * max(0, int(values))
 
 

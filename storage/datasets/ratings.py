@@ -51,6 +51,7 @@ def negatives(data: Interactions, seed: int) -> Ratings | None:
     users = data.users
     for attempt in range(_ATTEMPTS):
         points = words(seed, f"negatives {attempt}", len(users)) / np.float64(2**64) * ends[-1]
+        # The largest words round to 1, and so to beyond the end.
         drawn = np.minimum(np.searchsorted(ends, points, side="right"), items - 1)
         pairs = users * items + drawn
         taken = np.concatenate([met, *found])

@@ -137,6 +137,7 @@ def _model(
     leanings = tastes @ np.vstack([prototypes, clusters]) >> _BITS
     own = bells(seed, "users", (users, DIMENSIONS), _ONE)
     places = places_of(items, labels, CATEGORY_WEIGHT)
+    # The second argsort makes ranks of an order.
     popular = np.argsort(np.argsort(weights, kind="stable"), kind="stable") - len(labels) // 2
     bias = bells(seed, "item biases", (len(labels),), _ONE * 33 // 100)
     return Factors(
@@ -220,6 +221,7 @@ def _first_meetings(
     users: NDArray[np.int64], met: NDArray[np.int64], items: int, lengths: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return where each user meets an item for the first time, as often as *lengths* says."""
+    # np.unique goes by pair; sorted by place, meetings stand as they came.
     first = np.sort(np.unique(users * items + met, return_index=True)[1])
     starts = np.searchsorted(users[first], np.arange(len(lengths)))
     rank = np.arange(len(first)) - starts[users[first]]

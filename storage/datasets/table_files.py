@@ -57,6 +57,7 @@ class Table:
         """Return the column *name* of identifiers as positions; raise DataError at a gap."""
         column = self._filled(name)
         names = column.unique(maintain_order=True)
+        # An Enum numbers its values as they are listed: here as they appear.
         positions = column.cast(pl.Enum(names)).to_physical().cast(pl.Int64).to_numpy()
         return Codes(tuple(names.to_list()), positions)
 
@@ -198,6 +199,7 @@ def read_delimited(
             has_header=not header,
             new_columns=list(header) or None,
             quote_char=quote,
+            # All as texts: an identifier such as 007 is to keep its zeros.
             infer_schema=False,
         )
     except pl.exceptions.PolarsError as error:

@@ -63,6 +63,7 @@ class Cooldown:
         self._streak += 1
         if retry_after is None or self._streak < _STREAK:
             return
+        # The last one is over: of another the longest time counts from here.
         if now >= self.until:
             self._begun = now
         self.until = min(max(self.until, now + retry_after), self._begun + _LONGEST_COOLDOWN)

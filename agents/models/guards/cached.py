@@ -90,6 +90,7 @@ class Cached:
             prompt_tokens=known.prompt_tokens,
             completion_tokens=known.completion_tokens,
             finish=known.finish,
+            # Nobody was paid: by that budgets, the journal and `keep` tell it from a new reply.
             attempts=0,
         )
 

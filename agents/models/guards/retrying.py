@@ -137,6 +137,7 @@ class Retrying:
         effort.spent += latency + pause
         effort.waited += error.wait + pause
         effort.refused += error.kind == "rate_limit"
+        # Since its first failure: a reply to any other call after that says that somebody is there.
         effort.failing = min(effort.failing, self._clock())
         last = effort.number >= self._patience.attempts or effort.spent > self._patience.total
         self._tell(effort, error, wait=error.wait, latency=latency, pause=0.0 if last else pause)

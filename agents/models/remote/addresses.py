@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from engine.errors import ConfigError
 
 _KEY = "put the key into the environment or into a key_file"
+# Wider than addresses are: one that is malformed may hold a secret all the same.
 _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:[/\\]+)?[/\\]*([^/\\?#]*)")
 _PORTS = {"http": 80, "https": 443}
 

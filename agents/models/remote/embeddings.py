@@ -84,6 +84,7 @@ def decode_embeddings(body: bytes, count: int) -> Embedded:
     ordered = sorted(said.data, key=lambda one: one.index)
     places = [one.index for one in ordered]
     vectors = [one.embedding for one in ordered]
+    # Of a single text an odd index, or none, leaves no doubt.
     if len(vectors) != count or (count > 1 and places != list(range(count))):
         raise malformed("answered other embeddings")
     if len({len(vector) for vector in vectors}) > 1:

@@ -37,6 +37,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that the service asks to wait: 0 to a month, None if it does not ask."""
     milliseconds = _number(headers.get("retry-after-ms"))
     asked = headers.get("retry-after", "")
+    # The finest first: the seconds beside it are rounded.
     waits = (None if milliseconds is None else milliseconds / 1000, _number(asked), _until(asked))
     return next((wait for wait in waits if wait is not None and 0 <= wait <= _LONGEST), None)
 

@@ -145,6 +145,7 @@ class Service:
             caught.append(request)
             return httpx2.Response(200)
 
+        # Nothing is sent: the SDK knows addresses and headers, and this transport notes them.
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(catch)) as nowhere:
             client = _client(self.account, nowhere)
             if model:

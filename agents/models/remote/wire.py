@@ -77,6 +77,7 @@ _LONGEST_REASON = 64  # characters of why a reply ended
 
 def dialect_of(model: str) -> Dialect:
     """Return the dialect that the name of *model* suggests."""
+    # Services that offer models of many makers put these before the name.
     name = model.rpartition("/")[2]
     return REASONING if name.startswith(_REASONING_NAMES) else PLAIN
 
