@@ -15,7 +15,7 @@ import anyio
 from engine.delivery import Handler, handling
 from engine.episode import OUTSIDE, Handling
 from engine.errors import LawError
-from engine.listeners import Ear, Listener, Live
+from engine.listeners import Ear, Inbox, Listener, Live
 from engine.messages import Envelope, Message, RunEnded, RunStarted
 from engine.order import Follower, Following, LineFollower, Release
 from engine.tree import encode
@@ -38,11 +38,11 @@ class Bus(Generic[T]):
     """Subscriptions of a run; *T* is the type of its trajectories. Fixed once the run starts."""
 
     handlings: dict[type, list[Handling]] = field(default_factory=dict)
-    ears: dict[type, list[Ear]] = field(default_factory=dict)
+    ears: dict[type, list[Inbox]] = field(default_factory=dict)
     release: Release = field(default_factory=Release)
     farewell: float = 1.0
     messages: int = 0
-    _listeners: list[Ear] = field(default_factory=list)
+    _listeners: list[Inbox] = field(default_factory=list)
     _order: int = 0
     _started: bool = False
 
@@ -66,11 +66,19 @@ class Bus(Generic[T]):
         self, types: type | UnionType, listener: Listener, *, capacity: int = 10_000
     ) -> None:
         """Let *listener* hear messages of *types* live; the oldest beyond *capacity* are missed."""
+        self._overhear(Ear(kinds(types), listener, capacity=capacity))
+
+    def inbox(self, types: type | UnionType, *, capacity: int = 10_000) -> Inbox:
+        """Return where messages of *types* can be taken live; else it is as for a listener."""
+        inbox = Inbox(kinds(types), capacity=capacity)
+        self._overhear(inbox)
+        return inbox
+
+    def _overhear(self, inbox: Inbox) -> None:
         self._check_open("listen")
-        ear = Ear(kinds(types), listener, capacity)
-        self._listeners.append(ear)
-        for kind in ear.types:
-            self.ears.setdefault(kind, []).append(ear)
+        self._listeners.append(inbox)
+        for kind in inbox.types:
+            self.ears.setdefault(kind, []).append(inbox)
 
     def follow(
         self, types: type | UnionType, follower: Follower, *, essential: bool = False
@@ -87,7 +95,7 @@ class Bus(Generic[T]):
         self._check_open("follow")
         self.release.writers.append(writer)
 
-    def listeners(self) -> tuple[Ear, ...]:
+    def listeners(self) -> tuple[Inbox, ...]:
         """Return the live listeners."""
         return tuple(self._listeners)
 

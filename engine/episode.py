@@ -11,7 +11,7 @@ import structlog
 from engine.calls import Answer, Embed
 from engine.chance import Stream, chance
 from engine.errors import BillpError
-from engine.listeners import Ear, Live
+from engine.listeners import Inbox, Live
 from engine.messages import (
     EpisodeEnded,
     EpisodeFailed,
@@ -70,7 +70,7 @@ class Wiring(Generic[T]):
     closed: Callable[["Episode[T]"], None]
     clock_moved: Callable[["Episode[T]"], None]
     handlings: dict[type, list[Handling]] = field(default_factory=dict)
-    ears: dict[type, list[Ear]] = field(default_factory=dict)
+    ears: dict[type, list[Inbox]] = field(default_factory=dict)
     messages: int = 0
     stopping: bool = False
 

@@ -14,6 +14,8 @@ from engine.messages import Message
 
 M = TypeVar("M")
 
+_AT_ONCE = 16  # messages taken before others have their turn
+
 
 @dataclass(frozen=True, slots=True)
 class Live(Generic[M]):
@@ -28,16 +30,16 @@ Listener: TypeAlias = Callable[[Live[Any]], Awaitable[None] | None]
 
 
 @dataclass(eq=False)
-class Ear:
-    """A listener with the types it hears and a bounded queue; the oldest is dropped and counted."""
+class Inbox:
+    """What was heard of *types* and not taken yet; beyond *capacity* the oldest is missed."""
 
     types: tuple[type, ...]
-    listener: Listener
-    capacity: int
-    missed: int = 0
-    deaf: bool = False
-    _queue: deque[Live[Message]] = field(default_factory=deque)
-    _more: anyio.Event = field(default_factory=anyio.Event)
+    capacity: int = field(kw_only=True)
+    missed: int = field(default=0, kw_only=True)
+    deaf: bool = field(default=False, kw_only=True)
+    _taken: int = field(default=0, init=False)
+    _queue: deque[Live[Message]] = field(default_factory=deque, init=False)
+    _more: anyio.Event = field(default_factory=anyio.Event, init=False)
 
     def hear(self, live: Live[Message]) -> None:
         """Queue a message; never waits."""
@@ -49,6 +51,36 @@ class Ear:
         self._queue.append(live)
         if not self._more.is_set():
             self._more.set()
+
+    async def take(self) -> Live[Message] | None:
+        """Return the oldest message, waiting for one; None if it is deaf and all were taken."""
+        if self._taken % _AT_ONCE == 0:
+            await anyio.lowlevel.checkpoint()
+        while not self._queue:
+            if self.deaf:
+                return None
+            self._more = anyio.Event()
+            await self._more.wait()
+        self._taken += 1
+        return self._queue.popleft()
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self.deaf = True
+        self._more.set()
+
+    async def run(self) -> None:
+        """Do nothing beside the run: whoever wants the messages takes them."""
+
+    async def finish(self, seconds: float) -> None:
+        """Do nothing at the end of the run: messages can be taken after it."""
+
+
+@dataclass(eq=False)
+class Ear(Inbox):
+    """An inbox that is emptied by a *listener*; one that raises is deaf."""
+
+    listener: Listener
 
     async def run(self) -> None:
         """Hand over what is queued, for ever."""

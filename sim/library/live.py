@@ -1,6 +1,5 @@
 """A run while it runs, message by message, for whoever awaits them."""
 
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,11 +8,10 @@ from types import UnionType
 from typing import Any, Unpack
 
 import anyio
-import anyio.lowlevel
 
 from engine.bus import kinds
 from engine.errors import ConfigError, LawError
-from engine.listeners import Ear, Live
+from engine.listeners import Inbox, Live
 from engine.messages import Message
 from sim.config.run import RunConfig
 from sim.metrics.summary import Summary
@@ -75,25 +73,21 @@ class Running:
 
     hears: type | UnionType
     capacity: int
-    _over: bool = False
-    _queue: deque[Live[Any]] = field(default_factory=deque)
-    _missed: int = 0
-    _ear: Ear | None = None
+    _inbox: Inbox | None = None
+    _began: anyio.Event = field(default_factory=anyio.Event)
     _directory: RunDirectory | None = None
     _summary: Summary | None = None
-    _more: anyio.Event = field(default_factory=anyio.Event)
 
     def __aiter__(self) -> "Running":
         return self
 
     async def __anext__(self) -> Live[Any]:
-        await anyio.lowlevel.checkpoint()  # or whoever only takes would let nobody else on
-        while not self._queue:
-            if self._over:
-                raise StopAsyncIteration
-            self._more = anyio.Event()
-            await self._more.wait()
-        return self._queue.popleft()
+        if self._inbox is None:
+            await self._began.wait()
+        taken = None if self._inbox is None else await self._inbox.take()
+        if taken is None:
+            raise StopAsyncIteration
+        return taken
 
     @property
     def run(self) -> str:
@@ -112,13 +106,13 @@ class Running:
     @property
     def missed(self) -> int:
         """How many messages came and went before they were taken."""
-        return self._missed + (0 if self._ear is None else self._ear.missed)
+        return 0 if self._inbox is None else self._inbox.missed
 
     def attach(self, underway: Underway) -> None:
         """Hear the run; called when it begins."""
-        self._directory, bus = underway.directory, underway.assembly.bus
-        bus.listen(self.hears, self._hear)
-        self._ear = bus.listeners()[-1]
+        self._directory = underway.directory
+        self._inbox = underway.assembly.bus.inbox(self.hears, capacity=self.capacity)
+        self._began.set()
 
     async def show(self) -> None:
         """Do nothing, for ever: messages are taken, not shown."""
@@ -130,13 +124,7 @@ class Running:
         self.close()
 
     def close(self) -> None:
-        """Let the iteration end with what is queued."""
-        self._over = True
-        self._more.set()
-
-    def _hear(self, heard: Live[Any]) -> None:
-        if len(self._queue) >= self.capacity:
-            self._queue.popleft()
-            self._missed += 1
-        self._queue.append(heard)
-        self._more.set()
+        """Let the iteration end with what is there."""
+        self._began.set()
+        if self._inbox is not None:
+            self._inbox.close()

@@ -22,13 +22,7 @@ from sim.library.records import Records
 from sim.metrics.metrics import Metrics, MetricsFollower
 from sim.metrics.summary import Summary, read_summary
 from sim.runs.importing import Imported
-from sim.runs.recorded import (
-    cast_of,
-    check_head,
-    check_not_imported,
-    is_imported,
-    open_recorded,
-)
+from sim.runs.recorded import cast_of, check_head, check_not_imported, is_imported, open_recorded
 from sim.runs.stopping import resuming
 from storage.journal import CallEnded, read_journal
 from storage.runs import RunDirectory, open_run

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
 
-from engine.listeners import Ear, Listener, Live
+from engine.listeners import Ear, Inbox, Listener, Live
 from engine.messages import (
     EpisodeEnded,
     EpisodeStarted,
@@ -22,10 +23,10 @@ RESPONDED = UserResponded(step=0, reward=3.0, left=False)
 
 
 def ear(listener: Listener, capacity: int = 10) -> Ear:
-    return Ear((PlanRequested,), listener, capacity)
+    return Ear((PlanRequested,), listener, capacity=capacity)
 
 
-def spoken(ear: Ear, count: int) -> None:
+def spoken(ear: Inbox, count: int) -> None:
     for step in range(count):
         ear.hear(Live(0, 0, PlanRequested(step=step)))
 
@@ -50,6 +51,54 @@ def test_the_oldest_are_missed_and_counted(capacity: int) -> None:
     asyncio.run(listening.drain())
     assert heard == list(range(5 - capacity, 5))
     assert listening.missed == 5 - capacity
+
+
+def test_an_inbox_is_emptied_by_whoever_takes() -> None:
+    """Oldest first; once it is closed, what is there and then nothing."""
+
+    async def main() -> list[object]:
+        inbox = Inbox((PlanRequested,), capacity=3)
+        spoken(inbox, 5)
+        inbox.close()
+        spoken(inbox, 1)
+        assert inbox.missed == 2
+        return [await inbox.take() for _ in range(4)]
+
+    left = [Live(0, 0, PlanRequested(step=step)) for step in (2, 3, 4)]
+    assert asyncio.run(main()) == [*left, None]
+
+
+def test_who_takes_waits_for_what_is_not_there_yet() -> None:
+    """A message or the end."""
+
+    async def main() -> None:
+        inbox = Inbox((PlanRequested,), capacity=3)
+        for act in (partial(spoken, inbox, 1), inbox.close):
+            taking = asyncio.ensure_future(inbox.take())
+            await asyncio.sleep(0.01)
+            assert not taking.done()
+            act()
+            assert (await taking is None) == inbox.deaf
+
+    asyncio.run(main())
+
+
+def test_others_have_their_turn_while_somebody_takes() -> None:
+    """Though there is always something to take."""
+    turns: list[int] = []
+
+    async def main() -> None:
+        inbox = Inbox((PlanRequested,), capacity=1_000)
+        spoken(inbox, 1_000)
+        other = asyncio.ensure_future(asyncio.sleep(0))
+        for count in range(1_000):
+            await inbox.take()
+            if other.done():
+                turns.append(count)
+                other = asyncio.ensure_future(asyncio.sleep(0))
+
+    asyncio.run(main())
+    assert len(turns) > 10
 
 
 def test_a_coroutine_function_is_awaited() -> None:
