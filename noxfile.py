@@ -46,6 +46,5 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Make the API pages."""
-    session.install("-e", ".", "pdoc>=15")
-    packages = ("engine", "storage", "agents", "sim")
-    session.run("pdoc", "-o", ".docs", *packages, env={"PYTHONWARNINGS": "error"})
+    session.install("-e", ".[docs]")
+    session.run("python", "-W", "error", ".ci/pages.py", ".docs")

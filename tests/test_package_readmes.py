@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from agents.models.providers import PROVIDERS
+from agents.roster import AGENTS
+from sim.metrics.own import METRICS
+from sim.world.quitting import QUIT_RULES
+from storage.datasets import FORMATS
 from tests.test_examples import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
 READMES = sorted(ROOT.glob("*/README.md"))
+OPEN = (AGENTS, METRICS, QUIT_RULES, FORMATS, PROVIDERS)
 PAGES = (*sorted(ROOT.glob("*.md")), *READMES)
 GOLDEN = [path.parent for path in ROOT.glob("traces/*/trace.jsonl")]
 
@@ -68,3 +74,13 @@ def test_what_a_page_points_to_is_there(page: Path) -> None:
     lost = [link for link in links if not (page.parent / link).exists()]
     lost += [name for name in modules if not any((room / name).exists() for room in rooms)]
     assert lost == []
+
+
+@pytest.mark.parametrize(
+    "group", [p.group for p in (AGENTS, METRICS, QUIT_RULES, FORMATS, PROVIDERS)]
+)
+def test_a_newcomer_is_told_of_every_open_list(group: str) -> None:
+    """Each has a row, with the entry point by which others add to it and an example."""
+    lines = (ROOT / "CONTRIBUTING.md").read_text("utf-8").splitlines()
+    (row,) = (line for line in lines if f"| `{group}` |" in line)
+    assert "tests/examples/" in row

@@ -1,0 +1,18 @@
+"""A metric of one's own: a number for each visit, whose mean is told beside ours."""
+
+from agents.trajectory import Trajectory
+from sim import RunConfig, run
+from sim.metrics.own import Metric
+from storage.environments import Environment
+
+
+def best(visit: Trajectory, environment: Environment) -> float | None:
+    return max((step.reward for step in visit.steps()), default=None)
+
+
+BEST = Metric(best, meaning="the best reward of a visit", column="best")
+
+for agent in ("reflexion", "random"):
+    config = RunConfig(agent=agent, episodes=20, metrics=("__main__:BEST",))
+    found = run(config, out=f"best-{agent}").own_metrics["__main__:BEST"]
+    print(f"{agent}: {found.column} {found.mean} over {found.visits} visits ({found.meaning})")
