@@ -82,13 +82,13 @@ class Role:
     """Somebody whom an agent asks a model for; its settings are the agent's, of the same name.
 
     A call speaks of its step, of the step that led to the state (`state`), or of the whole
-    `episode`. Its reply is recognised in the message that it *publishes*. A role that values states
-    names its *handlers*, such as `Critic.judge`: a rollout needs it for two states only.
+    `episode`. Its replies are recognised in the messages that it *publishes*. A role that values
+    states names its *handlers*, such as `Critic.judge`: a rollout needs it for two states only.
     """
 
     name: str
     speaks_of: Literal["step", "state", "episode"] = "step"
-    publishes: type[Message] | None = None
+    publishes: tuple[type[Message], ...] = ()
     handlers: frozenset[str] = frozenset()
 
     def step(self, call: int) -> int:

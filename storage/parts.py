@@ -113,7 +113,9 @@ class Parts(Generic[T]):
         near = get_close_matches(name, self, n=1, cutoff=0.5)
         if near and near[0] != name:
             return f"did you mean {near[0]}?"
-        return f"there are {', '.join(self)}, and package.module:object of your own"
+        own = "package.module:object of your own"
+        known = ", ".join(self)
+        return f"there are {known}, and {own}" if known else f"name a {own}"
 
 
 def _look_here() -> None:
@@ -134,3 +136,14 @@ def _imported(place: str) -> Any:
 def _package(module: str) -> str:
     packages = packages_distributions().get(module.partition(".")[0])
     return f"{packages[0]} {version(packages[0])}" if packages else f"the module {module}"
+
+
+def made_of(parts: Parts[object], name: str) -> Any:
+    """Return what the part called *name*, a class, makes without arguments; raises ConfigError."""
+    kind: Any = parts.named(name)
+    made, error = attempted(kind)
+    if made is None or error is not None:
+        what = told(error) if error else "it makes None"
+        hint = "a class made without arguments"
+        raise ConfigError(f"{parts.what} {name!r} cannot be made: {what}", hint=hint) from error
+    return made

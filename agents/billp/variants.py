@@ -23,6 +23,7 @@ from agents.making import Agent, Role, Subscriptions, World
 from agents.settings import BillpSettings
 from engine.messages import (
     ActionTaken,
+    AdvantageEstimated,
     EpisodeEnded,
     EpisodeSettled,
     EpisodeStarted,
@@ -166,12 +167,15 @@ def _learning(acting: Actor) -> Subscriptions:
     return [(EpisodeSettled, acting.remember)]
 
 
-PLANNER = Role("planner", publishes=PlanMade)
-ACTOR = Role("actor", publishes=ActionTaken)
+PLANNER = Role("planner", publishes=(PlanMade,))
+ACTOR = Role("actor", publishes=(ActionTaken,))
 CRITIC = Role(
-    "critic", "state", StateValued, handlers=frozenset({"Critic.judge_start", "Critic.judge"})
+    "critic",
+    "state",
+    (StateValued, AdvantageEstimated),
+    frozenset({"Critic.judge_start", "Critic.judge"}),
 )
-REFLECTOR = Role("reflector", "episode", ReflectionWritten)
+REFLECTOR = Role("reflector", "episode", (ReflectionWritten,))
 
 _ALL = (PLANNER, ACTOR, CRITIC, REFLECTOR)
 _MICRO = (EXPERIENCES, VALUATIONS)

@@ -16,7 +16,7 @@ from sim.experiments.estimate import Estimate
 from sim.metrics.failures import Failure, in_words
 from sim.metrics.summary import Summary
 from sim.runs.stopping import resuming
-from sim.runs.watching import Onlooker
+from sim.runs.watching import Onlooker, load_views
 from sim.views.console import plain, write_json
 from sim.views.estimate import estimate_page
 from sim.views.logging import LogView
@@ -31,6 +31,10 @@ class ShownOptions:
     listener: Annotated[
         list[str] | None,
         typer.Option(help="A listener or follower of your own.", metavar="MODULE:CLASS"),
+    ] = None
+    view: Annotated[
+        list[str] | None,
+        typer.Option(help="A view of your own, or of a package.", metavar="NAME"),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False
@@ -69,7 +73,7 @@ def views(shown: ShownOptions) -> list[Onlooker]:
         chosen.append(LogView(calls=level == "debug"))
     if shown.otel:
         chosen.append(_telemetry())
-    return chosen
+    return [*chosen, *load_views(shown.view or [])]
 
 
 def _telemetry() -> Onlooker:

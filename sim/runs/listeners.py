@@ -19,7 +19,7 @@ from engine.attempt import attempted, told
 from engine.bus import Bus, kinds
 from engine.errors import ConfigError
 from engine.messages import Message
-from storage.parts import Parts
+from storage.parts import Parts, made_of
 
 T = TypeVar("T")
 
@@ -101,8 +101,6 @@ def _check(value: Any) -> None:
         level = below
 
 
-_HINT = "a class made without arguments"
-
 NO_LISTENERS = Listeners({})
 
 
@@ -120,15 +118,8 @@ LISTENERS: Parts[object] = Parts("listener", "billp.listeners", object, {})
 
 
 def _load(name: str) -> Listener:
-    made, error = attempted(partial(_made, LISTENERS.named(name)))
-    if error is None:
-        _, error = attempted(lambda: kinds(getattr(made, "hears", Message)))
-    if made is None or error is not None:
-        what = told(error) if error else "it makes None"
-        raise ConfigError(f"listener {name!r} cannot be made: {what}", hint=_HINT) from error
-    listener: Listener = made
+    listener: Listener = made_of(LISTENERS, name)
+    _, error = attempted(lambda: kinds(getattr(listener, "hears", Message)))
+    if error is not None:
+        raise ConfigError(f"listener {name!r} cannot be made: {told(error)}") from error
     return listener
-
-
-def _made(kind: Any) -> Any:
-    return kind()

@@ -44,7 +44,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
     *whole* says that the trace was replayed to its end; *finished* that the run had come to its
     own. *prompts* are the old text, if it was kept, and the new one of each prompt that differs, by
-    the old request's digest.
+    the old request's digest. *publishers* are the agent's roles by the types of their messages.
     """
 
     run: str
@@ -56,6 +56,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...]
     prompts: dict[str, tuple[PromptText | None, PromptText]]
     listeners: dict[str, Any]
+    publishers: dict[str, str]
 
     @property
     def agrees(self) -> bool:
@@ -278,6 +279,11 @@ class _Player:
             differences=differences,
             prompts={old: (kept.get(old), new) for old, new in changed.items()},
             listeners=self.listeners.results(),
+            publishers={
+                kind.__name__: role.name
+                for role in self.recorded.course.config.cast.roles
+                for kind in role.publishes
+            },
         )
 
 

@@ -1,5 +1,6 @@
 """Running: from a configuration to a run directory."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Unpack
@@ -10,6 +11,7 @@ from agents.roster import AGENTS
 from sim.config.layers import checked, configured
 from sim.config.run import RunConfig
 from sim.config.stages import straight
+from sim.metrics.own import METRICS, Metric
 from sim.metrics.summary import Summary
 from sim.runs.live import Live
 from sim.runs.loop import in_event_loop, plain_errors
@@ -25,6 +27,7 @@ class Parts(Given, total=False):
 
     agent: Agent | str
     quit_rule: QuitRule | str
+    metrics: Sequence[Metric | str]
 
 
 def run(
@@ -62,7 +65,7 @@ def _planned(config: RunConfig | None, given: Parts) -> Scenario:
 
 def _with_parts(config: RunConfig | None, given: Parts) -> RunConfig:
     """Return the configuration that is meant, its values checked."""
-    if "agent" not in given and "quit_rule" not in given:
+    if not given.keys() & {"agent", "quit_rule", "metrics"}:
         return checked(config or RunConfig())
     config = config or RunConfig()
     agent = AGENTS.name_of(given.get("agent", config.agent))
@@ -72,7 +75,8 @@ def _with_parts(config: RunConfig | None, given: Parts) -> RunConfig:
     others -= {*AGENTS.named(agent).settings.__struct_fields__}
     others |= {"quit"} if rule != config.quit_rule else set()
     kept = {name: value for name, value in config.settings().items() if name not in others}
-    return configured(kept, {"agent": agent, "quit_rule": rule})
+    metrics = [METRICS.name_of(metric) for metric in given.get("metrics", config.metrics)]
+    return configured(kept, {"agent": agent, "quit_rule": rule, "metrics": metrics})
 
 
 async def _run(planned: Scenario, out: Path | str | None, begun: Begun) -> Summary:

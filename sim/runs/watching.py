@@ -1,6 +1,6 @@
 """Watching a run while it runs: what is shown of it, and by whom."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from engine.errors import LawError
 from sim.config.run import RunConfig
 from sim.runs.assembly import Assembly
 from storage.environments import Environment
+from storage.parts import Parts, made_of
 from storage.runs import RunDirectory
 
 
@@ -41,6 +42,24 @@ class Onlooker(Protocol):
     async def show(self) -> None:
         """Show it, for ever."""
         ...
+
+
+VIEWS: Parts[object] = Parts(
+    "view",
+    "billp.views",
+    object,
+    {
+        "progress": "sim.views.progress:ProgressView",
+        "log": "sim.views.logging:LogView",
+        "otel": "sim.views.telemetry:TelemetryView",
+    },
+)
+"""What shows a run while it runs: classes made without arguments."""
+
+
+def load_views(names: Iterable[str]) -> list[Onlooker]:
+    """Return the views called *names*; raises ConfigError if one cannot be made."""
+    return [made_of(VIEWS, name) for name in names]
 
 
 @asynccontextmanager

@@ -18,25 +18,21 @@ PUBLISHERS = {
     "RunEnded": "roof",
     "EpisodeStarted": "scheduler",
     "PlanRequested": "user",
-    "PlanMade": "planner",
-    "ActionTaken": "actor",
     "UserResponded": "user",
-    "StateValued": "critic",
     "EpisodeEnded": "user",
-    "ReflectionWritten": "reflector",
     "EpisodeSettled": "scheduler",
-    "AdvantageEstimated": "critic",
     "MemoryWritten": "memories",
     "EpisodeFailed": "kernel",
     "HandlerFailed": "kernel",
 }
-"""Who publishes what; a model's reply is published for the role that asked."""
+"""Who publishes what, beside the agent; a model's reply is published for the role that asked."""
 
 
-def publisher(line: Line) -> str:
-    """Return the agent that published the message of *line*."""
+def publisher(replay: Replay, line: Line) -> str:
+    """Return who published the message of *line*: the role whose it is, if the agent says so."""
     kind = str(line.message.get("type"))
-    return PUBLISHERS.get(kind) or str(line.message.get("role", "somebody"))
+    own = PUBLISHERS.get(kind) or replay.publishers.get(kind)
+    return own or str(line.message.get("role", "agent"))
 
 
 def told(replay: Replay, difference: Difference) -> str:
@@ -44,7 +40,7 @@ def told(replay: Replay, difference: Difference) -> str:
     lines = [difference.sentence, *_values(replay, difference)]
     if difference.chain:
         lines.append("caused by:")
-        lines += [f"  {_cause(line)}" for line in difference.chain]
+        lines += [f"  {_cause(replay, line)}" for line in difference.chain]
     return "\n".join(lines)
 
 
@@ -81,9 +77,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _cause(line: Line) -> str:
+def _cause(replay: Replay, line: Line) -> str:
     facts = {name: value for name, value in line.message.items() if name != "type"}
     shown = ", ".join(f"{name}={short(value)}" for name, value in facts.items())
     kind = str(line.message.get("type"))
-    text = f"n {line.n}  {kind} by {publisher(line)}: {shown}"
+    text = f"n {line.n}  {kind} by {publisher(replay, line)}: {shown}"
     return text if len(text) <= 160 else f"{text[:159]}…"

@@ -182,7 +182,14 @@ def test_an_unknown_setting_of_an_agent_is_named(user: Reader) -> None:
 def test_the_objects_themselves_are_taken(tmp_path: Path) -> None:
     """By a name that says where they are; so a replay finds them."""
     config = RunConfig(episodes=3, limit=5, model="tests.support.outside.acme:ACME/blunt")
-    summary = run(config, agent=acme.SCOUT, quit_rule=acme.TIRED, out=tmp_path / "run")
+    summary = run(
+        config,
+        agent=acme.SCOUT,
+        quit_rule=acme.TIRED,
+        metrics=[acme.SPREAD],
+        out=tmp_path / "run",
+    )
+    assert [*summary.own_metrics] == ["tests.support.outside.acme:SPREAD"]
     assert summary.agent == "tests.support.outside.acme:SCOUT"
     assert (summary.model, summary.metrics.quits) == ("blunt", {"tired": 3})
     assert replay(tmp_path / "run").agrees

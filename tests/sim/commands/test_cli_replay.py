@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 import sim.world.quitting
+from agents.billp.variants import BILLP
 from agents.models import access
 from agents.models.model import ChatRequest, Prompt, Sampling, request_for
 from engine.calls import Call
@@ -214,7 +215,9 @@ def test_the_causes_of_a_difference(shell: Shell, spoilt: RunDirectory) -> None:
 def test_every_message_has_a_publisher() -> None:
     """A model's reply is published for the role that asked, which it names itself."""
     kinds = {kind.__name__ for kind in get_args(Message)}
-    assert PUBLISHERS.keys() == kinds - {ModelReplied.__name__, ModelFailed.__name__}
+    roles = {kind.__name__ for role in BILLP.roles for kind in role.publishes}
+    asked = {ModelReplied.__name__, ModelFailed.__name__}
+    assert PUBLISHERS.keys() == kinds - asked - roles
 
 
 def test_long_texts_are_told_as_a_diff(shell: Shell, spoilt: RunDirectory) -> None:
@@ -388,8 +391,8 @@ Spoil = Callable[[RunDirectory], object]
         (("--debug-at", "3"), "expected EPISODE:STEP:ROLE, got '3'", "such as 3:0:planner"),
         (("--debug-at", "3:y:"), "expected EPISODE:STEP:ROLE, got '3:y:'", "such as 3:0:planner"),
         (("--concurrency", "0"), "concurrency must be at least 1, got 0", ""),
-        (("--listener", "here"), "expected package.module:Class, got 'here'", "a class made"),
-        (("--listener", "no_such:Class"), "listener 'no_such:Class' cannot be made", "a class"),
+        (("--listener", "here"), "there is no listener 'here'", "package.module:object"),
+        (("--listener", "no_such:Class"), "listener 'no_such:Class' cannot be imported", ""),
         (("--environment", "gone"), "gone: is not an environment", "billp env build"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -117,7 +117,7 @@ def _make(world: World[Settings]) -> Subscriptions:
     return [(PlanRequested, scout.act), (EpisodeSettled, scout.remember)]
 
 
-SCOUT = Agent(_make, Settings, (Role("scout", publishes=ActionTaken),), (LANDMARKS,))
+SCOUT = Agent(_make, Settings, (Role("scout", publishes=(ActionTaken,)),), (LANDMARKS,))
 
 
 # -- a quit rule
