@@ -40,15 +40,14 @@ class _Log:
         path = self.saved.directory / f"{self.saved.name.name}.jsonl"
         try:
             with open_regular(path) as file:
+                if not 0 <= position < min(len(self._begins), len(self.saved)):
+                    raise FileError(f"{path}: holds no record {position}")
                 file.seek(self._begins[position])
                 line = next(lines_of(file), b"")
-            key = self.saved.keys[position]
         except OSError as error:
             raise FileError(f"{path}: cannot be read: {error.strerror}") from error
-        except IndexError as error:
-            raise FileError(f"{path}: holds no record {position}") from error
         decoder = msgspec.json.Decoder(self.saved.name.payload)
-        return read_record(path, position, line, key, decoder)[1]
+        return read_record(path, position, line, self.saved.keys[position], decoder)[1]
 
     @cached_property
     def _begins(self) -> Sequence[int]:

@@ -201,14 +201,21 @@ class Run:
     def _shown(self) -> str:
         if self.imported is not None:
             facts = msgspec.structs.asdict(self.imported)
-            return table(("imported", ""), [(name, str(fact)) for name, fact in facts.items()])
+            place = note(f"{facts.pop('run')} · digest {facts.pop('digest')}")
+            rows = {name: _in_words(fact) for name, fact in facts.items()}
+            return table(("imported", ""), rows.items(), words={0, 1}) + place
         if self.finished:
             return self.summary._repr_html_()
         head = self.head
         rows = {"agent": head.agent, "model": head.model, "seed": str(head.seed)}
-        return table((f"{self._path}", ""), rows.items()) + note(
-            f"not finished; go on with: {resuming(self._path)}"
-        )
+        next_step = note(f"{self._path} · not finished; go on with: {resuming(self._path)}")
+        return table(("so far", ""), rows.items(), words={0, 1}) + next_step
+
+
+def _in_words(fact: object) -> str:
+    if isinstance(fact, dict):
+        return ", ".join(f"{count} {name}" for name, count in fact.items())
+    return str(fact)
 
 
 def _called(memory: AgentMemory[Any]) -> tuple[str, str]:

@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from io import BytesIO
+from operator import attrgetter
 from pathlib import Path
 from types import FrameType
 
@@ -17,7 +19,8 @@ import polars as pl
 import pytest
 import zstandard
 
-from engine.errors import DataError, FileError
+from engine.errors import BillpError, DataError, FileError, RunDirectoryError
+from sim import Run
 from sim.cli import main
 from storage.arrays import read_array
 from storage.datasets import load, save
@@ -135,6 +138,31 @@ def test_what_stands_for_a_file_of_a_run_holds_nobody_up(shell: Shell, name: str
         for words in (("replay", "one"), ("show", "one", "0"), ("resume", "half", "--quiet")):
             said = shell.billp(*words)
             assert ended_well(said), (kind, words, said)
+
+
+LOOKS: tuple[Callable[[Run], object], ...] = (
+    *map(attrgetter, ("config", "digest", "summary", "metrics", "head", "imported")),
+    *(lambda run: run.frame("PlanMade"), lambda run: run.calls()),
+    lambda run: [episode.recollections for episode in run.episodes()],
+    lambda run: list(run.memory("planner").entries()),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_who_holds_a_run_in_python_is_told(shell: Shell, name: str) -> None:
+    """Also a notebook, which shows the sentence."""
+    for kind in KINDS:
+        for run in map(Path, ("one", "half")):
+            shutil.rmtree(run, ignore_errors=True)
+            shutil.copytree("two", run)
+        Path("half/summary.json").unlink(missing_ok=True)
+        for run in (Path("one"), Path("half")):
+            put(run / name, kind)
+            for look in LOOKS:
+                with suppress(BillpError):
+                    look(Run.open(run))
+            with suppress(RunDirectoryError):
+                assert Run.open(run)._repr_html_()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """A recorded run in Python: everything that is in its directory, typed, and one sentence if not."""
 
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -264,6 +265,17 @@ def test_an_imported_run_has_what_its_file_tells(tmp_path: Path) -> None:
     for look in looks:
         with pytest.raises(BillpError, match="was imported"):
             look()
+
+
+@pytest.mark.parametrize("position", [-1, 10**6])
+def test_a_trace_that_recalls_what_was_never_kept(position: int, tmp_path: Path) -> None:
+    """It is said, and no other record is given for it."""
+    run = Run(recorded(tmp_path / "run"))
+    trace = run.directory.trace.read_bytes()
+    changed = re.sub(rb'"reflections":\[\[\d+', b'"reflections":[[%d' % position, trace)
+    run.directory.trace.write_bytes(changed)
+    with pytest.raises(BillpError, match=f"holds no record {position}"):
+        recollected(run)
 
 
 def test_a_run_that_was_killed_at_once_has_nothing_yet(tmp_path: Path) -> None:
