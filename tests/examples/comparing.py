@@ -1,7 +1,6 @@
 """Two agents side by side: the same users, under the same seeds."""
 
-from sim import RunConfig, run
-from sim.analysis.compare import compare
+from sim import RunConfig, compare, run
 
 for agent in ("reflexion", "random"):
     for seed in (1, 2):

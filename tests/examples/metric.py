@@ -1,7 +1,7 @@
-"""A metric of one's own: a number for each visit, whose mean is told beside ours."""
+"""A metric of one's own: a number for each visit, told beside ours, by which runs compare."""
 
 from agents.trajectory import Trajectory
-from sim import RunConfig, run
+from sim import RunConfig, compare, run
 from sim.metrics.own import Metric
 from storage.environments import Environment
 
@@ -16,3 +16,7 @@ for agent in ("reflexion", "random"):
     config = RunConfig(agent=agent, episodes=20, metrics=("__main__:BEST",))
     found = run(config, out=f"best-{agent}").own_metrics["__main__:BEST"]
     print(f"{agent}: {found.column} {found.mean} over {found.visits} visits ({found.meaning})")
+
+comparison = compare(["best-reflexion", "best-random"], measure="__main__:BEST")
+for pair in comparison.pairs:
+    print(f"{pair.one} - {pair.other}: {pair.difference.mean:+.2f}, p {pair.p:.3f}")
