@@ -1,10 +1,12 @@
 """The central promise: a run's trace is the same bytes, whatever the accidents of real time."""
 
 import asyncio
+import itertools
 import os
 import random
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -14,8 +16,10 @@ import pytest
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
+from agents.models.serving.server import Server
 from sim.config.layers import configured
 from sim.runs.run import run
+from tests.support.served import served
 
 WORLDS: dict[str, dict[str, Any]] = {
     "batches": {"episodes": 24, "arrivals": "batches:6"},
@@ -83,6 +87,19 @@ def test_bounds_leave_no_mark(
 def test_the_event_loop_leaves_no_mark(world: str, plain: str, tmp_path: Path) -> None:
     """uvloop is faster, not different."""
     assert digest(world, tmp_path / "run", uvloop=True, longest=0.01) == plain
+
+
+def test_a_clock_that_goes_back_leaves_no_mark(
+    plain: str, world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wall's clock is asked by a cache and by a service only, and no wait is measured by it."""
+    back = itertools.count(2_000_000_000, -3_600)
+    with served(Server(EmbeddedModel())) as service:
+        monkeypatch.setattr(time, "time", lambda: float(next(back)))
+        cache = str(tmp_path / "cache")
+        ways: list[dict[str, Any]] = [{**service.remote, "cache": cache}, {"cache": cache}]
+        for place, way in enumerate(ways):
+            assert digest(world, tmp_path / f"run-{place}", **way) == plain
 
 
 @pytest.mark.parametrize("seed", ["0", "1", "4242"])
