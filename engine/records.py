@@ -45,6 +45,14 @@ class Recall(Generic[P_co]):
     record: Record[P_co]
 
 
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Records with one key: its cosine distance (0–2), and their positions, oldest first."""
+
+    distance: float
+    positions: Sequence[int]
+
+
 class View(Protocol[P_co]):
     """The first records of a log; never changes, whatever is appended later."""
 
@@ -61,6 +69,10 @@ class View(Protocol[P_co]):
 
     def recall(self, vector: Vector, k: int, within: float = 2.0) -> Sequence[Recall[P_co]]:
         """Return the *k* nearest records no further than *within*, nearest first."""
+        ...
+
+    def alike(self, vector: Vector, k: int, within: float = 2.0) -> Sequence[Likeness]:
+        """Return the *k* nearest keys no further than *within*, each with all its records."""
         ...
 
 

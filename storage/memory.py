@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import FileError
-from engine.records import MemoryName, Recall, Record, Vector
+from engine.records import Likeness, MemoryName, Recall, Record, Vector
 from storage.files import make_directory, whole
-from storage.index import BLOCK, VectorLog
+from storage.index import BLOCK
+from storage.keys import KeyLog
 from storage.reading import lines_of, open_regular
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -51,12 +52,12 @@ class Memory(Generic[P]):
             raise ValueError(f"the capacity of a memory must be at least 1, got {capacity}")
         self.name = name
         self.capacity = capacity
-        self._keys = VectorLog(block)
+        self._keys = KeyLog(block)
         self._episodes = array("q")
         self._payloads: list[P] = []
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._payloads)
 
     def __getitem__(self, position: int) -> Record[P]:
         """Return the record at *position*."""
@@ -87,6 +88,11 @@ class Memory(Generic[P]):
         """Return what a view of *length* records recalls."""
         hits = self._keys.nearest(self.start(length), length, vector, k)
         return [Recall(n, distance, self[n]) for distance, n in hits if distance <= within]
+
+    def alike(self, length: int, vector: Vector, k: int, within: float) -> list[Likeness]:
+        """Return the keys that a view of *length* records has like *vector*."""
+        found = self._keys.alike(self.start(length), length, vector, k)
+        return [likeness for likeness in found if likeness.distance <= within]
 
     def start(self, length: int) -> int:
         """Return the position of the oldest record that a view of *length* records recalls."""
@@ -163,6 +169,13 @@ class MemoryView(Generic[P]):
         Of records at the same distance, to 6 digits, the older one comes first.
         """
         return self.memory.nearest(self.length, vector, k, within)
+
+    def alike(self, vector: Vector, k: int, within: float = 2.0) -> list[Likeness]:
+        """Return the *k* nearest keys no further than *within*, nearest first, with their records.
+
+        Of keys at the same distance, to 6 digits, that of the older record comes first.
+        """
+        return self.memory.alike(self.length, vector, k, within)
 
 
 # Numpy reads the header of a file as Python; ours is always the same.
