@@ -8,9 +8,10 @@ cancels the run from outside; what a second one raises is the one exception that
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import anyio
+import structlog
 
 from engine.errors import StopAtOnce
 
@@ -117,6 +118,11 @@ def attempted(function: Callable[[], A]) -> tuple[A | None, BaseException | None
         return None, CancelledByItselfError()
     except BaseException as error:
         return None, error
+
+
+def log(level: Literal["warning", "error"], event: str, **facts: object) -> None:
+    """Log what goes on all the same, also where nobody can be told: a closed or broken output."""
+    attempted(lambda: getattr(structlog.get_logger(), level)(event, **facts))
 
 
 def told(error: BaseException) -> str:

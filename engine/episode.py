@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-import structlog
-
+from engine.attempt import log
 from engine.calls import Answer, Embed
 from engine.chance import Stream, chance
 from engine.errors import BillpError
@@ -158,7 +157,8 @@ class Episode(Generic[T]):
     def handler_failed(self, node: Node[T], handling: Handling, error: BaseException) -> None:
         """Put `HandlerFailed` in the place of what the handler would have published last."""
         self.failed = True
-        structlog.get_logger().warning(
+        log(
+            "warning",
             "handler failed",
             episode=self.number,
             handler=handling.name,

@@ -7,9 +7,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
-import structlog
 
-from engine.attempt import attempt, name_of
+from engine.attempt import attempt, log, name_of
 from engine.messages import Message
 
 M = TypeVar("M")
@@ -97,7 +96,7 @@ class Ear(Inbox):
             if error is not None:
                 self.deaf = True
                 name = name_of(self.listener)
-                structlog.get_logger().error("listener dropped", listener=name, exc_info=error)
+                log("error", "listener dropped", listener=name, exc_info=error)
             await anyio.lowlevel.checkpoint()  # a plain function would not let anybody else on
 
     async def finish(self, seconds: float) -> None:

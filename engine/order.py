@@ -11,9 +11,8 @@ from typing import Any, Protocol, TypeAlias
 
 import anyio
 import msgspec
-import structlog
 
-from engine.attempt import attempt, name_of
+from engine.attempt import attempt, log, name_of
 from engine.messages import Envelope, Message
 
 Follower: TypeAlias = Callable[[Envelope[Any]], Awaitable[None] | None]
@@ -98,4 +97,4 @@ class Release:
             raise error
         following.dropped = True
         name = name_of(following.follower)
-        structlog.get_logger().error("follower dropped", follower=name, exc_info=error)
+        log("error", "follower dropped", follower=name, exc_info=error)

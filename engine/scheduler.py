@@ -18,9 +18,9 @@ from math import inf
 from typing import Any, Generic, TypeVar
 
 import anyio
-import structlog
 
 from engine.arrivals import ONCE, Arrivals, Returns, Visit
+from engine.attempt import log
 from engine.bus import Bus
 from engine.calls import Answer, Embed
 from engine.chance import chance
@@ -314,7 +314,8 @@ class Scheduler(Generic[T]):
             seen = {number: episode.published for number, episode in self._unclosed.items()}
 
     def _report_stall(self, episode: Episode[T]) -> None:
-        structlog.get_logger().warning(
+        log(
+            "warning",
             "episode without progress",
             episode=episode.number,
             user=episode.user,

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
-import structlog
 import zstandard
 
+from engine.attempt import log
 from engine.errors import FileError
 from storage.reading import open_regular
 
@@ -98,7 +98,8 @@ class PromptTexts:
 
     def _fail(self, error: OSError) -> None:
         if not self._failed:
-            structlog.get_logger().warning(
+            log(
+                "warning",
                 "prompts are kept no longer: they cannot be written",
                 path=str(self.path),
                 error=error.strerror,

@@ -1,6 +1,6 @@
 """What all tests share: a place for what billp keeps of its user, and one built-in world."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +9,25 @@ from platformdirs import user_cache_path
 
 from storage.datasets import built_in
 from storage.environments import Environment
+
+# Run the same lines hundreds of times: to count them takes long, and finds none that is new.
+AGAIN = {
+    "test_alterations", "test_altered", "test_damage", "test_determinism", "test_estimate",
+    "test_hostile_files", "test_power", "test_visitors",
+}  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Let one more work than usual: some tests wait for real time, and leave a processor idle."""
+    return (yield) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out of coverage what costs more than it shows."""
+    for item in items:
+        if item.path.stem in AGAIN:
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(autouse=True, scope="session")

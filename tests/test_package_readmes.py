@@ -13,13 +13,14 @@ from agents.models.providers import PROVIDERS
 from agents.roster import AGENTS
 from sim.metrics.own import METRICS
 from sim.runs.listeners import LISTENERS
+from sim.runs.watching import VIEWS
 from sim.world.quitting import QUIT_RULES
 from storage.datasets import FORMATS
 from tests.test_examples import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
 READMES = sorted(ROOT.glob("*/README.md"))
-OPEN = (AGENTS, METRICS, QUIT_RULES, FORMATS, PROVIDERS, LISTENERS)
+OPEN = (AGENTS, METRICS, QUIT_RULES, FORMATS, PROVIDERS, LISTENERS, VIEWS)
 PAGES = (*sorted(ROOT.glob("*.md")), *READMES)
 GOLDEN = [path.parent for path in ROOT.glob("traces/*/trace.jsonl")]
 

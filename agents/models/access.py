@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-import structlog
-
 from agents.models.guards.retrying import Attempt
 from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
 from agents.models.recorded import NothingRecorded, Recorded, call_ended
-from engine.attempt import attempted, name_of
+from engine.attempt import attempted, log, name_of
 from engine.calls import Call
 from engine.errors import CallFailedError
 from engine.messages import ModelFailed, ModelReplied
@@ -112,7 +110,7 @@ class Access:
         if error is not None and witness in self.witnesses:
             self.witnesses.remove(witness)
             name = name_of(witness)
-            structlog.get_logger().error("witness dropped", witness=name, exc_info=error)
+            log("error", "witness dropped", witness=name, exc_info=error)
 
     def _count(self, ended: CallEnded) -> None:
         usage = self.usage

@@ -7,10 +7,9 @@ module of its choice.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import structlog
-
 from agents.models.providers import PROVIDERS, provider_of
 from agents.roster import AGENTS
+from engine.attempt import log
 from engine.errors import ConfigError, RunDirectoryError
 from sim.config.run import RunConfig, Settings, flat
 from sim.metrics.own import METRICS, Metric
@@ -72,6 +71,10 @@ def _check(parts: Parts[Any], name: str, then: str) -> None:
         raise RunDirectoryError(what, hint="install it, as it was then") from error
     now = parts.origin(name)
     if now != then:
-        structlog.get_logger().warning(
-            "another version than the run had", part=f"{parts.what} {name}", then=then, now=now
+        log(
+            "warning",
+            "another version than the run had",
+            part=f"{parts.what} {name}",
+            then=then,
+            now=now,
         )

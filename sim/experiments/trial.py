@@ -219,6 +219,7 @@ def _unbound(config: RunConfig) -> RunConfig:
     return msgspec.structs.replace(
         config,
         prompts=False,
+        fsync="none",
         requests_per_minute=0.0,
         tokens_per_minute=0.0,
         cache="",

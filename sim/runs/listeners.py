@@ -13,9 +13,8 @@ from types import UnionType
 from typing import Any, Protocol, TypeVar
 
 import msgspec
-import structlog
 
-from engine.attempt import attempted, told
+from engine.attempt import attempted, log, told
 from engine.bus import Bus, kinds
 from engine.errors import ConfigError
 from engine.messages import Message
@@ -43,7 +42,7 @@ class Listeners:
         for name, listener in self.by_name.items():
             _, error = attempted(partial(_attach, listener, bus))
             if error is not None:
-                structlog.get_logger().error("listener dropped", listener=name, exc_info=error)
+                log("error", "listener dropped", listener=name, exc_info=error)
 
     def results(self) -> dict[str, Any]:
         """Return what those that have a result found."""
@@ -63,7 +62,7 @@ def _result(name: str, listener: Listener) -> Any:
     """Return what *listener* found, as JSON can hold it; what it raises must not cost the run."""
     result, error = attempted(partial(_found, listener))
     if error is not None:
-        structlog.get_logger().error("listener without result", listener=name, exc_info=error)
+        log("error", "listener without result", listener=name, exc_info=error)
         return {"error": told(error)}
     return result
 

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-import structlog
-
 from agents.models.recorded import Recorded, Resumed, Spoken
+from engine.attempt import log
 from engine.messages import RunEnded
 from sim.metrics.summary import Summary
 from sim.runs.divergence import EndOfRecordError, TraceCheck
@@ -70,7 +69,8 @@ class ContinuedTrace:
         self._dropped = episode
         self.writer.cut(place)
         self.check.look_again()
-        structlog.get_logger().warning(
+        log(
+            "warning",
             "recorded lines dropped: what the model had said to them is not in the journal",
             path=str(self.check.path),
             episode=episode,
@@ -148,7 +148,7 @@ def _list_late(directory: RunDirectory) -> None:
     if not directory.manifest.exists():
         write_manifest(directory)
         what = "manifest written now: what the files were before, nobody knows"
-        structlog.get_logger().warning(what, path=str(directory.manifest))
+        log("warning", what, path=str(directory.manifest))
 
 
 def _cut_torn(directory: RunDirectory) -> None:
@@ -167,7 +167,7 @@ def _cut(path: Path, size: int) -> None:
     if path.exists() and path.stat().st_size > size:
         lost = path.stat().st_size - size
         AppendOnly(path, start=size).close()
-        structlog.get_logger().warning("torn end cut off", path=str(path), size=size, bytes=lost)
+        log("warning", "torn end cut off", path=str(path), size=size, bytes=lost)
 
 
 async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Summary:

@@ -7,11 +7,10 @@ from functools import partial
 from typing import Protocol
 
 import anyio
-import structlog
 
 from agents.models.access import Access
 from agents.models.chain import Chain
-from engine.attempt import attempt, attempted
+from engine.attempt import attempt, attempted, log
 from engine.errors import LawError
 from sim.config.run import RunConfig
 from sim.runs.assembly import Assembly
@@ -85,5 +84,5 @@ def _fine(view: Onlooker, error: BaseException | None) -> bool:
     """Tell whether a view raised nothing, and the user if it did."""
     if error is not None:
         name = type(view).__name__
-        structlog.get_logger().error("view dropped", view=name, exc_info=error)
+        log("error", "view dropped", view=name, exc_info=error)
     return error is None

@@ -10,9 +10,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
-import structlog
-
 from agents.models.model import ChatModel, ChatReply, ChatRequest
+from engine.attempt import log
 from engine.errors import FileError
 from storage.replies import CachedReply, ReplyCache
 
@@ -56,8 +55,10 @@ class SpareCache:
             return None
 
     def _give_up(self, error: FileError) -> None:
-        structlog.get_logger().warning(
-            "the cache is off from now on, and the run goes on without it", error=str(error)
+        log(
+            "warning",
+            "the cache is off from now on, and the run goes on without it",
+            error=str(error),
         )
         if self._cache is not None:
             self._cache.abandon()

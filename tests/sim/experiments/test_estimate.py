@@ -139,10 +139,10 @@ def test_users_come_back_in_the_sample() -> None:
 )
 def test_a_huge_run_is_estimated_in_seconds(huge: dict[str, Any]) -> None:
     """Whatever is many: training, tests, steps or visits of one user."""
-    start = time.monotonic()
+    start = time.process_time()  # others may keep the machine busy
     told = expected(**huge)
     assert told.calls > 1_000_000
-    assert time.monotonic() - start < 30  # on a busy machine
+    assert time.process_time() - start < 30
 
 
 def test_roles_add_up() -> None:

@@ -362,3 +362,21 @@ def test_a_listener_that_cancels_all_ends_the_run_in_a_sentence(
     assert said.stderr.splitlines()[-1].startswith("billp: ")
     assert "cancelled, but not by the run" in said.stderr
     assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_listener_that_cannot_be_complained_of_ends_no_run(tmp_path: Path) -> None:
+    """Used as a library, nobody has said where logs go: to an output that may be closed."""
+    script = tmp_path / "closed.py"
+    script.write_text(
+        "import os\n"
+        "from sim import RunConfig, run\n"
+        "class Bad:\n"
+        "    live = True\n"
+        "    def __call__(self, heard):\n"
+        "        raise ValueError\n"
+        "os.close(1)\n"
+        "run(RunConfig(episodes=1, limit=2), out='run', listeners={'bad': Bad()})\n"
+    )
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "summary.json").exists()
