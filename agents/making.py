@@ -72,7 +72,7 @@ class AgentMemory(MemoryName[P]):
     key_lines: Callable[[Trajectory], Iterable[tuple[str, ...]]]
     says: Callable[[P], str] = str
     keyed_by: str = "its own"
-    told: Callable[[Sequence[Message]], Sequence[P]] = lambda _: ()
+    told: Callable[[Sequence[Message], Any], Sequence[P]] = lambda _, __: ()
     asked: Callable[[Message], tuple[int, tuple[Recalled, ...]] | None] = lambda _: None
     asked_in: Literal["step", "state"] = "step"
 

@@ -45,20 +45,32 @@ class PlannerSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ActorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """*recall_count* experiences no further than *within*, and so many *candidates*."""
+    """*recall_count* states no further than *within*, and so many *candidates*.
+
+    All experiences of these states count, *pooled* by item, and at most *hints* items of each sign
+    are told. Not pooled, *recall_count* experiences are recalled, the oldest first of one state.
+    """
 
     recall_count: Count = 10
     within: Distance = 0.4
+    pooled: bool = True
+    hints: Count = 10
     candidates: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
 
 
 class CriticSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """*discount* γ; *reward_in_advantage* false is what the authors' recorded runs had."""
+    """*discount* γ; *reward_in_advantage* false is what the authors' recorded runs had.
+
+    *left* is the value of having left, by default the least that there is. The critic *learns* from
+    the values that it gave itself, or from outcomes: the targets r + γ·V(s′).
+    """
 
     recall_count: Count = 1
     within: Distance = 0.1
     discount: Share = 0.5
     reward_in_advantage: bool = True
+    left: Annotated[float, msgspec.Meta(ge=-5, le=5)] = -5.0
+    learns: Literal["values", "outcomes"] = "values"
 
 
 class ReflectorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,11 +7,12 @@ was not, the question.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from math import fsum
+from functools import cached_property
 
 from agents.asking import ask
+from agents.billp.advice import Advice, Adviser
 from agents.billp.grounding import Grounded, Grounder
 from agents.billp.memories import EXPERIENCES, Experience, recalled
 from agents.billp.states import WINDOW, state_lines, states
@@ -24,10 +25,10 @@ from agents.settings import ActorSettings, Repeats
 from agents.trajectory import Delivery, Trajectory
 from engine.errors import UnreadableReplyError
 from engine.messages import ActionTaken, EpisodeSettled, PlanMade, PlanRequested, ToolResult
-from engine.records import Recall
 from storage.catalog import Catalog
 
 ROLE = "actor"
+_NOTHING = Advice()
 
 
 def task(*, thinking: bool = True, tools: bool = True, recalling: bool = True) -> str:
@@ -95,13 +96,18 @@ class Actor:
     recalling: bool = True
     tools: bool = True
 
+    @cached_property
+    def adviser(self) -> Adviser:
+        """What asks the actor's memory."""
+        return Adviser(self.settings)
+
     async def act(self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]) -> None:
         """Answer `PlanMade`, or `PlanRequested` where nobody thinks, with `ActionTaken`."""
         trajectory = delivery.trajectory
         step = delivery.message.step
         shown = {done.item for done in trajectory.steps()}
-        found = await self._experiences(delivery)
-        hints = [r for r in found if self.repeats == "allow" or r.record.payload.item not in shown]
+        advice = await self._advice(delivery)
+        hints = advice if self.repeats == "allow" else advice.without(shown)
         candidates = self._candidates(delivery, shown) if self.tools else []
         tools = self.consult(trajectory, candidates) if self.tools else ()
         words, text = await ask(delivery, self.prompt(trajectory, tools, hints), self.grammar.read)
@@ -115,19 +121,16 @@ class Actor:
                 words=words or text,
                 grounding=grounded.kind,
                 distance=grounded.distance,
-                recalled=recalled(found),
+                recalled=recalled(advice.found),
                 tools=tools,
             )
         )
 
-    async def _experiences(
-        self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]
-    ) -> list[Recall[Experience]]:
-        own = self.settings
-        if not (self.recalling and own.recall_count):
-            return []
+    async def _advice(self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]) -> Advice:
+        if not (self.recalling and self.settings.recall_count):
+            return Advice()
         key = await delivery.embed(state_lines(delivery.trajectory))
-        return list(delivery.view(EXPERIENCES).recall(key, own.recall_count, own.within))
+        return self.adviser.advise(delivery.view(EXPERIENCES), key)
 
     def _candidates(
         self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], shown: Collection[int]
@@ -164,24 +167,18 @@ class Actor:
         self,
         trajectory: Trajectory,
         tools: tuple[ToolResult, ...],
-        found: Sequence[Recall[Experience]],
+        advice: Advice = _NOTHING,
     ) -> Prompt:
         """Return the question for the item of a step."""
         said = {result.tool: result.text for result in tools}
-        advantages: dict[int, list[float]] = {}
-        for worth in (recall.record.payload for recall in found):
-            advantages.setdefault(worth.item, []).append(worth.advantage)
-        # An item's advantage is the mean over like states: it is not encouraged and discouraged.
-        good = [item for item, known in advantages.items() if fsum(known) >= 0]
-        bad = [item for item, known in advantages.items() if fsum(known) < 0]
         text = section("Thought", [trajectory.thought])
         text += section("History of the user", history_lines(self.catalog, trajectory))
         text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))
         text += section("Categories of the recent recommendations", [said.get("categories", "")])
         text += section("Categories not yet tried", [said.get("untried", "")])
         text += section("Candidates", [said.get("candidates", "")])
-        text += section("Encouraged in like states", item_lines(self.catalog, good))
-        text += section("Discouraged in like states", item_lines(self.catalog, bad))
+        text += section("Encouraged in like states", item_lines(self.catalog, advice.encouraged))
+        text += section("Discouraged in like states", item_lines(self.catalog, advice.discouraged))
         text += f"## Question\nWhich item is recommended at step {trajectory.step}?"
         system = f"{self.task}\n{self.grammar.words}"
         schema = self.grammar.schema

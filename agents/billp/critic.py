@@ -10,20 +10,33 @@ from dataclasses import dataclass
 
 from agents.asking import ask
 from agents.billp.judging import tell_advantages
-from agents.billp.memories import VALUATIONS, Valuation, recalled
+from agents.billp.memories import (
+    HIGHEST,
+    LOWEST,
+    VALUATIONS,
+    Valuation,
+    learned_values,
+    recalled,
+)
 from agents.billp.states import WINDOW, state_lines, states
 from agents.billp.values import Judge, judged_steps
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
 from agents.prompts import OPENINGS, history_lines, section, step_line
+from agents.settings import CriticSettings
 from agents.trajectory import Delivery, Trajectory
 from engine.errors import UnreadableReplyError
-from engine.messages import EpisodeSettled, EpisodeStarted, StateValued, UserResponded
+from engine.messages import (
+    EpisodeSettled,
+    EpisodeStarted,
+    StateValued,
+    UserResponded,
+)
 from engine.records import Recall
 from storage.catalog import Catalog
 
 ROLE = "critic"
-LOWEST, HIGHEST = -5, 5
+_DEFAULT = CriticSettings()
 
 TASK = f"""\
 {OPENINGS[ROLE]} a visit of a user stands. Given what was recommended lately and what rewards it \
@@ -55,8 +68,7 @@ class Critic:
 
     catalog: Catalog
     judge_steps: Judge = judged_steps
-    recall_count: int = 1
-    within: float = 0.1
+    settings: CriticSettings = _DEFAULT
     grammar: Grammar[float] = PLAIN
 
     async def judge_start(self, delivery: Delivery[EpisodeStarted]) -> None:
@@ -73,7 +85,8 @@ class Critic:
     ) -> None:
         trajectory = delivery.trajectory
         key = await delivery.embed(state_lines(trajectory))
-        found = delivery.view(VALUATIONS).recall(key, self.recall_count, self.within)
+        own = self.settings
+        found = delivery.view(VALUATIONS).recall(key, own.recall_count, own.within)
         value, _ = await ask(delivery, self.prompt(trajectory, state, found), self.grammar.read)
         if value is not None:
             message = StateValued(state=state, value=value, recalled=recalled(found))
@@ -93,11 +106,11 @@ class Critic:
         return Prompt(role=ROLE, step=state, system=system, text=text, schema=schema, aside=True)
 
     async def settle(self, delivery: Delivery[EpisodeSettled]) -> None:
-        """Publish the advantages of the episode's steps, and keep the values of its states."""
-        episode = delivery.episode
-        tell_advantages(delivery, self.judge_steps(episode))
+        """Publish the advantages of the episode's steps, and keep what states were worth."""
+        judged = self.judge_steps(delivery.episode)
+        told = (*delivery.episode, *tell_advantages(delivery, judged))
         texts = states(delivery.trajectory)
-        values = {m.state: m.value for m in episode if isinstance(m, StateValued)}
+        values = learned_values(told, outcomes=self.settings.learns == "outcomes")
         entries = [
             (await delivery.embed(texts[state]), Valuation(value=value))
             for state, value in sorted(values.items())

@@ -8,17 +8,22 @@ from agents.trajectory import Delivery
 from engine.messages import AdvantageEstimated, EpisodeSettled
 
 
-def tell_advantages(delivery: Delivery[EpisodeSettled], steps: Iterable[Judged]) -> None:
-    """Publish the advantages of *steps*."""
-    for step in steps:
-        delivery.publish(
-            AdvantageEstimated(
-                step=step.step,
-                value=step.value,
-                next_value=step.next_value,
-                advantage=step.advantage,
-            )
+def tell_advantages(
+    delivery: Delivery[EpisodeSettled], steps: Iterable[Judged]
+) -> list[AdvantageEstimated]:
+    """Publish the advantages of *steps*, and return what was published."""
+    told = [
+        AdvantageEstimated(
+            step=step.step,
+            value=step.value,
+            next_value=step.next_value,
+            advantage=step.advantage,
         )
+        for step in steps
+    ]
+    for message in told:
+        delivery.publish(message)
+    return told
 
 
 @dataclass(frozen=True)

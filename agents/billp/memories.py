@@ -7,6 +7,7 @@ import msgspec
 
 from agents.billp.states import states
 from agents.making import AgentMemory
+from agents.settings import BillpSettings
 from agents.trajectory import task_keys
 from engine.chance import Stream
 from engine.messages import (
@@ -17,10 +18,15 @@ from engine.messages import (
     Recalled,
     ReflectionWritten,
     StateValued,
+    number,
 )
 from engine.records import Recall, Vector, View, distance
 
 P = TypeVar("P", bound=msgspec.Struct)
+
+
+LOWEST, HIGHEST = -5, 5
+"""The critic's scale."""
 
 
 class Reflection(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,11 +73,11 @@ def at_random(
     return [recall for recall in found if recall.distance <= within]
 
 
-def _reflections(episode: Sequence[Message]) -> list[Reflection]:
+def _reflections(episode: Sequence[Message], _: object) -> list[Reflection]:
     return [Reflection(text=m.text) for m in episode if isinstance(m, ReflectionWritten)]
 
 
-def _experiences(episode: Sequence[Message]) -> list[Experience]:
+def _experiences(episode: Sequence[Message], _: object) -> list[Experience]:
     actions = {m.step: m for m in episode if isinstance(m, ActionTaken)}
     worths = [m for m in episode if isinstance(m, AdvantageEstimated) and m.step in actions]
     return [
@@ -81,9 +87,21 @@ def _experiences(episode: Sequence[Message]) -> list[Experience]:
     ]
 
 
-def _valuations(episode: Sequence[Message]) -> list[Valuation]:
-    values = {m.state: m.value for m in episode if isinstance(m, StateValued)}
+def _valuations(episode: Sequence[Message], settings: BillpSettings) -> list[Valuation]:
+    values = learned_values(episode, outcomes=settings.critic.learns == "outcomes")
     return [Valuation(value=value) for _, value in sorted(values.items())]
+
+
+def learned_values(episode: Sequence[Message], *, outcomes: bool) -> dict[int, float]:
+    """Return what the critic keeps of each state: the value it gave, or what came of it.
+
+    That is the target r + γ·V(s′), which is V(s) + A, within the critic's scale.
+    """
+    if not outcomes:
+        return {m.state: m.value for m in episode if isinstance(m, StateValued)}
+    judged = [m for m in episode if isinstance(m, AdvantageEstimated)]
+    targets = {m.step: m.value + m.advantage for m in judged}
+    return {state: number(min(max(v, LOWEST), HIGHEST)) for state, v in targets.items()}
 
 
 REFLECTIONS = AgentMemory(

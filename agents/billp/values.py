@@ -36,18 +36,23 @@ def advantage(
 
 
 def judged_steps(
-    episode: Sequence[Message], *, discount: float = 0.5, with_reward: bool = True
+    episode: Sequence[Message],
+    *,
+    discount: float = 0.5,
+    with_reward: bool = True,
+    left: float = 0.0,
 ) -> list[Judged]:
     """Return the steps of *episode* whose two values are known.
 
-    After the user has left the value is 0. A state whose value could not be read has none, and the
-    steps on both sides of it are left out.
+    *left* is the value of having left: with 0 a step that ended the visit looks good wherever the
+    state before it looked bad. A state whose value could not be read has none, and the steps on
+    both sides of it are left out.
     """
     values = {m.state: m.value for m in episode if isinstance(m, StateValued)}
     steps: list[Judged] = []
     for response in (m for m in episode if isinstance(m, UserResponded)):
         value = values.get(response.step)
-        after = 0.0 if response.left else values.get(response.step + 1)
+        after = left if response.left else values.get(response.step + 1)
         if value is None or after is None:
             continue
         worth = advantage(response.reward, value, after, discount=discount, with_reward=with_reward)

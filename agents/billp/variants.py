@@ -83,14 +83,19 @@ def reflector(world: World[BillpSettings]) -> Reflector:
 def by_critic(world: World[BillpSettings]) -> Judge:
     """Return the advantages that the critic's values make."""
     own = world.settings.critic
-    return partial(judged_steps, discount=own.discount, with_reward=own.reward_in_advantage)
+    return partial(
+        judged_steps,
+        discount=own.discount,
+        with_reward=own.reward_in_advantage,
+        left=own.left,
+    )
 
 
 def critic(world: World[BillpSettings]) -> Critic:
     """Return the critic."""
     own = world.settings.critic
     grammar = VALUE_AS_JSON if world.structured else VALUE_IN_WORDS
-    return Critic(world.catalog, by_critic(world), own.recall_count, own.within, grammar)
+    return Critic(world.catalog, by_critic(world), own, grammar)
 
 
 def billp(world: World[BillpSettings]) -> Subscriptions:

@@ -51,6 +51,7 @@ class Written:
     """Hears a trace, and gathers what was written, by memory."""
 
     memories: Mapping[str, AgentMemory[Any]] = field(default_factory=dict)
+    settings: Any = None
     shares: dict[str, list[Share]] = field(default_factory=dict)
     _episode: int = 0
     _end: int = 0
@@ -76,7 +77,7 @@ class Written:
                 counts[message.memory] += message.count
         for name, count in counts.items():
             known = self.memories.get(name)
-            records = known.told(messages) if known is not None else ()
+            records = known.told(messages, self.settings) if known is not None else ()
             digest = _digest(map(msgspec.json.encode, records)) if len(records) == count else b""
             share = Share(self._end, self._episode, count, digest)
             self.shares.setdefault(name, []).append(share)

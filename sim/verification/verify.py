@@ -157,7 +157,9 @@ class _Recorded:
 
     def _settings(self) -> str:
         self.course = self._course()
-        self.written.memories = {one.name: one for one in self.course.config.cast.memories}
+        config = self.course.config
+        self.written.memories = {one.name: one for one in config.cast.memories}
+        self.written.settings = config.agent_settings
         return check_settings(self.directory, self.course)
 
     def _course(self) -> Course:

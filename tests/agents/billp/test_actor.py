@@ -270,15 +270,15 @@ def acted_by(seed: int, user: int) -> list[str]:
 
 
 def test_experiences_encourage_and_discourage() -> None:
-    """By the sign of the advantage: 0 is no loss, so it encourages."""
+    """By the sign of the advantage, the most telling first: 0 is no loss, so it encourages."""
     records = [(START, worth(HOUSE, -0.5)), (START, worth(RACER, 0.0)), (START, worth(PILOT, 2.0))]
     visit = replace(saying("recommend[Star Pilot]"), memories=known(EXPERIENCES, *records))
     told = acted(visit)
     prompt = told.prompts[0]
-    assert lines(prompt, "Encouraged in like states") == [*item_lines(CATALOG, [RACER, PILOT])]
+    assert lines(prompt, "Encouraged in like states") == [*item_lines(CATALOG, [PILOT, RACER])]
     assert lines(prompt, "Discouraged in like states") == [*item_lines(CATALOG, [HOUSE])]
     assert told.only(ActionTaken)[0].recalled == tuple(
-        Recalled(position=position, episode=0, distance=0.0) for position in range(3)
+        Recalled(position=position, episode=0, distance=0.0) for position in (2, 1, 0)
     )
 
 
@@ -308,11 +308,37 @@ def test_unlike_states_say_nothing() -> None:
     assert told.only(ActionTaken)[0].recalled == ()
 
 
-def test_so_many_experiences_are_recalled_at_most() -> None:
+@pytest.mark.parametrize("how", [{"pooled": False, "recall_count": 2}, {"hints": 2}])
+def test_so_many_experiences_are_told_at_most(how: dict[str, Any]) -> None:
     records = [(START, worth(item, 1.0)) for item in EVERYTHING]
     visit = replace(saying("recommend[Star Pilot]"), memories=known(EXPERIENCES, *records))
-    (action,) = actions(visit, settled(recall_count=2))
+    (action,) = actions(visit, settled(**how))
     assert [recalled.position for recalled in action.recalled] == [0, 1]
+
+
+def thirty(pooled: bool) -> Told:
+    """Twelve old records of a state that speak for an item, and newer ones that speak against."""
+    records = [(START, worth(RACER, 0.5))] * 12 + [(START, worth(RACER, -2.0))] * 18
+    visit = replace(saying("recommend[Star Pilot]"), memories=known(EXPERIENCES, *records))
+    return acted(visit, settled(pooled=pooled, hints=3))
+
+
+def test_all_the_evidence_of_a_state_counts() -> None:
+    """Of one that is not pooled the oldest records hide the others for ever."""
+    told = thirty(pooled=True)
+    assert lines(told.prompts[0], "Discouraged in like states") == ["- Night Racer | Racing"]
+    assert [one.position for one in told.only(ActionTaken)[0].recalled] == [29]
+    prompt = thirty(pooled=False).prompts[0]
+    assert lines(prompt, "Encouraged in like states") == ["- Night Racer | Racing"]
+
+
+def test_what_was_learned_elsewhere_is_not_taken_for_this() -> None:
+    """An actor may be asked of another log: what it kept is of the log that it was asked of."""
+    for sign in (1.0, -1.0):
+        records = [(START, worth(RACER, sign))]
+        visit = replace(saying("recommend[Star Pilot]"), memories=known(EXPERIENCES, *records))
+        heading = "Encouraged" if sign > 0 else "Discouraged"
+        assert lines(acted(visit).prompts[0], f"{heading} in like states")
 
 
 async def value_start(delivery: Delivery[EpisodeStarted]) -> None:

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.billp.critic import HIGHEST, LOWEST, PLAIN, TASK, Critic, read_value
-from agents.billp.memories import VALUATIONS, Valuation
+from agents.billp.critic import PLAIN, TASK, Critic, read_value
+from agents.billp.memories import HIGHEST, LOWEST, VALUATIONS, Valuation
 from agents.billp.states import WINDOW, state_lines
 from agents.billp.values import judged_steps
 from agents.embeddings import hashed
 from agents.models.model import Prompt
+from agents.settings import CriticSettings
 from engine.errors import UnreadableReplyError
 from engine.messages import (
     AdvantageEstimated,
@@ -78,7 +79,10 @@ def test_the_last_state_of_a_cut_visit_is_valued() -> None:
 
 def test_the_prompt_has_its_parts_in_order() -> None:
     memories = known(VALUATIONS, (START, Valuation(value=-3.0)))
-    told = judged(Visit(script=counting, memories=memories), replace(CRITIC, within=2.0))
+    told = judged(
+        Visit(script=counting, memories=memories),
+        replace(CRITIC, settings=CriticSettings(within=2.0)),
+    )
     prompt = next(prompt for prompt in told.prompts if prompt.step == 2)
     assert (prompt.role, prompt.system) == ("critic", SYSTEM)
     assert headings(prompt) == [

@@ -397,7 +397,7 @@ def test_returns_lie_around_their_mean(gained: list[float], discount: float) -> 
 def test_the_critics_advantages_follow_the_settings(
     see: See, with_reward: bool, discount: float
 ) -> None:
-    """r + γ·V(s′) − V(s), 0 after leaving; or V(s′) − V(s) as in the authors' recorded runs."""
+    """r + γ·V(s′) − V(s), with the least V after leaving; or without r, as the authors' runs."""
     told = {"reward_in_advantage": with_reward, "discount": discount}
     trace = see("billp", critic=told).trace
     for episode in range(6):
@@ -405,7 +405,7 @@ def test_the_critics_advantages_follow_the_settings(
         values = {value.state: value.value for value in only(part, StateValued)}
         worths = []
         for response in only(part, UserResponded):
-            after = 0.0 if response.left else values[response.step + 1]
+            after = -5.0 if response.left else values[response.step + 1]
             gain = response.reward + discount * after if with_reward else after
             worths.append(number(gain - values[response.step]))
         assert [one.advantage for one in only(part, AdvantageEstimated)] == worths

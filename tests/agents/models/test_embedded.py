@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from agents.billp.actor import Actor, read_action
+from agents.billp.advice import Advice
 from agents.billp.critic import Critic, read_value
 from agents.billp.grounding import Grounder
-from agents.billp.memories import Experience, Reflection, Valuation
+from agents.billp.memories import Reflection, Valuation
 from agents.billp.planner import Planner, read_thought
 from agents.billp.reflector import Reflector, read_reflection
 from agents.billp.tools import CandidateSearch
@@ -72,11 +73,9 @@ def chosen(
 ) -> set[str]:
     """Return the titles that the actor's rule takes under several seeds."""
     so_far = msgspec.structs.replace(so_far, thought=thought)
-    found = [
-        recall(Experience(item=item, title=CATALOG.titles[item], advantage=advantage))
-        for item, advantage in worths
-    ]
-    prompt = ACTOR.prompt(so_far, ACTOR.consult(so_far, candidates), found)
+    good = tuple(item for item, advantage in worths if advantage >= 0)
+    bad = tuple(item for item, advantage in worths if advantage < 0)
+    prompt = ACTOR.prompt(so_far, ACTOR.consult(so_far, candidates), Advice(good, bad))
     return {read_action(said(prompt, seed)) for seed in SEEDS}
 
 
@@ -99,7 +98,7 @@ def recall(payload: P) -> Recall[P]:
 PROMPTS = [
     PLANNER.prompt(trajectory((GO, 5.0), (RACER, 4.0), (OPERA, 3.5)), []),
     ACTOR.prompt(
-        trajectory((GO, 5.0)), ACTOR.consult(trajectory((GO, 5.0)), [HOUSE, RACER, OPERA]), []
+        trajectory((GO, 5.0)), ACTOR.consult(trajectory((GO, 5.0)), [HOUSE, RACER, OPERA])
     ),
     CRITIC.prompt(trajectory((GO, 5.0)), 1, []),
     REFLECTOR.prompt(trajectory((GO, 5.0)), EpisodeEnded(length=1, reward=5.0, reason="quit")),
@@ -317,7 +316,7 @@ def test_titles_may_have_any_signs(title: str) -> None:
     catalog = Catalog((title, "Emma"), (("A",), ("B",)), np.ones(2, np.int64))
     so_far = trajectory((0, 5.0), (1, 1.0), rated=[], catalog=catalog)
     tools = replace(ACTOR, catalog=catalog, search=CandidateSearch(catalog)).consult(so_far, [0])
-    actor = replace(ACTOR, catalog=catalog).prompt(so_far, tools, [])
+    actor = replace(ACTOR, catalog=catalog).prompt(so_far, tools)
     assert read_action(said(actor)) == title
     assert said(Planner(catalog).prompt(so_far, [])) == "Take from A."
 

@@ -1,0 +1,94 @@
+"""What experience says of items in states like this one: all of it, pooled by item.
+
+An item's advantage is its mean over the records of like states, so no item is both encouraged and
+discouraged. Of each sign the items of the largest advantage are told, most telling first, each by
+the newest record that is of that sign.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import fsum
+
+from agents.billp.memories import Experience
+from agents.settings import ActorSettings
+from engine.records import Recall, Vector, View
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The items that are *encouraged* and *discouraged*, and the records that say so."""
+
+    encouraged: tuple[int, ...] = ()
+    discouraged: tuple[int, ...] = ()
+    found: tuple[Recall[Experience], ...] = ()
+
+    def without(self, items: set[int]) -> "Advice":
+        """Return the same, but of other items than *items*."""
+        good = tuple(item for item in self.encouraged if item not in items)
+        bad = tuple(item for item in self.discouraged if item not in items)
+        return Advice(good, bad, self.found)
+
+
+Worth = dict[int, list[tuple[int, float]]]
+"""The positions and advantages of the records of each item, oldest first."""
+
+
+@dataclass(frozen=True)
+class Adviser:
+    """Recalls experiences as *settings* say.
+
+    What the records of a state come to is kept, by the first of them, until there are others: whole
+    batches of episodes see the same of a log.
+    """
+
+    settings: ActorSettings
+    _known: dict[int, tuple[Experience | None, Worth]] = field(default_factory=dict, compare=False)
+
+    def advise(self, view: View[Experience], key: Vector) -> Advice:
+        """Return what *view* says of the state *key*."""
+        own = self.settings
+        if own.pooled:
+            return self._pooled(view, key)
+        found = list(view.recall(key, own.recall_count, own.within))
+        worth: Worth = {}
+        for recall in found:
+            record = recall.record.payload
+            worth.setdefault(record.item, []).append((recall.position, record.advantage))
+        good = tuple(item for item, known in worth.items() if _sum(known) >= 0)
+        bad = tuple(item for item, known in worth.items() if _sum(known) < 0)
+        return Advice(good, bad, tuple(found))
+
+    def _pooled(self, view: View[Experience], key: Vector) -> Advice:
+        worth: Worth = {}
+        distances: dict[int, float] = {}
+        for likeness in view.alike(key, self.settings.recall_count, self.settings.within):
+            for item, known in self._worth_of(view, likeness.positions).items():
+                worth.setdefault(item, []).extend(known)
+                distances.update(dict.fromkeys((place for place, _ in known), likeness.distance))
+        means = {item: _sum(known) / len(known) for item, known in worth.items()}
+        ranked = sorted(means, key=lambda item: (-abs(means[item]), item))
+        good = tuple([item for item in ranked if means[item] >= 0][: self.settings.hints])
+        bad = tuple([item for item in ranked if means[item] < 0][: self.settings.hints])
+        places = [_newest(worth[item], good=means[item] >= 0) for item in (*good, *bad)]
+        found = tuple(Recall(place, distances[place], view[place]) for place in places)
+        return Advice(good, bad, found)
+
+    def _worth_of(self, view: View[Experience], positions: Sequence[int]) -> Worth:
+        last = view[positions[-1]].payload
+        seen, worth = self._known.get(positions[0], (None, {}))
+        if seen is not last:
+            worth = {}
+            for place in positions:
+                record = view[place].payload
+                worth.setdefault(record.item, []).append((place, record.advantage))
+            self._known[positions[0]] = last, worth
+        return worth
+
+
+def _sum(known: Sequence[tuple[int, float]]) -> float:
+    return fsum(advantage for _, advantage in known)
+
+
+def _newest(known: Sequence[tuple[int, float]], *, good: bool) -> int:
+    """Return the newest record of the sign that the mean has: there is one."""
+    return max(place for place, advantage in known if (advantage >= 0) is good)
