@@ -9,6 +9,7 @@ AGENTS: Parts[Agent] = Parts(
     Agent,
     {
         "billp": "agents.billp.variants:BILLP",
+        "billp:paper": "agents.billp.variants:PAPER",
         "billp:no-macro": "agents.billp.variants:NO_MACRO",
         "billp:no-micro": "agents.billp.variants:NO_MICRO",
         "billp:no-critic": "agents.billp.variants:NO_CRITIC",

@@ -73,6 +73,21 @@ class CriticSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fie
     learns: Literal["values", "outcomes"] = "values"
 
 
+class PaperActorSettings(ActorSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As in arXiv 2403.00843: one state, all but the same, and no candidates from the catalog."""
+
+    recall_count: Count = 1
+    within: Distance = 0.01
+    hints: Count = 1_000
+    candidates: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+
+
+class PaperCriticSettings(CriticSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As in the authors' code: what is kept of a state is what came of it."""
+
+    learns: Literal["values", "outcomes"] = "outcomes"
+
+
 class ReflectorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A prompt of at most *prompt_tokens*."""
 
@@ -86,3 +101,10 @@ class BillpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     actor: ActorSettings = ActorSettings()
     critic: CriticSettings = CriticSettings()
     reflector: ReflectorSettings = ReflectorSettings()
+
+
+class PaperSettings(BillpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """BiLLP's with the defaults of the paper and its code, as far as ours differ."""
+
+    actor: PaperActorSettings = PaperActorSettings()
+    critic: PaperCriticSettings = PaperCriticSettings()

@@ -1,8 +1,8 @@
 """What experience says of items in states like this one: all of it, pooled by item.
 
 An item's advantage is its mean over the records of like states, so no item is both encouraged and
-discouraged. Of each sign the items of the largest advantage are told, most telling first, each by
-the newest record that is of that sign.
+discouraged. Of each sign the items of the nearest states are told, of those of one state the most
+telling first, each by the newest record that is of that sign.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,9 @@ class Adviser:
                 worth.setdefault(item, []).extend(known)
                 distances.update(dict.fromkeys((place for place, _ in known), likeness.distance))
         means = {item: _sum(known) / len(known) for item, known in worth.items()}
-        ranked = sorted(means, key=lambda item: (-abs(means[item]), item))
+        # What was tried in this very state comes before what was in one that is only like it.
+        near = {item: min(distances[place] for place, _ in known) for item, known in worth.items()}
+        ranked = sorted(means, key=lambda item: (near[item], -abs(means[item]), item))
         good = tuple([item for item in ranked if means[item] >= 0][: self.settings.hints])
         bad = tuple([item for item in ranked if means[item] < 0][: self.settings.hints])
         places = [_newest(worth[item], good=means[item] >= 0) for item in (*good, *bad)]

@@ -20,7 +20,7 @@ from agents.billp.reflector import Reflector
 from agents.billp.tools import CandidateSearch
 from agents.billp.values import Judge, judged_steps, returned_steps
 from agents.making import Agent, Role, Subscriptions, World
-from agents.settings import BillpSettings
+from agents.settings import BillpSettings, PaperSettings
 from engine.messages import (
     ActionTaken,
     AdvantageEstimated,
@@ -186,6 +186,7 @@ _ALL = (PLANNER, ACTOR, CRITIC, REFLECTOR)
 _MICRO = (EXPERIENCES, VALUATIONS)
 
 BILLP = Agent(billp, BillpSettings, _ALL, (REFLECTIONS, *_MICRO))
+PAPER = Agent(billp, PaperSettings, _ALL, (REFLECTIONS, *_MICRO))
 NO_MACRO = Agent(no_macro, BillpSettings, (PLANNER, ACTOR, CRITIC), _MICRO)
 NO_MICRO = Agent(no_micro, BillpSettings, (PLANNER, ACTOR, REFLECTOR), (REFLECTIONS,))
 NO_CRITIC = Agent(no_critic, BillpSettings, (PLANNER, ACTOR, REFLECTOR), (REFLECTIONS, EXPERIENCES))

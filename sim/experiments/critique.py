@@ -23,6 +23,7 @@ from agents.models.chain import Chain, linked
 from agents.models.model import ChatModel
 from engine.chance import chance
 from engine.errors import BudgetError, ConfigError, InterruptedRunError, RunDirectoryError
+from engine.messages import AdvantageEstimated, UserResponded
 from sim.config.layers import configured
 from sim.config.run import RunConfig
 from sim.experiments.critic_statistics import Fit, Floats, Gain, Spread, fit, gain, rounded, spread
@@ -42,6 +43,7 @@ from sim.runs.recorded import RecordedRun, open_recorded
 from sim.runs.trust import check_reach
 from storage.environments import Environment
 from storage.runs import RunDirectory
+from storage.traces import read_episodes
 from storage.vectors import VectorFile
 
 ESTIMATORS = ("value", "target", "return", "total")
@@ -69,6 +71,9 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
 class Critique(msgspec.Struct, frozen=True, kw_only=True):
     """What a critic is worth, by *states*; *left_out* have too few draws to be counted.
 
+    In the run itself so many steps that were judged were *leaving*, and of them so many came out
+    with an advantage of at least 0: *leaving_encouraged*.
+
     *fits* are to the return and to the total. *calls*, *tokens* and *cost* are those of the
     critique alone.
     """
@@ -81,6 +86,8 @@ class Critique(msgspec.Struct, frozen=True, kw_only=True):
     rollouts: int
     states: tuple[Drawn, ...]
     left_out: int
+    leaving: int
+    leaving_encouraged: int
     spreads: dict[str, Spread]
     gain: Gain
     fits: dict[str, Fit]
@@ -261,6 +268,7 @@ class _Plan:
             what = f"{len(counted)} of {len(drawn)} states have two draws or more"
             raise ConfigError(f"too few rollouts came to an end: {what}", hint="more --rollouts")
         tables = {name: table_of(counted, name) for name in ESTIMATORS}
+        leaving = list(leaving_advantages(self.recorded.directory.trace))
         return Critique(
             run=str(self.recorded.directory.path),
             agent=self.config.agent,
@@ -270,6 +278,8 @@ class _Plan:
             rollouts=self.rollouts,
             states=tuple(counted),
             left_out=len(drawn) - len(counted),
+            leaving=len(leaving),
+            leaving_encouraged=sum(advantage >= 0 for advantage in leaving),
             spreads={name: spread(table) for name, table in tables.items()},
             gain=gain(tables["target"], tables["return"], seed=self.seed),
             fits={name: fit(tables["value"], tables[name]) for name in ("return", "total")},
@@ -294,6 +304,15 @@ def _vectors_aside(directory: RunDirectory, config: RunConfig) -> Iterator[Vecto
 
 
 # -- judging
+
+
+def leaving_advantages(trace: Path) -> Iterator[float]:
+    """Yield the advantage of each judged step after which a user left."""
+    for _, envelopes in read_episodes(trace, (UserResponded, AdvantageEstimated)):
+        messages = [envelope.message for envelope in envelopes]
+        gone = {m.step for m in messages if isinstance(m, UserResponded) and m.left}
+        judged = (m for m in messages if isinstance(m, AdvantageEstimated))
+        yield from (m.advantage for m in judged if m.step in gone)
 
 
 def draws_of(state: State, rollouts: Sequence[Rollout | None], discount: float) -> Drawn:

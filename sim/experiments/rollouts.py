@@ -71,7 +71,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a state: the *rewards* from there on, and whether the *limit* cut them short.
 
     *value* is what the critic, asked again, gives the state, *next_value* what it gives the one
-    after the first step (0 if the user left); None if its reply could not be read.
+    after the first step, or to having left; None if its reply could not be read.
     """
 
     value: float | None
@@ -185,7 +185,9 @@ class Player:
     async def roll(self, origin: Origin, seed: int) -> Rollout | None:
         """Return what comes of a state under *seed*; None if the episode failed."""
         lines = await self.play(origin, seed)
-        return read_rollout(lines, origin.state.step)
+        critic = self.config.cast.critic
+        own = self.config.roles[critic.name] if critic is not None else None
+        return read_rollout(lines, origin.state.step, left=getattr(own, "left", 0.0))
 
     async def play(self, origin: Origin, seed: int) -> bytes:
         """Return the lines of the episode, with nobody at work but those who are needed.
@@ -270,17 +272,20 @@ async def _judging(handler: Handler[Trajectory], step: int, delivery: Delivery[A
         await handler(delivery)
 
 
-def read_rollout(lines: bytes, step: int) -> Rollout | None:
-    """Return what came of the state before *step* in an episode; None if the episode failed."""
+def read_rollout(lines: bytes, step: int, *, left: float = 0.0) -> Rollout | None:
+    """Return what came of the state before *step* in an episode; None if the episode failed.
+
+    *left* is the value that the critic gives to having left.
+    """
     messages = [_decode(line).message for line in lines.splitlines()]
     if any(isinstance(message, EpisodeFailed) for message in messages):
         return None
     values = {m.state: m.value for m in messages if isinstance(m, StateValued)}
     responses = [m for m in messages if isinstance(m, UserResponded) and m.step >= step]
-    left = responses[0].left
+    gone = responses[0].left
     return Rollout(
         value=values.get(step),
-        next_value=0.0 if left else values.get(step + 1),
+        next_value=left if gone else values.get(step + 1),
         rewards=tuple(response.reward for response in responses),
         limit=_cut(messages),
     )

@@ -88,6 +88,9 @@ def _said(found: Critique) -> Iterator[str]:
     yield _on_variance(found)
     yield from _on_bias(found)
     yield from _left_out(found)
+    if found.leaving:
+        share = found.leaving_encouraged / found.leaving
+        yield f"Of {found.leaving:,} steps at which users left, {share:.1%} came out with A ≥ 0."
     cost = f", cost {found.cost:,.4f}" if found.cost else ""
     yield f"{found.calls:,} calls, {found.tokens:,} tokens{cost}."
     if found.model == "embedded":
