@@ -32,8 +32,6 @@ from storage.traces import digest_of, kind_named, read_episode, read_episodes, r
 
 _END = Envelope[object](episode=None, n=1, cause=0, time=0, message=RunEnded(episodes=0, failed=0))
 
-_END = Envelope[object](episode=None, n=1, cause=0, time=0, message=RunEnded(episodes=0, failed=0))
-
 
 @dataclass(frozen=True, repr=False)
 class Run:
