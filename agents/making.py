@@ -1,7 +1,7 @@
 """What agents are made from, what comes of it, and all else that an agent brings of its own."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
@@ -69,11 +69,13 @@ class AgentMemory(MemoryName[P]):
     message tells of it.
     """
 
-    key_lines: Callable[[Trajectory], Iterable[tuple[str, ...]]]
-    says: Callable[[P], str] = str
+    key_lines: Callable[[Trajectory], Iterable[tuple[str, ...]]] = field(repr=False)
+    says: Callable[[P], str] = field(default=str, repr=False)
     keyed_by: str = "its own"
-    told: Callable[[Sequence[Message]], Sequence[P]] = lambda _: ()
-    asked: Callable[[Message], tuple[int, tuple[Recalled, ...]] | None] = lambda _: None
+    told: Callable[[Sequence[Message]], Sequence[P]] = field(default=lambda _: (), repr=False)
+    asked: Callable[[Message], tuple[int, tuple[Recalled, ...]] | None] = field(
+        default=lambda _: None, repr=False
+    )
     asked_in: Literal["step", "state"] = "step"
 
 
