@@ -44,7 +44,7 @@ SMALL: dict[str, Any] = {
     "concurrency": CONCURRENCY,
     "fsync": "none",
 }
-PATIENCE = 60.0  # seconds, for a machine that is busy
+PATIENCE = 300.0  # seconds, for a machine that is busy
 
 # Forks processes of a warm one that has no threads: importing anew would take a second each time.
 _WARM = get_context("forkserver")
