@@ -1,7 +1,7 @@
 """What agents are made from, what comes of it, and all else that an agent brings of its own."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
@@ -69,11 +69,12 @@ class AgentMemory(MemoryName[P]):
     message tells of it.
     """
 
-    key_lines: Callable[[Trajectory], Iterable[tuple[str, ...]]]
-    says: Callable[[P], str] = str
+    key_lines: Callable[[Trajectory], Iterable[tuple[str, ...]]] = field(repr=False)
+    says: Callable[[P], str] = field(default=str, repr=False)
     keyed_by: str = "its own"
-    told: Callable[[Sequence[Message], Any], Sequence[P]] = lambda _, __: ()
-    asked: Callable[[Message], tuple[int, tuple[Recalled, ...]] | None] = lambda _: None
+    told: Callable[[Sequence[Message], Any], Sequence[P]] = field(
+        default=lambda _, __: (), repr=False
+    )
     asked_in: Literal["step", "state"] = "step"
 
 

@@ -27,7 +27,7 @@ from agents.models.providers import (
     plain_name,
     provider_of,
 )
-from agents.models.remote.embedding_model import ROLE
+from agents.models.remote.vectors import ROLE
 from storage.replies import ReplyCache
 
 

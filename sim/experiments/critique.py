@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from os import PathLike
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -97,7 +98,7 @@ class Critique(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def critique(
-    run: Path | str,
+    run: PathLike[str] | str,
     states: int = 20,
     rollouts: int = 16,
     *,

@@ -11,7 +11,7 @@ import msgspec
 
 from agents.models.chain import check_settings
 from agents.models.providers import EMBEDDED
-from agents.models.remote.embedding_model import ROLE as EMBEDDING
+from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.settings import RoleSettings
 from sim.config.run import RunConfig
 from sim.experiments.trial import NOTHING, Spent, Trial, added, largest_trial

@@ -14,8 +14,8 @@ import msgspec
 from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
-from agents.models.remote.embedding_model import ROLE as EMBEDDING
-from agents.models.remote.embedding_model import encoded
+from agents.models.remote.vectors import ROLE as EMBEDDING
+from agents.models.remote.vectors import encoded
 from engine.errors import InterruptedRunError
 from sim.config.run import RunConfig
 from sim.runs.run import run

@@ -1,6 +1,6 @@
 """A recorded run to look into: its tables, its episodes, its calls, its memories."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from os import PathLike, fspath
@@ -29,8 +29,6 @@ from storage.runs import RunDirectory, open_run
 from storage.tables import frame_of, plain, schema_of
 from storage.trace_tables import read_table
 from storage.traces import digest_of, kind_named, read_episode, read_episodes, read_head, whole_size
-
-_END = Envelope[object](episode=None, n=1, cause=0, time=0, message=RunEnded(episodes=0, failed=0))
 
 _END = Envelope[object](episode=None, n=1, cause=0, time=0, message=RunEnded(episodes=0, failed=0))
 
@@ -160,7 +158,7 @@ class Run:
         name.
         """
         check_not_imported(self.directory)
-        names = {known: memory for memory in self._memories for known in _called(memory)}
+        names = _called(self._memories)
         if name not in names:
             raise ConfigError(f"the run has no memory {name!r}", hint=_meant(name, list(names)))
         if not self.finished:
@@ -218,9 +216,10 @@ def _in_words(fact: object) -> str:
     return str(fact)
 
 
-def _called(memory: AgentMemory[Any]) -> tuple[str, str]:
-    """Return what a memory is called, and what its records are."""
-    return memory.name, f"{memory.payload.__name__.lower()}s"
+def _called(memories: Sequence[AgentMemory[Any]]) -> dict[str, AgentMemory[Any]]:
+    """Return memories by what their records are and by their own names, which go first."""
+    records = {f"{memory.payload.__name__.lower()}s": memory for memory in memories}
+    return records | {memory.name: memory for memory in memories}
 
 
 def _meant(name: str, names: list[str]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from agents.models.remote.embedding_model import ROLE as EMBEDDING
+from agents.models.remote.vectors import ROLE as EMBEDDING
 from engine.errors import CallFailedError
 from engine.messages import Envelope, EpisodeFailed, EpisodeStarted, HandlerFailed, ModelFailed
 from storage.journal import Identity

@@ -8,7 +8,7 @@ from agents.models.chain import Chain, one_door, open_models
 from agents.models.model import ChatModel
 from agents.models.providers import Door
 from agents.models.remote.embedder import ServiceEmbedder
-from agents.models.remote.embedding_model import ROLE as EMBEDDING
+from agents.models.remote.vectors import ROLE as EMBEDDING
 from sim.config.run import RunConfig
 from sim.runs.models import model_settings
 from storage.vectors import VectorFile

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, Unpack
@@ -42,7 +43,7 @@ The rest decides what comes before it.
 
 
 def fork(
-    run: Path | str,
+    run: PathLike[str] | str,
     at: Point,
     *,
     settings: Sequence[Mapping[str, Any]] = (),
@@ -66,7 +67,7 @@ def fork(
 
 
 async def fork_async(
-    run: Path | str,
+    run: PathLike[str] | str,
     at: Point,
     *,
     settings: Sequence[Mapping[str, Any]] = (),
@@ -81,7 +82,7 @@ async def fork_async(
 
 
 def _planned(
-    run: Path | str,
+    run: PathLike[str] | str,
     at: Point,
     settings: Sequence[Mapping[str, Any]],
     say: Mapping[str, str],

@@ -8,8 +8,7 @@ from agents.models.guards.budget import Allowances
 from agents.models.guards.limiter import Limits
 from agents.models.model import Sampling
 from agents.models.providers import Way
-from agents.models.remote.addresses import same_service
-from agents.models.remote.service import OPENAI_URL
+from agents.models.remote.addresses import OPENAI_URL, same_service
 from agents.settings import RoleSettings
 from engine.calls import Call
 from sim.config.run import RunConfig

@@ -1,6 +1,7 @@
 """A run as it is recorded in its directory."""
 
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from agents.making import Agent
@@ -37,7 +38,7 @@ class RecordedRun:
         return self.directory.summary.exists()
 
 
-def open_recorded(path: Path | str, environment: Environment | None = None) -> RecordedRun:
+def open_recorded(path: PathLike[str] | str, environment: Environment | None = None) -> RecordedRun:
     """Return the run recorded at *path*, in *environment* if that is given.
 
     Raises RunDirectoryError, JournalError, TraceError or DataError if it cannot be run again: if

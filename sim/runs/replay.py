@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from os import PathLike
 from typing import Any, TypedDict, Unpack
 
 import msgspec
@@ -85,7 +85,9 @@ class Playing(TypedDict, total=False):
     wrap: Wrap | None
 
 
-def replay(run: Path | str, *, uvloop: bool | None = None, **how: Unpack[Playing]) -> Replay:
+def replay(
+    run: PathLike[str] | str, *, uvloop: bool | None = None, **how: Unpack[Playing]
+) -> Replay:
     """Run the run in directory *run* again on its recorded replies, and compare all with its trace.
 
     No model is called and no key is needed; for *how* see `Playing`. Raises FileErrors and
@@ -96,14 +98,14 @@ def replay(run: Path | str, *, uvloop: bool | None = None, **how: Unpack[Playing
         return in_event_loop(play, twin="replay_async", uvloop=uvloop)
 
 
-async def replay_async(run: Path | str, **how: Unpack[Playing]) -> Replay:
+async def replay_async(run: PathLike[str] | str, **how: Unpack[Playing]) -> Replay:
     """Do what `replay` does, inside an event loop that runs already."""
     with _playing(run, how) as play, plain_errors():
         return await play()
 
 
 @contextmanager
-def _playing(run: Path | str, how: Playing) -> Iterator[Callable[[], Awaitable[Replay]]]:
+def _playing(run: PathLike[str] | str, how: Playing) -> Iterator[Callable[[], Awaitable[Replay]]]:
     """Yield what replays a run, or the part of it that is asked for."""
     episode, until, concurrency = how.get("episode"), how.get("until"), how.get("concurrency")
     if concurrency is not None and concurrency < 1:
@@ -127,7 +129,7 @@ def _playing(run: Path | str, how: Playing) -> Iterator[Callable[[], Awaitable[R
 
 
 def prompt_of(
-    run: Path | str,
+    run: PathLike[str] | str,
     at: Point,
     role: str,
     *,

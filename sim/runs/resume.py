@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -79,7 +80,7 @@ class ContinuedTrace:
 
 
 def resume(
-    run: Path | str,
+    run: PathLike[str] | str,
     *,
     retry_failed: bool = False,
     settings: Sequence[Mapping[str, Any]] = (),
@@ -101,7 +102,7 @@ def resume(
 
 
 async def resume_async(
-    run: Path | str,
+    run: PathLike[str] | str,
     *,
     retry_failed: bool = False,
     settings: Sequence[Mapping[str, Any]] = (),
@@ -116,7 +117,7 @@ async def resume_async(
 
 @contextmanager
 def _unfinished(
-    run: Path | str,
+    run: PathLike[str] | str,
     retry_failed: bool,
     settings: Sequence[Mapping[str, Any]],
     given: Given,

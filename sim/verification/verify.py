@@ -9,6 +9,7 @@ for `sim.runs.replay`.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import cast
 
@@ -59,7 +60,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     checked: bool = True
 
 
-def verify(run: Path | str, *, environment: str | None = None) -> tuple[Check, ...]:
+def verify(run: PathLike[str] | str, *, environment: str | None = None) -> tuple[Check, ...]:
     """Look at all that a run directory holds; raises RunDirectoryError if it is none."""
     return tuple(_checks(open_run(Path(run)), environment))
 

@@ -49,6 +49,13 @@ def test_what_takes_long_to_import_is_imported_where_it_is_used() -> None:
     assert not modules & {"openai", "matplotlib", "opentelemetry", "scipy"}
 
 
+def test_who_runs_or_reads_does_not_wait_for_a_service() -> None:
+    """What speaks to one is imported when one is spoken to."""
+    modules = loaded("from sim import Run, compare, diff, fork, replay, resume, run")
+    assert "sim.runs.run" in modules
+    assert not modules & {"aiohttp", "httpx2", "openai", "scipy", "typer"}
+
+
 @pytest.mark.parametrize("module", [sim, billp])
 def test_every_name_that_is_offered_is_there(module: ModuleType) -> None:
     """Under its own name, the same in both, and listed for whoever presses the tab key."""

@@ -4,11 +4,13 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -42,7 +44,7 @@ SMALL: dict[str, Any] = {
     "concurrency": CONCURRENCY,
     "fsync": "none",
 }
-PATIENCE = 60.0  # seconds, for a machine that is busy
+PATIENCE = 300.0  # seconds, for a machine that is busy
 
 # Forks processes of a warm one that has no threads: importing anew would take a second each time.
 _WARM = get_context("forkserver")
@@ -156,17 +158,44 @@ def _live(work: Callable[[], object], death: Death | None, out: Path, err: Path)
         work()
 
 
-def in_own_process(work: Callable[[], object], place: Path, death: Death | None = None) -> Said:
+@dataclass(frozen=True)
+class Living:
+    """A process, and where its words stand."""
+
+    process: ForkServerProcess
+    out: Path
+    err: Path
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+    def ended(self) -> Said:
+        """Return what it said, at its end or when nobody has patience any more."""
+        self.process.join(PATIENCE)
+        self.process.kill()
+        self.process.join()
+        return Said(self.process.exitcode, self.out.read_text(), self.err.read_text())
+
+
+@contextmanager
+def living(work: Callable[[], object], place: Path, death: Death | None = None) -> Iterator[Living]:
     """Do *work* in a process that is forked from a warm one; what it says is put beside *place*."""
     out, err = place.with_name("out.txt"), place.with_name("err.txt")
     process = _WARM.Process(target=_live, args=(work, death, out, err))
     process.start()
-    process.join(PATIENCE)
-    process.kill()
-    process.join()
-    said = Said(process.exitcode, out.read_text(), err.read_text())
-    process.close()
-    return said
+    try:
+        yield Living(process, out, err)
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+
+
+def in_own_process(work: Callable[[], object], place: Path, death: Death | None = None) -> Said:
+    """Do *work* in such a process, to its end."""
+    with living(work, place, death) as process:
+        return process.ended()
 
 
 def _run(out: Path, model: ChatModel, settings: dict[str, Any]) -> None:

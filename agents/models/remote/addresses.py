@@ -7,6 +7,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from engine.errors import ConfigError
 
+OPENAI_URL = "https://api.openai.com/v1"
+
 _KEY = "put the key into the environment or into a key_file"
 # Wider than addresses are: one that is malformed may hold a secret all the same.
 _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:[/\\]+)?[/\\]*([^/\\?#]*)")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from agents.models.model import ChatModel, ChatReply, ChatRequest
-from agents.models.remote.embedding_model import decoded, embedding_request
+from agents.models.remote.vectors import decoded, embedding_request
 from engine.errors import CallFailedError, FileError, ServiceError
 from engine.records import Vector
 from storage.vectors import VectorEntry, VectorFile

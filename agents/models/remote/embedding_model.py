@@ -3,22 +3,18 @@
 So embeddings take the same way as all calls: the account's limits and the retries.
 """
 
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from functools import partial
-from hashlib import blake2b
 
 import numpy as np
 
 from agents.embeddings import to_unit
-from agents.models.model import ChatMessage, ChatReply, ChatRequest, Rates, Sampling, TransientError
+from agents.models.model import ChatReply, ChatRequest, Rates, TransientError
 from agents.models.remote.embeddings import OpenAIEmbeddings
 from agents.models.remote.probing import probe
 from agents.models.remote.service import Account
-from engine.calls import Call
+from agents.models.remote.vectors import embedding_request, encoded
 from engine.records import Vector
-
-ROLE = "embedding"
 
 
 class EmbeddingModel:
@@ -66,27 +62,3 @@ def _read(said: Sequence[float]) -> Vector:
     if not (numbers.any() and vector.any()):
         raise TransientError("the service answered a vector without direction", kind="malformed")
     return vector
-
-
-def embedding_request(model: str, text: str) -> ChatRequest:
-    """Return the request for the vector of *text*; its seed is made of that.
-
-    All share one identity, and pauses between attempts must differ.
-    """
-    seed = blake2b(text.encode(), digest_size=6).digest()
-    return ChatRequest(
-        call=Call(episode=0, user=0, session=0, step=0, role=ROLE, occurrence=0),
-        sampling=Sampling(model=model, temperature=None, max_tokens=0),
-        messages=(ChatMessage(role="user", content=text),),
-        seed=int.from_bytes(seed, "big"),
-    )
-
-
-def encoded(vector: Vector) -> str:
-    """Return *vector* as text."""
-    return b64encode(vector.tobytes()).decode()
-
-
-def decoded(text: str) -> Vector:
-    """Return the vector that `encoded` made *text* of."""
-    return np.frombuffer(b64decode(text), np.int8)

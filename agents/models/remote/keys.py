@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from agents.models.remote.service import OPENAI_URL
+from agents.models.remote.addresses import OPENAI_URL
 from engine.errors import ConfigError
 from storage.reading import read_small
 

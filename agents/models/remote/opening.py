@@ -8,10 +8,11 @@ from pathlib import Path
 
 from agents.models.model import ChatModel, Rates
 from agents.models.providers import Door, Opening, Provider
+from agents.models.remote.addresses import OPENAI_URL
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.embedding_model import EmbeddingModel
 from agents.models.remote.keys import read_key
-from agents.models.remote.service import OPENAI_URL, Account
+from agents.models.remote.service import Account
 
 
 @asynccontextmanager

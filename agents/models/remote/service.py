@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from agents.models.model import TransientError
-from agents.models.remote.addresses import usable, without_secrets
+from agents.models.remote.addresses import OPENAI_URL, usable, without_secrets
 from agents.models.remote.bounded import loosely, malformed, member, text_of
 from agents.models.remote.exchange import Answer, Exchange, Timeouts, headers_to_send
 from agents.models.remote.failures import Complaint, cleaned, read_complaint, shown, status_failure
@@ -25,7 +25,6 @@ from engine.errors import ConfigError, ModelError, ServiceError
 if TYPE_CHECKING:  # where it is used it is imported: it takes longer than all the rest of billp
     import openai
 
-OPENAI_URL = "https://api.openai.com/v1"
 _MODELS = "/models"
 _AZURE_VERSION = "2024-10-21"
 _SHOWN = 12  # models named in an error

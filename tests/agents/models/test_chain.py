@@ -26,8 +26,8 @@ from agents.models.guards.retrying import Attempt
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
 from agents.models.providers import Way, check_model, plain_name
 from agents.models.remote.embedder import ServiceEmbedder
-from agents.models.remote.embedding_model import decoded, embedding_request
 from agents.models.remote.keys import VARIABLE
+from agents.models.remote.vectors import decoded, embedding_request
 from agents.models.serving.server import Behaviour, Server
 from engine.calls import Call
 from engine.errors import CallFailedError, ConfigError, ServiceError

@@ -260,7 +260,7 @@ def test_arrivals_that_do_not_exist(refusal: Refusal) -> None:
         ("episodes=many", "episodes: "),
         ("quit.window=-1", "quit.window: "),
         ("planner=3", "'planner' is a table of settings, got 3"),
-        ("episodes=0", "episodes must be at least 1, got 0"),
+        ("episodes=0", "episodes: expected int >= 1, got 0"),
         ("dwell=[9, 3]", "dwell must be two durations"),
         ("quit.lowest=inf", "quit.lowest must be a finite number, got inf"),
         ("seed", "expected key=value, got 'seed'"),

@@ -105,7 +105,7 @@ def test_a_fork_replays_and_is_whole(shell: Shell, run: RunDirectory) -> None:
         (("--at", "3"), "expected EPISODE:STEP, got '3'", "such as 3:0"),
         (("--at", "9:0"), "/trace.jsonl: there is no episode 9", "it holds 0 to 5"),
         (("--at", "3:99"), "episode 3 of the run has no step 99", "it has the steps 0 to 6"),
-        ((*AT, "--set", "seed=1"), "seed cannot be changed by a fork", "a fork can change model"),
+        ((*AT, "--set", "seed=1"), "seed cannot be changed by a fork", "a fork can change planner"),
         ((*AT, "--set", "quit.windw=1"), "there is no setting 'quit.windw'", "did you mean quit"),
         ((*AT, "--say", "planer=Go"), "there is no role 'planer'", "the roles are planner"),
         ((*AT, "--say", "planner"), "expected ROLE=TEXT, got 'planner'", '--say planner="Take'),

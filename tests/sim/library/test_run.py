@@ -4,19 +4,22 @@ import re
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import permutations
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import polars as pl
 import pytest
 
 import sim
-from agents.billp.memories import Experience
+from agents.billp.memories import EXPERIENCES, Experience, Reflection
+from agents.making import AgentMemory
 from engine.errors import BillpError, ServiceError
 from engine.messages import ActionTaken, EpisodeStarted, Message, PlanMade, UserResponded
 from sim import Run
 from sim.config.layers import configured
+from sim.library.run import _called
 from sim.runs.importing import import_trajectories
 from sim.runs.listeners import Listeners
 from storage import tables
@@ -179,6 +182,13 @@ def test_a_long_table_is_made_in_parts(run: Run, monkeypatch: pytest.MonkeyPatch
 def test_a_memory_has_its_name_and_that_of_its_records(name: str, same: str, run: Run) -> None:
     assert run.memory(name) == run.memory(same)
     assert len(run.memory(name)) == len(list(run.memory(same).entries()))
+
+
+def test_the_name_of_a_memory_goes_before_that_of_others_records() -> None:
+    """An agent from outside may call its memories as it likes."""
+    namesake: AgentMemory[Any] = AgentMemory("experiences", Reflection, key_lines=lambda _: ())
+    for memories in permutations([EXPERIENCES, namesake]):
+        assert _called(memories)["experiences"] is namesake
 
 
 # -- instead of a path

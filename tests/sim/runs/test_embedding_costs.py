@@ -14,7 +14,7 @@ from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
 from agents.models.guards.budget import Price
 from agents.models.model import ChatReply, ChatRequest
-from agents.models.remote.embedding_model import ROLE, encoded
+from agents.models.remote.vectors import ROLE, encoded
 from engine.errors import BudgetError, CallFailedError, ConfigError, FileError, ServiceError
 from sim.config.layers import configured
 from sim.config.run import RunConfig

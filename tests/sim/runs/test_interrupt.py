@@ -6,8 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,16 +24,15 @@ from sim.runs.resume import resume
 from storage.journal import read_journal
 from storage.runs import RunDirectory
 from storage.traces import read_trace
+from tests.support.dying import living, typed
 from tests.support.shell import Said, Shell, serving
 
-# A shell that starts a program in the background makes it deaf to SIGINT.
 BILLP = """
 import signal, sys
-ignored = "in the background" in sys.argv
-signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
-if "without uvloop" in sys.argv:
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.argv[-1] == "without uvloop":
+    sys.argv.pop()
     sys.modules["uvloop"] = None
-sys.argv = [word for word in sys.argv if word not in ("without uvloop", "in the background")]
 from sim.cli import main
 main()
 """
@@ -63,26 +63,26 @@ class Stopped:
     directory: RunDirectory
 
 
-def stopped(out: Path, number: signal.Signals, *words: str) -> Stopped:
+def stopped(out: Path, number: signal.Signals, *how: str) -> Stopped:
     """Run in a process of its own and send it a signal once some calls have ended."""
     model = Counted()
     with serving(model, SLOW) as url:
         remote = ["--model", "openai/embedded", "--base-url", url, "--episodes", "20"]
-        process = subprocess.Popen(
-            [sys.executable, "-c", BILLP, "run", *remote, "--out", str(out), *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if name != "FORCE_COLOR"},
-        )
-        try:
+        work = partial(told, how, out.parent, ["run", *remote, "--out", str(out)])
+        with living(work, out) as process:
             model.enough.wait(PATIENCE)
-            process.send_signal(number)
-            said = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
-            process.wait()
-    return Stopped(Said(process.returncode, *said), RunDirectory(out))
+            process.send(number)
+            return Stopped(process.ended(), RunDirectory(out))
+
+
+def told(how: Sequence[str], here: Path, words: Sequence[str]) -> None:
+    """Be the command line, told *how* by who started it."""
+    os.environ.pop("FORCE_COLOR", None)
+    if "in the background" in how:  # such a program is deaf to it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if "without uvloop" in how:
+        pytest.MonkeyPatch().setitem(sys.modules, "uvloop", None)
+    typed(here, words)
 
 
 @pytest.fixture(

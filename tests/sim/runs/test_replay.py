@@ -18,7 +18,7 @@ from agents.embeddings import hashed
 from agents.models import access
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest, Prompt, Sampling, request_for
-from agents.models.remote.embedding_model import ROLE, encoded
+from agents.models.remote.vectors import ROLE, encoded
 from engine.calls import Call
 from engine.errors import (
     BillpError,

@@ -12,7 +12,7 @@ from agents.billp import planner
 from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
-from agents.models.remote.embedding_model import ROLE, encoded
+from agents.models.remote.vectors import ROLE, encoded
 from engine.errors import (
     CallFailedError,
     DataError,

@@ -79,14 +79,14 @@ def running(model: Callable[[], Weather]) -> Main:
     return main
 
 
-def test_no_schedule_leaves_a_mark_on_a_trace() -> None:
+@pytest.mark.parametrize("scheduler", ["random", "pct"])
+def test_no_schedule_leaves_a_mark_on_a_trace(scheduler: str) -> None:
     """A hundred of them, drawn and with priorities turned over."""
-    for scheduler in ("random", "pct"):
-        digests = {
-            simloom.run(running(Weather), seed=seed, scheduler=scheduler, virtual_time=True).value
-            for seed in range(50)
-        }
-        assert len(digests) == 1
+    digests = {
+        simloom.run(running(Weather), seed=seed, scheduler=scheduler, virtual_time=True).value
+        for seed in range(50)
+    }
+    assert len(digests) == 1
 
 
 def test_a_law_that_is_broken_is_found_and_cut_down() -> None:

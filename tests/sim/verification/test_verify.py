@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
-from agents.models.remote.embedding_model import ROLE, encoded
+from agents.models.remote.vectors import ROLE, encoded
 from engine.errors import RunDirectoryError, ServiceError
 from sim.runs.fork import fork
 from sim.verification.verify import verify

@@ -23,12 +23,13 @@ from agents.models.model import (
     Sampling,
     TransientError,
 )
+from agents.models.remote.addresses import OPENAI_URL
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.embeddings import Embedded, OpenAIEmbeddings
 from agents.models.remote.exchange import Timeouts
 from agents.models.remote.headers import rates, retry_after, seconds
 from agents.models.remote.keys import NO_KEY, read_key
-from agents.models.remote.service import OPENAI_URL, Account
+from agents.models.remote.service import Account
 from agents.models.serving.faults import Faults
 from agents.models.serving.latency import Latency
 from agents.models.serving.server import Behaviour, Server

@@ -13,7 +13,7 @@ import pytest
 from agents.embeddings import hashed
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.remote.embedder import ServiceEmbedder
-from agents.models.remote.embedding_model import decoded, embedding_request, encoded
+from agents.models.remote.vectors import decoded, embedding_request, encoded
 from engine.errors import CallFailedError, ServiceError
 from engine.records import Vector
 from storage.vectors import VectorEntry, VectorFile

@@ -20,9 +20,10 @@ from agents.models.model import Prompt, Sampling, call_seed
 from agents.models.providers import Door
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.embedder import ServiceEmbedder
-from agents.models.remote.embedding_model import ROLE, EmbeddingModel
+from agents.models.remote.embedding_model import EmbeddingModel
 from agents.models.remote.exchange import Timeouts
 from agents.models.remote.service import Account
+from agents.models.remote.vectors import ROLE
 from engine.calls import Call
 from engine.errors import CallFailedError, ServiceError
 from storage.journal import CallEnded, Journal, read_journal
