@@ -24,8 +24,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 class Oracle(Protocol):
     """Knows the true world; only the bound may ask it."""
 
-    def rewards(self, user: int) -> NDArray[np.float64]:
-        """Return the reward that *user* gives each item."""
+    def rewards(self, trajectory: Trajectory) -> NDArray[np.float64]:
+        """Return the reward that the user would give each item now."""
         ...
 
     def bores(self, trajectory: Trajectory, item: int) -> bool:
@@ -64,7 +64,8 @@ class AgentMemory(MemoryName[P]):
 
     *key_lines* gives, of an episode's finished trajectory, the lines of every key that it could
     have written; *keyed_by* says of what they are made. *says* is a record in words. *told* gives
-    the records that an episode left, in the order of the log, if its messages tell them all;
+    the records that an episode left, in the order of the log, if its messages tell them all: it is
+    given the agent's settings, too;
     *asked* the step (of a memory that is asked in states: the state) and what was recalled, if a
     message tells of it.
     """
@@ -74,6 +75,9 @@ class AgentMemory(MemoryName[P]):
     keyed_by: str = "its own"
     told: Callable[[Sequence[Message], Any], Sequence[P]] = field(
         default=lambda _, __: (), repr=False
+    )
+    asked: Callable[[Message], tuple[int, tuple[Recalled, ...]] | None] = field(
+        default=lambda _: None, repr=False
     )
     asked_in: Literal["step", "state"] = "step"
 

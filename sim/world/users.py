@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agents.trajectory import Delivery, Trajectory
 from engine.arrivals import Visit
+from engine.chance import Stream
 from engine.messages import (
     ActionTaken,
     EpisodeEnded,
@@ -21,9 +22,8 @@ from engine.messages import (
     number,
 )
 from sim.world.quitting import Encounter, QuitRule
-from sim.world.rewards import RewardSettings, true_reward
+from sim.world.rewards import RewardSettings, true_reward, true_rewards
 from storage.environments import Environment
-from storage.factors import Factors
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,9 @@ class Users:
     async def respond(self, delivery: Delivery[ActionTaken]) -> None:
         """Answer `ActionTaken` with `UserResponded`, after dwelling on the item."""
         action, trajectory = delivery.message, delivery.trajectory
-        factors = self.environment.factors
-        reward = true_reward(self.rewards, factors, trajectory.user, action.item)
-        stream = partial(delivery.chance, "quit", action.step)
-        met = Encounter(trajectory, action.item, reward, factors, stream)
+        reward = true_reward(self.rewards, self.environment, trajectory, action.item)
+        stream = partial(_quit_stream, delivery)
+        met = Encounter(trajectory, action.item, reward, self.environment, stream)
         reason = self.rule.why(self.quitting, met)
         spread = self.most_dwell - self.least_dwell + 1
         dwell = self.least_dwell + delivery.chance("dwell", action.step).integer(spread)
@@ -96,18 +95,23 @@ class Users:
         )
 
 
+def _quit_stream(delivery: Delivery[ActionTaken], of: str = "") -> Stream:
+    return delivery.chance(f"quit {of}".rstrip(), delivery.message.step)
+
+
 @dataclass(frozen=True)
 class Truth:
     """What only the bound may ask: the true rewards, and what bores by the quit *rule*."""
 
-    factors: Factors
+    environment: Environment
     rule: QuitRule
     quitting: msgspec.Struct
+    changes: RewardSettings
 
-    def rewards(self, user: int) -> NDArray[np.float64]:
-        """Return the reward that *user* gives each item, [items]."""
-        return self.factors.rewards(user)
+    def rewards(self, trajectory: Trajectory) -> NDArray[np.float64]:
+        """Return the reward that the user would give each item now, [items]."""
+        return true_rewards(self.changes, self.environment, trajectory)
 
     def bores(self, trajectory: Trajectory, item: int) -> bool:
         """Tell whether *item* would make the user leave now, whatever its reward."""
-        return self.rule.bores(self.quitting, trajectory, item, self.factors)
+        return self.rule.bores(self.quitting, trajectory, item, self.environment)
