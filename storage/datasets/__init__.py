@@ -10,7 +10,7 @@ from engine.errors import ConfigError
 from storage.datasets import synthetic as built_in
 from storage.datasets.building import Recipe, build
 from storage.datasets.directories import check_free, load, read_head, save
-from storage.datasets.format import Columns, Format
+from storage.datasets.format import Columns, Form, Format
 from storage.environments import Environment, Provenance
 from storage.parts import Parts
 
@@ -19,6 +19,7 @@ __all__ = [
     "FORMATS",
     "SYNTHETIC",
     "Columns",
+    "Form",
     "Format",
     "Recipe",
     "build_environment",
@@ -44,6 +45,15 @@ FORMATS: Parts[Format] = Parts(
         "steam-200k": "storage.datasets.steam:FORMAT",
         "movielens": "storage.datasets.movielens:FORMAT",
         "billp-amazon": "storage.datasets.amazon:FORMAT",
+        "amazon-2018": "storage.datasets.amazon_reviews:FORMAT_2018",
+        "amazon-2023": "storage.datasets.amazon_reviews:FORMAT_2023",
+        "book-crossing": "storage.datasets.book_crossing:FORMAT",
+        "coat": "storage.datasets.coat:FORMAT",
+        "goodreads": "storage.datasets.goodreads:FORMAT",
+        "kuairand": "storage.datasets.kuairand:FORMAT",
+        "kuairec": "storage.datasets.kuairec:FORMAT",
+        "steam-australia": "storage.datasets.steam_australia:FORMAT",
+        "yelp": "storage.datasets.yelp:FORMAT",
         "csv": "storage.datasets.any_table:FORMAT",
     },
 )
@@ -89,6 +99,8 @@ def build_environment(
         )
     recipe.check()
     data = chosen.read(source, columns)
-    options = {key: value for key, value in asdict(columns).items() if value and chosen.columns}
+    named = asdict(columns) | asdict(columns.form) if chosen.columns else {}
+    options = {key: value for key, value in named.items() if value and key != "form"}
+    options |= {"no_header": 1} if "no_header" in options else {}
     provenance = Provenance(source=str(source), files=data.files, options=asdict(recipe) | options)
     return build(data, recipe, name=name, kind=kind, provenance=provenance)

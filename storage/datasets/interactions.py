@@ -1,14 +1,18 @@
 """What every importer makes of its source: who met what, how much they liked it, in which order."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from storage.catalog import clean_title, distinct_titles
-from storage.environments import SourceFile
+from storage.datasets.draws import order
+from storage.environments import NOTHING, LeftOut, SourceFile
+
+T = TypeVar("T")
 
 Scale: TypeAlias = Literal["rating", "hours", "positive"]
 """What a value is: a rating the user gave, hours of play, or only that there was something."""
@@ -26,6 +30,7 @@ class Interactions:
     values: NDArray[np.float64]
     scale: Scale
     files: tuple[SourceFile, ...] = ()
+    left_out: LeftOut = NOTHING
 
     def __len__(self) -> int:
         return len(self.users)
@@ -44,7 +49,7 @@ class Codes:
     """A column of identifiers as positions in *names*, which stand in order of appearance."""
 
     names: tuple[str, ...]
-    positions: NDArray[np.int64]
+    positions: NDArray[np.int64] | NDArray[np.int32]
 
 
 def encode(identifiers: Iterable[str]) -> Codes:
@@ -66,52 +71,63 @@ def gather(
 ) -> Interactions:
     """Return the interactions, by time where there is one (else as they stand), no pair twice.
 
-    Of a pair that is there twice hours are summed, and the later rating counts. An item that
-    nobody describes is called by its identifier.
+    Rows whose value is NaN are left out. Of a pair that is there twice hours are summed, and the
+    later rating counts. An item that nobody describes is called by its identifier.
     """
     told = [described.get(name, Description(name)) for name in items.names]
     titles = [clean_title(one.title) or name for one, name in zip(told, items.names, strict=True)]
     # Stable: at equal times the order of the source stands.
-    by_time = np.arange(len(values)) if times is None else np.argsort(times, kind="stable")
-    rows = Interactions(
+    rows = np.arange(len(values)) if times is None else np.argsort(times, kind="stable")
+    rows = rows[~np.isnan(values[rows])]
+    data = Interactions(
         user_names=users.names,
         titles=distinct_titles(titles),
         categories=tuple(tuple(dict.fromkeys(one.categories)) for one in told),
-        users=users.positions[by_time],
-        items=items.positions[by_time],
-        values=values[by_time],
+        users=users.positions[rows].astype(np.int64),
+        items=items.positions[rows].astype(np.int64),
+        values=values[rows],
         scale=scale,
         files=files,
+        left_out=LeftOut(unrated=len(values) - len(rows)),
     )
-    return _merge_pairs(rows)
+    del rows  # of large data each column counts
+    return _merge_pairs(data)
 
 
 def _merge_pairs(data: Interactions) -> Interactions:
-    pairs = data.users * len(data.titles) + data.items
-    # np.unique finds first places: from the back they are the last ones.
-    _, backward, group = np.unique(pairs[::-1], return_index=True, return_inverse=True)
-    last = len(pairs) - 1 - backward
+    last = _last(data)
+    if len(last) == len(data):
+        return data
     values = data.values[last]
     if data.scale == "hours":
-        values = np.bincount(group, weights=data.values[::-1], minlength=len(last))
-    rows = np.argsort(last)
-    return select(data, last[rows], values[rows])
+        pairs = data.users * len(data.titles) + data.items
+        group = np.unique(pairs, return_inverse=True)[1]
+        values = np.bincount(group, weights=data.values)[group[last]]
+    merged = msgspec.structs.replace(data.left_out, merged=len(data) - len(last))
+    return select(replace(data, left_out=merged), last, values)
+
+
+def _last(data: Interactions) -> NDArray[np.int64]:
+    """Return the rows behind which their pair is not there again."""
+    pairs = data.users * len(data.titles) + data.items
+    rows = np.argsort(pairs, kind="stable")
+    pairs = pairs[rows]
+    ends = np.append(pairs[1:] != pairs[:-1], True)[: len(pairs)]
+    last: NDArray[np.int64] = np.sort(rows[ends])
+    return last
 
 
 def select(
     data: Interactions, rows: NDArray[np.int64], values: NDArray[np.float64] | None = None
 ) -> Interactions:
     """Return only *rows* of *data*, with other *values* if given."""
-    return Interactions(
-        user_names=data.user_names,
-        titles=data.titles,
-        categories=data.categories,
-        users=data.users[rows],
-        items=data.items[rows],
-        values=data.values[rows] if values is None else values,
-        scale=data.scale,
-        files=data.files,
-    )
+    kept = data.values[rows] if values is None else values
+    return replace(data, users=data.users[rows], items=data.items[rows], values=kept)
+
+
+def drawn(data: Interactions) -> Interactions:
+    """Return *data* in random order, where that of the source says nothing of time."""
+    return select(data, order(0, "rows", len(data)))
 
 
 def core(data: Interactions, min_user: int, min_item: int) -> Interactions:
@@ -128,23 +144,24 @@ def core(data: Interactions, min_user: int, min_item: int) -> Interactions:
         if still.sum() == kept.sum():
             break
         kept = still
-    return _renumbered(select(data, np.flatnonzero(kept)), users, items)
+    if kept.all() and users.all() and items.all():
+        return data
+    rows = np.flatnonzero(kept)
+    left_out = msgspec.structs.replace(data.left_out, rare=len(data) - len(rows))
+    return _renumbered(select(replace(data, left_out=left_out), rows), users, items)
 
 
 def _renumbered(
     data: Interactions, users: NDArray[np.bool_], items: NDArray[np.bool_]
 ) -> Interactions:
-    def chosen(texts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(text for text, is_kept in zip(texts, items.tolist(), strict=True) if is_kept)
+    def chosen(own: Sequence[T], kept: NDArray[np.bool_]) -> tuple[T, ...]:
+        return tuple(own[position] for position in np.flatnonzero(kept).tolist())
 
-    positions = np.flatnonzero(items).tolist()
-    return Interactions(
-        user_names=tuple(data.user_names[user] for user in np.flatnonzero(users).tolist()),
-        titles=chosen(data.titles),
-        categories=tuple(data.categories[item] for item in positions),
+    return replace(
+        data,
+        user_names=chosen(data.user_names, users),
+        titles=chosen(data.titles, items),
+        categories=chosen(data.categories, items),
         users=(np.cumsum(users) - 1)[data.users],
         items=(np.cumsum(items) - 1)[data.items],
-        values=data.values,
-        scale=data.scale,
-        files=data.files,
     )
