@@ -83,6 +83,18 @@ class Factors:
         values = (biases * (1 << self.bits) + products) / (1 << 2 * self.bits)
         return significant_all(np.clip(values, self.low, self.high))
 
+    def quantile(self, user: int, share: float) -> float:
+        """Return the reward below which at most a *share* of the catalog is to *user*."""
+        known = self._quantiles
+        if (user, share) not in known:
+            rank = min(int(share * len(self.items)), len(self.items) - 1)
+            known[user, share] = float(np.partition(self.rewards(user), rank)[rank])
+        return known[user, share]
+
+    @cached_property
+    def _quantiles(self) -> dict[tuple[int, float], float]:
+        return {}
+
     def distance_squared(self, item: int, others: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return the squared distances from *item* to *others*, in units of 1/`UNIT`²."""
         # |a − b|² = |a|² + |b|² − 2 a·b: through float64 ten times faster, and as exact.

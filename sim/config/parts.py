@@ -13,7 +13,7 @@ from engine.attempt import log
 from engine.errors import ConfigError, RunDirectoryError
 from sim.config.run import RunConfig, Settings, flat
 from sim.metrics.own import METRICS, Metric
-from sim.world.quitting import QUIT_RULES
+from sim.world.quitting import QUIT_RULES, names_of
 from storage.parts import Parts
 
 
@@ -55,8 +55,10 @@ def check_parts(settings: Settings, *, proven: bool) -> None:
 def _named(settings: Settings) -> Iterator[tuple[Parts[Any], str]]:
     """Yield the parts that *settings* name."""
     for name, value in flat(settings):
-        if name in {"agent", "quit_rule"}:
-            yield (AGENTS if name == "agent" else QUIT_RULES), str(value)
+        if name == "agent":
+            yield AGENTS, str(value)
+        elif name == "quit_rule":
+            yield from ((QUIT_RULES, rule) for rule in names_of(str(value)))
         elif name == "metrics":
             yield from ((METRICS, metric) for metric in str(value).split(",") if metric)
         elif value and (name == "model" or name.endswith(".model")):

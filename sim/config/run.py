@@ -19,7 +19,7 @@ from agents.roster import AGENTS
 from agents.settings import Count, Positive, Rate, Repeats, RoleSettings
 from engine.errors import ConfigError
 from engine.messages import Setting
-from sim.world.quitting import QUIT_RULES, QuitRule
+from sim.world.quitting import QuitRule, rule_named
 from sim.world.rewards import RewardSettings
 from storage.files import Durability
 
@@ -53,14 +53,14 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     *environment* is a directory or `synthetic`. *episodes* first visits by *users* of the training
     or the test part, in an order drawn from the seed, each of up to *sessions* sessions with
-    *return_gap* between them (least, mean beyond it). Then *test_episodes* test users visit, and
-    if *test_every* is set, so do they at the beginning and after every so many training episodes;
+    *return_gap* between them (least, mean beyond it). Then *test_episodes* test users visit, and if
+    *test_every* is set, so do they at the beginning and after every so many training episodes;
     *test_memory* says whether they teach. Of a memory the last *memory_size* records can be
     recalled, or all. An episode shows *history* items and takes *limit* steps at most. Users leave
-    by *quit_rule*, whose settings are *quit*. *structured* asks models for JSON objects.
-    *agent_settings* are those that the agent brings. *running* 0 stands for twice the calls in
-    flight; other limits of 0 are none. *prices* are of a million tokens, by the model's name.
-    *metrics* are names of the user's own.
+    by *quit_rule*, whose settings are *quit*; `one+another` are several, with a table each.
+    *structured* asks models for JSON objects. *agent_settings* are those that the agent brings.
+    *running* 0 stands for twice the calls in flight; other limits of 0 are none. *prices* are of a
+    million tokens, by the model's name. *metrics* are names of the user's own.
     """
 
     environment: str = "synthetic"
@@ -126,7 +126,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def rule(self) -> QuitRule:
         """The quit rule; raises ConfigError if there is none of its name."""
-        return QUIT_RULES.named(self.quit_rule)
+        return rule_named(self.quit_rule)
 
     @property
     def tested_after(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from sim.metrics.failures import Failure
 from sim.metrics.metrics import CurvePoint, Measured, Metrics
 from sim.metrics.own import Found
 from sim.metrics.told import beside_test, metric_rows
-from sim.world.quitting import QUIT_RULES
+from sim.world.quitting import QUIT_RULES, names_of, reasons_of
 from storage.runs import RunDirectory
 from storage.traces import digest_of
 
@@ -107,7 +107,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rows(self) -> list[tuple[str, str, str]]:
         """The metrics that say something: name, value, meaning."""
-        return self._rows(QUIT_RULES.named(self.quit_rule or "billp").reasons)
+        return self._rows(reasons_of(self.quit_rule or "billp"))
 
     def _rows(self, reasons: Mapping[str, str]) -> list[tuple[str, str, str]]:
         own = [
@@ -119,7 +119,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def _repr_html_(self) -> str:
         # A summary may be read from elsewhere: it does not say what is imported.
         rule = self.quit_rule or "billp"
-        reasons = QUIT_RULES.named(rule).reasons if rule in {*QUIT_RULES} else {}
+        reasons = reasons_of(rule) if {*names_of(rule)} <= {*QUIT_RULES} else {}
         beside = beside_test(self.train)
         names = ("metric", "value", *(["training"] if beside else []), "meaning")
         rows = [

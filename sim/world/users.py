@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agents.trajectory import Delivery, Trajectory
 from engine.arrivals import Visit
+from engine.chance import Stream
 from engine.messages import (
     ActionTaken,
     EpisodeEnded,
@@ -23,7 +24,6 @@ from engine.messages import (
 from sim.world.quitting import Encounter, QuitRule
 from sim.world.rewards import RewardSettings, true_reward
 from storage.environments import Environment
-from storage.factors import Factors
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Users:
         action, trajectory = delivery.message, delivery.trajectory
         factors = self.environment.factors
         reward = true_reward(self.rewards, factors, trajectory.user, action.item)
-        stream = partial(delivery.chance, "quit", action.step)
-        met = Encounter(trajectory, action.item, reward, factors, stream)
+        stream = partial(_quit_stream, delivery)
+        met = Encounter(trajectory, action.item, reward, self.environment, stream)
         reason = self.rule.why(self.quitting, met)
         spread = self.most_dwell - self.least_dwell + 1
         dwell = self.least_dwell + delivery.chance("dwell", action.step).integer(spread)
@@ -96,18 +96,22 @@ class Users:
         )
 
 
+def _quit_stream(delivery: Delivery[ActionTaken], of: str = "") -> Stream:
+    return delivery.chance(f"quit {of}".rstrip(), delivery.message.step)
+
+
 @dataclass(frozen=True)
 class Truth:
     """What only the bound may ask: the true rewards, and what bores by the quit *rule*."""
 
-    factors: Factors
+    environment: Environment
     rule: QuitRule
     quitting: msgspec.Struct
 
     def rewards(self, user: int) -> NDArray[np.float64]:
         """Return the reward that *user* gives each item, [items]."""
-        return self.factors.rewards(user)
+        return self.environment.factors.rewards(user)
 
     def bores(self, trajectory: Trajectory, item: int) -> bool:
         """Tell whether *item* would make the user leave now, whatever its reward."""
-        return self.rule.bores(self.quitting, trajectory, item, self.factors)
+        return self.rule.bores(self.quitting, trajectory, item, self.environment)

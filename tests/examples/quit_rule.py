@@ -5,7 +5,7 @@ import msgspec
 from agents.trajectory import Trajectory
 from sim import RunConfig, replay, run
 from sim.world.quitting import Encounter, QuitRule
-from storage.factors import Factors
+from storage.environments import Environment
 
 
 class Moods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -13,11 +13,11 @@ class Moods(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def why(settings: Moods, at: Encounter) -> str | None:
-    stays = at.reward / at.factors.high * settings.patience
+    stays = at.reward / at.environment.factors.high * settings.patience
     return "mood" if at.stream().fraction() > stays else None
 
 
-def never(settings: Moods, trajectory: Trajectory, item: int, factors: Factors) -> bool:
+def never(settings: Moods, trajectory: Trajectory, item: int, world: Environment) -> bool:
     return False
 
 

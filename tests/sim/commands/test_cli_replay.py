@@ -12,7 +12,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-import sim.world.quitting
+import sim.world.quitting.billp
 from agents.billp.variants import BILLP
 from agents.models import access
 from agents.models.model import ChatRequest, Prompt, Sampling, request_for
@@ -326,7 +326,7 @@ def test_changed_code_may_go_further(
     shell: Shell, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it comes to first is told, and not the calls that nobody ever made."""
-    monkeypatch.setattr(sim.world.quitting, "why_leave", lambda *_: None)
+    monkeypatch.setattr(sim.world.quitting.billp, "why_leave", lambda *_: None)
     first = differs(shell, run.path)[0]
     assert re.match(r"episode 0, n \d+, UserResponded\.left: recorded True, got False$", first)
     assert "nobody made that call" in "\n".join(differs(shell, run.path, "--all"))

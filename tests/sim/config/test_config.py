@@ -19,7 +19,7 @@ from agents.settings import (
 from engine.errors import ConfigError
 from sim.config.layers import configured, merged, parse_set, read_config
 from sim.config.run import RunConfig
-from sim.world.quitting import QuitSettings
+from sim.world.quitting.billp import QuitSettings
 from storage.runs import RunDirectory
 
 OPERATIONAL = {

@@ -36,7 +36,7 @@ from sim.runs.fork import FORKABLE, fork
 from sim.runs.replay import replay
 from sim.runs.resume import resume
 from sim.verification.verify import verify
-from sim.world.quitting import why_leave
+from sim.world.quitting.billp import why_leave
 from sim.world.rewards import true_reward
 from storage.journal import read_journal
 from storage.runs import RunDirectory

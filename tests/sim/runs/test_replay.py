@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import sim.world.quitting
+import sim.world.quitting.billp
 from agents.embeddings import hashed
 from agents.models import access
 from agents.models.embedded import EmbeddedModel
@@ -127,7 +127,7 @@ def alter(run: RunDirectory, number: int, old: bytes, new: bytes) -> None:
 def other_users() -> Iterator[None]:
     """Change the code: users never leave."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sim.world.quitting, "why_leave", lambda *_: None)
+        patch.setattr(sim.world.quitting.billp, "why_leave", lambda *_: None)
         yield
 
 

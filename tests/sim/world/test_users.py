@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from agents.trajectory import Delivery, Trajectory, folding
@@ -28,56 +27,16 @@ from engine.messages import (
 )
 from engine.records import Vector
 from engine.scheduler import Scheduler
-from sim.world.quitting import BILLP, QuitSettings
+from sim.world.quitting.billp import BILLP, QuitSettings
 from sim.world.rewards import RewardSettings
 from sim.world.users import Users
-from storage.catalog import Catalog
-from storage.environments import Environment, Origin, Provenance, assemble
-from storage.environments import Users as Everybody
-from storage.factors import UNIT, Factors
+from tests.support.encounters import small_world
 
-ONE = 1 << 12
-TITLES = ("Alpha", "Beta", "Gamma", "Delta", "Omega")
-REWARDS = (4.0, 3.5, 3.0, 1.5, 5.0)
-
-
-def world() -> Environment:
-    """Return a world of two users and five items: *Omega* is near *Alpha*, all else is far."""
-    places = np.eye(len(TITLES), dtype=np.int16) * (UNIT - 1)
-    places[4] = places[0]
-    factors = Factors(
-        users=np.zeros((2, 1), np.int16),
-        items=np.zeros((len(TITLES), 1), np.int16),
-        user_bias=np.array([0, -ONE // 2], np.int32),
-        item_bias=np.array([round((reward - 3) * ONE) for reward in REWARDS], np.int32),
-        mean=3 * ONE,
-        bits=12,
-        low=1.0,
-        high=5.0,
-        places=places,
-        beta_squared=UNIT * UNIT // 4,
-    )
-    everybody = Everybody(
-        names=("ann", "bob"),
-        test=np.array([False, True]),
-        offsets=np.array([0, 3, 4]),
-        items=np.array([0, 2, 1, 3], np.int32),
-        ratings=np.array([4.0, 3.25, 1.0, 5.0]),
-    )
-    catalog = Catalog(TITLES, (("A",),) * len(TITLES), np.ones(len(TITLES), np.int64))
-    origin = Origin(
-        name="small",
-        format="test",
-        category_weight=0.5,
-        beta_quantile=0.1,
-        seed=0,
-        provenance=Provenance(source="a test"),
-    )
-    return assemble(origin, catalog=catalog, factors=factors, users=everybody)
-
+WORLD = small_world((4.0, 3.5, 3.0, 1.5, 5.0), same=(0, 4))
+TITLES = WORLD.catalog.titles
 
 USERS = Users(
-    environment=world(),
+    environment=WORLD,
     rule=BILLP,
     quitting=QuitSettings(),
     rewards=RewardSettings(),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sim.world.quitting import QuitSettings, why_leave
+from sim.world.quitting.billp import QuitSettings, why_leave
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,54 @@
+"""Users with measures of their own: BiLLP's rule with each user's threshold and tolerance."""
+
+import msgspec
+import numpy as np
+
+from agents.settings import Count, Rate, Share
+from agents.trajectory import Trajectory
+from sim.world.quitting.billp import REASONS, recent_items
+from sim.world.quitting.rules import Encounter, QuitRule
+from sim.world.traits import trait
+from storage.environments import Environment
+from storage.factors import Factors
+
+_ONE = 1 << 10  # what stands for a tolerance of 1: distances are compared in whole numbers
+
+
+class QuantileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The user leaves when a reward is below the user's own *quantile* of the whole catalog's.
+
+    Or when an item is nearer than the user's own measure to one of the last *window* items: β times
+    a number between those of *tolerance*, drawn for each user.
+    """
+
+    window: Count = 4
+    quantile: Share = 0.25
+    tolerance: tuple[Rate, Rate] = (1.0, 1.0)
+
+
+def too_near(
+    settings: QuantileSettings, factors: Factors, trajectory: Trajectory, item: int
+) -> bool:
+    """Tell whether *item* is too much like one of the window for this user."""
+    recent = recent_items(trajectory, settings.window)
+    if not len(recent):
+        return False
+    borne = round(trait(trajectory.user, "tolerance", settings.tolerance) * _ONE)
+    nearest = int(np.min(factors.distance_squared(item, recent)))
+    return nearest * _ONE * _ONE < factors.beta_squared * borne * borne
+
+
+def _why(settings: QuantileSettings, at: Encounter) -> str | None:
+    factors, user = at.environment.factors, at.trajectory.user
+    if too_near(settings, factors, at.trajectory, at.item):
+        return "similar"
+    return "reward" if at.reward < factors.quantile(user, settings.quantile) else None
+
+
+def _bores(
+    settings: QuantileSettings, trajectory: Trajectory, item: int, environment: Environment
+) -> bool:
+    return too_near(settings, environment.factors, trajectory, item)
+
+
+QUANTILE = QuitRule(_why, QuantileSettings, REASONS, bores=_bores)
