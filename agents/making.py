@@ -24,8 +24,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 class Oracle(Protocol):
     """Knows the true world; only the bound may ask it."""
 
-    def rewards(self, user: int) -> NDArray[np.float64]:
-        """Return the reward that *user* gives each item."""
+    def rewards(self, trajectory: Trajectory) -> NDArray[np.float64]:
+        """Return the reward that the user would give each item now."""
         ...
 
     def bores(self, trajectory: Trajectory, item: int) -> bool:

@@ -65,6 +65,17 @@ class Catalog:
         return {name: np.array(items, dtype=np.int64) for name, items in positions.items()}
 
     @cached_property
+    def labels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The categories of all items in a row, as positions in `category_names`, and their ends.
+
+        Those of item *i* stand at `ends[i] … ends[i + 1]`.
+        """
+        column = {name: position for position, name in enumerate(self.category_names)}
+        columns = [column[name] for names in self.categories for name in names]
+        counts = [len(names) for names in self.categories]
+        return np.array(columns, np.int64), np.cumsum([0, *counts], dtype=np.int64)
+
+    @cached_property
     def by_title(self) -> dict[str, int]:
         """The position of each title."""
         return {title: item for item, title in enumerate(self.titles)}

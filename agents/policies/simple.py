@@ -90,7 +90,7 @@ class DiverseGreedy:
 
     def choose(self, trajectory: Trajectory, shown: Collection[int], stream: Stream) -> int:
         """Return the best item that does not bore, or the best."""
-        rewards = self.oracle.rewards(trajectory.user)
+        rewards = self.oracle.rewards(trajectory)
         order: list[int] = np.argsort(-rewards, kind="stable").tolist()
         open_to = [item for item in order if item not in shown]
         liked = (item for item in open_to if not self.oracle.bores(trajectory, item))

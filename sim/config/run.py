@@ -44,7 +44,13 @@ OPERATIONAL = frozenset(
 
 _NAMED = ("environment", "agent", "model", "seed")
 
-_LATER = {"quit_rule": "billp", "linucb.alpha": 1.0}
+_LATER = {
+    "quit_rule": "billp",
+    "linucb.alpha": 1.0,
+    "rewards.satiation": "0.0,0.0",
+    "rewards.recovery": 0.8,
+    "rewards.drift": 0.0,
+}
 """Settings that there were not at first: a trace names them where they are not what they were."""
 
 

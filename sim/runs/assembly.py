@@ -187,7 +187,7 @@ def _subscriptions(
         catalog=environment.catalog,
         settings=config.agent_settings,
         ratings=partial(training_ratings, environment),
-        oracle=Truth(environment, config.rule, config.quit),
+        oracle=Truth(environment, config.rule, config.quit, config.rewards),
         repeats=config.repeats,
         structured=config.structured,
     )

@@ -1,20 +1,65 @@
-"""What a recommendation is worth to a user: the fitted model's reward, on the rating scale."""
+"""What an item is worth to a user now: the model's reward, and what the visit made of it."""
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from engine.messages import number
-from storage.factors import Factors
+from agents.settings import Share
+from agents.trajectory import Trajectory
+from sim.world.dynamics import (
+    Strength,
+    all_drifted,
+    all_sated,
+    drift,
+    drifted,
+    sated,
+    satiation,
+)
+from storage.environments import Environment
+from storage.factors import significant, significant_all
 
 
 class RewardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """*offset* is added to every reward, within the scale: users harder or easier to please."""
+    """*offset* is added to every reward, within the scale: users harder or easier to please.
+
+    Each item of a category lowers the rewards of the next ones of it by a number of the user's own
+    between the two of *satiation*; of that the share *recovery* is left a step later. With each
+    item taste turns towards or away from it, by the share *drift*.
+    """
 
     offset: float = 0.0
+    satiation: tuple[Strength, Strength] = (0.0, 0.0)
+    recovery: Share = 0.8
+    drift: Share = 0.0
 
 
-def true_reward(settings: RewardSettings, factors: Factors, user: int, item: int) -> float:
-    """Return the reward that *user* gives *item*, on the environment's rating scale."""
-    reward = factors.reward(user, item)
+def true_reward(
+    settings: RewardSettings, environment: Environment, trajectory: Trajectory, item: int
+) -> float:
+    """Return the reward that the user of *trajectory* gives *item* next, on the rating scale."""
+    factors = environment.factors
+    reward = plain = factors.reward(trajectory.user, item)
     if settings.offset:
-        reward = number(min(max(reward + settings.offset, factors.low), factors.high))
-    return reward
+        reward += settings.offset
+    if any(settings.satiation):
+        levels = satiation(trajectory, settings.satiation, settings.recovery)
+        reward -= sated(levels, environment.catalog, item)
+    if settings.drift:
+        reward += drifted(drift(trajectory, factors, settings.drift), factors, item)
+    if reward == plain:
+        return plain
+    return significant(min(max(reward, factors.low), factors.high))
+
+
+def true_rewards(
+    settings: RewardSettings, environment: Environment, trajectory: Trajectory
+) -> NDArray[np.float64]:
+    """Return `true_reward` of every item, bit for bit."""
+    factors = environment.factors
+    rewards = factors.rewards(trajectory.user) + settings.offset
+    if any(settings.satiation):
+        levels = satiation(trajectory, settings.satiation, settings.recovery)
+        rewards -= all_sated(levels, environment.catalog)
+    if settings.drift:
+        rewards += all_drifted(drift(trajectory, factors, settings.drift), factors)
+    return significant_all(np.clip(rewards, factors.low, factors.high))

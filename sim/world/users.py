@@ -22,7 +22,7 @@ from engine.messages import (
     number,
 )
 from sim.world.quitting import Encounter, QuitRule
-from sim.world.rewards import RewardSettings, true_reward
+from sim.world.rewards import RewardSettings, true_reward, true_rewards
 from storage.environments import Environment
 
 
@@ -67,8 +67,7 @@ class Users:
     async def respond(self, delivery: Delivery[ActionTaken]) -> None:
         """Answer `ActionTaken` with `UserResponded`, after dwelling on the item."""
         action, trajectory = delivery.message, delivery.trajectory
-        factors = self.environment.factors
-        reward = true_reward(self.rewards, factors, trajectory.user, action.item)
+        reward = true_reward(self.rewards, self.environment, trajectory, action.item)
         stream = partial(_quit_stream, delivery)
         met = Encounter(trajectory, action.item, reward, self.environment, stream)
         reason = self.rule.why(self.quitting, met)
@@ -107,10 +106,11 @@ class Truth:
     environment: Environment
     rule: QuitRule
     quitting: msgspec.Struct
+    changes: RewardSettings
 
-    def rewards(self, user: int) -> NDArray[np.float64]:
-        """Return the reward that *user* gives each item, [items]."""
-        return self.environment.factors.rewards(user)
+    def rewards(self, trajectory: Trajectory) -> NDArray[np.float64]:
+        """Return the reward that the user would give each item now, [items]."""
+        return true_rewards(self.changes, self.environment, trajectory)
 
     def bores(self, trajectory: Trajectory, item: int) -> bool:
         """Tell whether *item* would make the user leave now, whatever its reward."""

@@ -54,3 +54,12 @@ def test_members_stand_by_popularity() -> None:
 def test_titles_lead_to_items() -> None:
     """An exact title finds its item."""
     assert catalog().by_title["Gamma"] == 2
+
+
+def test_labels_are_the_categories_of_all_items_in_a_row() -> None:
+    """Of no item, those between its ends."""
+    known = catalog()
+    columns, ends = known.labels
+    for item, names in enumerate(known.categories):
+        own = columns[ends[item] : ends[item + 1]].tolist()
+        assert tuple(known.category_names[column] for column in own) == names

@@ -42,9 +42,9 @@ class Tastes:
 
     window: int = 1
 
-    def rewards(self, user: int) -> NDArray[np.float64]:
+    def rewards(self, trajectory: Trajectory) -> NDArray[np.float64]:
         rewards = np.array([REWARDS[item] for item in EVERYTHING], np.float64)
-        return rewards if user == 0 else 6.0 - rewards
+        return rewards if trajectory.user == 0 else 6.0 - rewards
 
     def bores(self, trajectory: Trajectory, item: int) -> bool:
         recent = trajectory.recent(self.window)

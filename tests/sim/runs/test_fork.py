@@ -41,6 +41,7 @@ from sim.world.rewards import true_reward
 from storage.journal import read_journal
 from storage.runs import RunDirectory
 from storage.traces import digest_of
+from tests.support.encounters import met
 from tests.support.shell import tree
 from tests.support.small import (
     SMALL,
@@ -121,7 +122,7 @@ def holding(*stages: tuple[Point, RunConfig]) -> Holding:
 
 def expected_responses(trace: Trace, config_at: Holding) -> Iterator[UserResponded]:
     """Yield how users respond to the actions of a trace, by the rules that hold at each step."""
-    factors = synthetic().factors
+    world = synthetic()
     user, shown = 0, list[int]()
     for envelope in trace:
         match envelope.message:
@@ -129,8 +130,8 @@ def expected_responses(trace: Trace, config_at: Holding) -> Iterator[UserRespond
                 user, shown = started.user, []
             case ActionTaken(step=step, item=item):
                 config = config_at((envelope.episode or 0, step))
-                reward = true_reward(config.rewards, factors, user, item)
-                reason = why_leave(config.quit, factors, item, reward, shown)
+                reward = true_reward(config.rewards, world, met(world, shown, user=user), item)
+                reason = why_leave(config.quit, world.factors, item, reward, shown)
                 left = reason is not None
                 yield UserResponded(step=step, reward=reward, left=left, reason=reason)
                 shown.append(item)
