@@ -40,12 +40,12 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_world() -> Iterator[None]:
-    """Read the built-in world once a process: thousands of runs are on it, and none changes it."""
+    """Read a built-in world once a process: thousands of runs are on it, and none changes it."""
     usual, read = user_cache_path("billp"), built_in.synthetic
     once = cache(read)
 
-    def shared(place: Path | None) -> Environment:
-        return once(place) if place == usual else read(place)
+    def shared(place: Path | None, world: str = built_in.NAME) -> Environment:
+        return once(place, world) if place == usual else read(place, world)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(built_in, "synthetic", shared)

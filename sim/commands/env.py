@@ -14,8 +14,8 @@ from engine.errors import ConfigError, DataError
 from sim.commands.options import gathered
 from sim.views.console import plain, write_json
 from storage.datasets import (
+    BUILT_IN,
     FORMATS,
-    SYNTHETIC,
     Columns,
     Recipe,
     build_environment,
@@ -36,7 +36,7 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")]
 
 _FORMAT_HELP = "; ".join(f"{name} ({FORMATS.named(name).summary})" for name in FORMATS.own)
-_FORMAT_HELP += f"; {SYNTHETIC} (generated from --seed, without a source)"
+_FORMAT_HELP += f"; {', '.join(BUILT_IN)} (generated from --seed, without a source)"
 
 
 @dataclass(frozen=True)
@@ -120,23 +120,26 @@ def build(
     check_free(target.out, replace=target.replace)
     check_name(target.called)
     with _console(stderr=True).status("reading the source and fitting the reward model …"):
-        if kind == SYNTHETIC:
+        if kind in BUILT_IN:
             plain = source is None and columns == ColumnOptions()
-            environment = _generated(target, recipe, plain=plain)
+            environment = _generated(kind, target, recipe, plain=plain)
         else:
             environment = _built(kind, source, target, recipe, columns)
         save(environment, target.out, replace=target.replace)
     _show(environment, str(target.out), as_json=as_json)
 
 
-def _generated(target: TargetOptions, recipe: RecipeOptions, *, plain: bool) -> Environment:
+def _generated(
+    kind: str, target: TargetOptions, recipe: RecipeOptions, *, plain: bool
+) -> Environment:
     if not plain or replace(recipe, seed=None, test_share=None) != RecipeOptions():
         raise ConfigError(
             "the synthetic world takes no source and no options but its seed and --test-share",
-            hint=f"billp env build {SYNTHETIC} --seed 1 --out DIR",
+            hint=f"billp env build {kind} --seed 1 --out DIR",
         )
     share = TEST_SHARE if recipe.test_share is None else recipe.test_share
-    return generate_environment(recipe.seed or 0, name=target.called, test_share=share)
+    seed = recipe.seed or 0
+    return generate_environment(seed, name=target.called, test_share=share, world=kind)
 
 
 def _built(
@@ -155,7 +158,9 @@ def _built(
 
 @app.command()
 def info(
-    env: Annotated[str, typer.Argument(metavar="ENV", help=f"A directory, or {SYNTHETIC}.")],
+    env: Annotated[
+        str, typer.Argument(metavar="ENV", help=f"A directory, or {' or '.join(BUILT_IN)}.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show what an environment is, and check that it is whole."""
@@ -167,10 +172,10 @@ def list_environments(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """List the built-in environment and those under a directory."""
+    """List the built-in environments and those under a directory."""
     if not directory.is_dir():
         raise DataError(f"{directory}: no such directory")
-    found: dict[str, Head | str] = {SYNTHETIC: open_environment(SYNTHETIC).head}
+    found: dict[str, Head | str] = {name: open_environment(name).head for name in BUILT_IN}
     for depth in ("", "*/", "*/*/"):
         for path in sorted(directory.glob(f"{depth}environment.toml")):
             found[str(path.parent)] = _head_or_reason(path.parent)

@@ -57,16 +57,17 @@ _LATER = {
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run. Durations are in seconds of virtual time, *patience* in seconds of real time.
 
-    *environment* is a directory or `synthetic`. *episodes* first visits by *users* of the training
-    or the test part, in an order drawn from the seed, each of up to *sessions* sessions with
-    *return_gap* between them (least, mean beyond it). Then *test_episodes* test users visit, and if
-    *test_every* is set, so do they at the beginning and after every so many training episodes;
-    *test_memory* says whether they teach. Of a memory the last *memory_size* records can be
-    recalled, or all. An episode shows *history* items and takes *limit* steps at most. Users leave
-    by *quit_rule*, whose settings are *quit*; `one+another` are several, with a table each.
-    *structured* asks models for JSON objects. *agent_settings* are those that the agent brings.
-    *running* 0 stands for twice the calls in flight; other limits of 0 are none. *prices* are of a
-    million tokens, by the model's name. *metrics* are names of the user's own.
+    *environment* is a directory, `synthetic` or `synthetic:personal`. *episodes* first visits by
+    *users* of the training or the test part, in an order drawn from the seed, each of up to
+    *sessions* sessions with *return_gap* between them (least, mean beyond it). Then *test_episodes*
+    test users visit, and if *test_every* is set, so do they at the beginning and after every so
+    many training episodes; *test_memory* says whether they teach. Of a memory the last
+    *memory_size* records can be recalled, or all. An episode shows *history* items and takes
+    *limit* steps at most. Users leave by *quit_rule*, whose settings are *quit*; `one+another` are
+    several, with a table each. *structured* asks models for JSON objects. *agent_settings* are
+    those that the agent brings. *running* 0 stands for twice the calls in flight; other limits of 0
+    are none. *prices* are of a million tokens, by the model's name. *metrics* are names of the
+    user's own.
     """
 
     environment: str = "synthetic"

@@ -15,6 +15,7 @@ from storage.environments import Environment, Provenance
 from storage.parts import Parts
 
 __all__ = [
+    "BUILT_IN",
     "FORMATS",
     "SYNTHETIC",
     "Columns",
@@ -30,7 +31,10 @@ __all__ = [
 ]
 
 SYNTHETIC = built_in.NAME
-"""The name of the built-in environment."""
+"""The name of the built-in environment that is the default."""
+
+BUILT_IN = (*built_in.WORLDS,)
+"""The names of all of them."""
 
 FORMATS: Parts[Format] = Parts(
     "format",
@@ -47,22 +51,26 @@ FORMATS: Parts[Format] = Parts(
 
 
 def open_environment(name: str) -> Environment:
-    """Return the built-in environment if *name* is "synthetic", else that in directory *name*."""
-    if name == SYNTHETIC:
-        return built_in.synthetic(user_cache_path("billp"))
+    """Return the built-in environment if *name* is one of theirs, else that in directory *name*."""
+    if name in BUILT_IN:
+        return built_in.synthetic(user_cache_path("billp"), name)
     return load(Path(name))
 
 
 def generate_environment(
-    seed: int, *, name: str = SYNTHETIC, test_share: float = built_in.TEST_SHARE
+    seed: int,
+    *,
+    name: str = SYNTHETIC,
+    test_share: float = built_in.TEST_SHARE,
+    world: str = SYNTHETIC,
 ) -> Environment:
-    """Return the synthetic world of *seed*, called *name*; seed 0 is the built-in one.
+    """Return the synthetic *world* of *seed*, called *name*; seed 0 is the built-in one.
 
     *test_share* of its users are test users.
     """
     if not 0.0 < test_share < 1.0:
         raise ConfigError(f"test share: expected a share between 0 and 1, got {test_share!r}")
-    environment = built_in.build_synthetic(seed, test_share=test_share)
+    environment = built_in.build_synthetic(seed, test_share=test_share, world=world)
     return replace(environment, head=msgspec.structs.replace(environment.head, name=name))
 
 

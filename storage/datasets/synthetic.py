@@ -5,6 +5,7 @@ the prototypes of their categories, on a hidden cluster that no category tells, 
 users have a taste for each of these. No BLAS, no libm.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,10 @@ NAME = "synthetic"
 DIGEST = "29cc81ac9ba28ad8ccae20724566eee0aa3a548d2d84703ab6267a2bf1b74b3b"
 """The digest of the default synthetic world; traces recorded on it depend on it."""
 
+PERSONAL = "synthetic:personal"
+PERSONAL_DIGEST = "1bc7063a166236505e5742c6d7a7619714400f42ad01323c1477ac56e2c09038"
+"""The name and the digest of the world in which taste is personal, and categories tell of it."""
+
 DIMENSIONS = 16
 CLUSTERS = 24
 CATEGORY_WEIGHT = 0.4
@@ -39,23 +44,43 @@ TEST_SHARE = 0.2
 """The share of users to test with."""
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What factors are made of, in hundredths and users' *leanings* in thousandths.
+
+    Those of items: of the *prototypes* of their categories, a hidden *cluster*, and their *own*.
+    """
+
+    prototypes: int
+    cluster: int
+    own: int
+    leanings: int
+
+
+WORLDS = {NAME: Weights(30, 25, 25, 46), PERSONAL: Weights(60, 10, 10, 75)}
+"""The built-in worlds, by name."""
+
+DIGESTS = {NAME: DIGEST, PERSONAL: PERSONAL_DIGEST}
+
+
 def build_synthetic(
     seed: int = 0,
     users: int = 500,
     items: int = 2_000,
     categories: int = 20,
     test_share: float = TEST_SHARE,
+    world: str = NAME,
 ) -> Environment:
-    """Return the generated world of *seed*; *test_share* of its users are test users."""
+    """Return the generated *world* of *seed*; *test_share* of its users are test users."""
     labels = _categories(seed, items, categories)
     weights = _popularity(seed, items)
-    model = _model(seed, users, labels, weights)
+    model = _model(seed, users, labels, weights, WORLDS[world])
     visitors = _users(seed, model, weights, test_share)
     train = np.repeat(~visitors.test, np.diff(visitors.offsets))
     popularity = np.bincount(visitors.items[train], minlength=items).astype(np.int64)
     origin = Origin(
-        name=NAME,
-        format=NAME,
+        name=world,
+        format=world,
         category_weight=CATEGORY_WEIGHT,
         beta_quantile=BETA_QUANTILE,
         seed=seed,
@@ -65,20 +90,20 @@ def build_synthetic(
     return assemble(origin, catalog=catalog, factors=model, users=visitors)
 
 
-def synthetic(cache: Path | None) -> Environment:
-    """Return the default synthetic world, from *cache* where it is sound, else built and kept.
+def synthetic(cache: Path | None, world: str = NAME) -> Environment:
+    """Return a built-in *world*, from *cache* where it is sound, else built and kept.
 
     A cache that is damaged, of another version or unwritable costs the time to build, no more.
     """
     if cache is None:
-        return build_synthetic()
-    directory = cache / NAME
+        return build_synthetic(world=world)
+    directory = cache / world.replace(":", "-")
     try:
         environment = load(directory)
     except DataError:
         environment = None
-    if environment is None or environment.head.digest != DIGEST:
-        environment = build_synthetic()
+    if environment is None or environment.head.digest != DIGESTS[world]:
+        environment = build_synthetic(world=world)
         _keep(environment, directory)
     return environment
 
@@ -127,21 +152,25 @@ def _popularity(seed: int, items: int) -> NDArray[np.int64]:
 
 
 def _model(
-    seed: int, users: int, labels: tuple[tuple[str, ...], ...], weights: NDArray[np.int64]
+    seed: int,
+    users: int,
+    labels: tuple[tuple[str, ...], ...],
+    popularity: NDArray[np.int64],
+    weights: Weights,
 ) -> Factors:
     """Return the factors: users' tastes for prototypes of categories and for hidden clusters."""
     prototypes = bells(seed, "prototypes", (len(NOUNS), DIMENSIONS), _ONE)
     clusters = bells(seed, "clusters", (CLUSTERS, DIMENSIONS), _ONE)
-    items = _item_factors(seed, labels, prototypes, clusters)
+    items = _item_factors(seed, labels, prototypes, clusters, weights)
     tastes = bells(seed, "tastes", (users, len(NOUNS) + CLUSTERS), _ONE)
     leanings = tastes @ np.vstack([prototypes, clusters]) >> _BITS
     own = bells(seed, "users", (users, DIMENSIONS), _ONE)
     places = places_of(items, labels, CATEGORY_WEIGHT)
     # The second argsort makes ranks of an order.
-    popular = np.argsort(np.argsort(weights, kind="stable"), kind="stable") - len(labels) // 2
+    popular = np.argsort(np.argsort(popularity, kind="stable"), kind="stable") - len(labels) // 2
     bias = bells(seed, "item biases", (len(labels),), _ONE * 33 // 100)
     return Factors(
-        users=(leanings * 46 // 1000 + own * 12 // 100).astype(np.int16),
+        users=(leanings * weights.leanings // 1000 + own * 12 // 100).astype(np.int16),
         items=items,
         user_bias=bells(seed, "user biases", (users,), _ONE * 30 // 100).astype(np.int32),
         item_bias=(bias + popular * _ONE // (2 * len(labels))).astype(np.int32),
@@ -159,6 +188,7 @@ def _item_factors(
     labels: tuple[tuple[str, ...], ...],
     prototypes: NDArray[np.int64],
     clusters: NDArray[np.int64],
+    weights: Weights,
 ) -> NDArray[np.int16]:
     row = {name: position for position, name in enumerate(NOUNS)}
     means = [
@@ -166,7 +196,8 @@ def _item_factors(
     ]
     hidden = clusters[integers(seed, "hidden cluster", len(labels), CLUSTERS)]
     own = bells(seed, "items", (len(labels), DIMENSIONS), _ONE)
-    return ((np.array(means) * 30 + hidden * 25 + own * 25) // 100).astype(np.int16)
+    mixed = np.array(means) * weights.prototypes + hidden * weights.cluster + own * weights.own
+    return (mixed // 100).astype(np.int16)
 
 
 def _users(seed: int, model: Factors, weights: NDArray[np.int64], test_share: float) -> Users:

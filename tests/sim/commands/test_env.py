@@ -78,17 +78,17 @@ def test_info_shows_the_built_in_world() -> None:
 
 
 def test_list_shows_what_is_there(table: Path, tmp_path: Path) -> None:
-    """Sound environments with their sizes, broken ones with the reason, the built-in one."""
+    """Sound environments with their sizes, broken ones with the reason, the built-in ones."""
     run("build", "csv", table, "--out", tmp_path / "sound")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "environment.toml").write_text("[")
     places = json.loads(run("list", tmp_path, "--json").stdout)["environments"]
     assert [place["environment"] for place in places] == [
-        "synthetic",
+        *("synthetic", "synthetic:personal"),
         str(tmp_path / "broken"),
         str(tmp_path / "sound"),
     ]
-    assert "error" in places[1]
+    assert "error" in places[2]
     assert "cannot be read" in run("list", tmp_path).stdout
 
 

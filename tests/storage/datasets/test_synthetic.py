@@ -8,7 +8,14 @@ import pytest
 from numpy.typing import NDArray
 
 from storage.datasets.directories import load, save
-from storage.datasets.synthetic import DIGEST, NAME, build_synthetic, synthetic
+from storage.datasets.synthetic import (
+    DIGEST,
+    NAME,
+    PERSONAL,
+    PERSONAL_DIGEST,
+    build_synthetic,
+    synthetic,
+)
 from storage.environments import Environment
 
 
@@ -109,3 +116,31 @@ def test_processes_share_the_cache(tmp_path: Path) -> None:
     assert [process.wait() for process in running] == [0, 0, 0, 0]
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert load(tmp_path / NAME).head.digest == DIGEST
+
+
+def test_the_personal_world_is_another(tmp_path: Path, world: Environment) -> None:
+    """The same items and titles; other tastes. It is kept beside the plain one."""
+    personal = synthetic(tmp_path, PERSONAL)
+    assert (personal.head.name, personal.head.digest) == (PERSONAL, PERSONAL_DIGEST)
+    assert personal.catalog.titles == world.catalog.titles
+    assert synthetic(tmp_path).head.digest == DIGEST
+    assert synthetic(tmp_path, PERSONAL).head == personal.head
+
+
+def test_categories_tell_taste_in_the_personal_world(world: Environment) -> None:
+    """Nine tenths of what is personal in rewards, and not half in the plain one."""
+    assert told(build_synthetic(world=PERSONAL)) > 0.85
+    assert told(world) < 0.5
+
+
+def told(world: Environment) -> float:
+    """Return the share of rewards' personal variance that a regression on categories explains."""
+    rewards = np.stack([world.factors.rewards(user) for user in range(100)])
+    own = (rewards - rewards.mean(axis=0)).T
+    columns, ends = world.catalog.labels
+    table = np.zeros((len(own), len(world.catalog.category_names) + 1))
+    table[np.repeat(np.arange(len(own)), np.diff(ends)), columns] = 1.0
+    table[:, -1] = 1.0
+    table[:, :-1] /= np.sqrt(np.diff(ends))[:, None]
+    rest = own - table @ np.linalg.lstsq(table, own)[0]
+    return float(1 - rest.var() / own.var())
