@@ -12,7 +12,10 @@ from rich.table import Table
 
 from engine.errors import ConfigError, DataError
 from sim.commands.options import gathered
+from sim.config.layers import parse_set
+from sim.experiments.worlds import MOST_ITEMS, RECOMMENDED, Judgement, judge, recommended
 from sim.views.console import plain, write_json
+from sim.views.world import judgement_view, words_of
 from storage.datasets import (
     BUILT_IN,
     FORMATS,
@@ -162,9 +165,26 @@ def info(
         str, typer.Argument(metavar="ENV", help=f"A directory, or {' or '.join(BUILT_IN)}.")
     ],
     as_json: AsJson = False,
+    judged: Annotated[
+        bool, typer.Option("--judge/--no-judge", help="Find out what policies get in it.")
+    ] = True,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting to judge it by.", metavar="KEY=VALUE"),
+    ] = None,
 ) -> None:
-    """Show what an environment is, and check that it is whole."""
-    _show(open_environment(env), env, as_json=as_json)
+    """Show what an environment is, check that it is whole, and judge it.
+
+    A world is judged by what policies get of the bound in it, with the default settings, or those
+    that are recommended for it.
+    """
+    environment = open_environment(env)
+    config = recommended(env, *map(parse_set, sets or ()))
+    judgement = None
+    if judged and len(environment.catalog) <= MOST_ITEMS:
+        with _console(stderr=True).status("judging the world …"):
+            judgement = judge(environment, config)
+    _show(environment, env, as_json=as_json, judgement=judgement)
 
 
 @app.command("list")
@@ -204,13 +224,19 @@ def _console(*, stderr: bool = False) -> Console:
     return plain(stderr=stderr)
 
 
-def _show(environment: Environment, place: str, *, as_json: bool) -> None:
+def _show(
+    environment: Environment, place: str, *, as_json: bool, judgement: Judgement | None = None
+) -> None:
     if as_json:
-        write_json(_facts(place, environment.head))
+        judged = {} if judgement is None else {"judgement": msgspec.to_builtins(judgement)}
+        write_json(_facts(place, environment.head) | judged)
         return
     console = _console()
     console.print(_portrait(environment))
-    console.print(f"\nNext:  billp run {quote(place)}", soft_wrap=True)
+    if judgement is not None:
+        console.print("", judgement_view(judgement), sep="\n")
+    command = ["billp", "run", place, *words_of(RECOMMENDED.get(place, {}))]
+    console.print(f"\nNext:  {' '.join(map(quote, command))}", soft_wrap=True)
 
 
 def _portrait(environment: Environment) -> Group:

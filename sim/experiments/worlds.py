@@ -15,6 +15,7 @@ import numpy as np
 
 from engine.chance import chance
 from engine.messages import number
+from sim.config.layers import configured
 from sim.config.run import RunConfig, Settings
 from sim.experiments.crowd import Choice, Crowd, Floats, Items, Visits, play
 from storage.datasets.draws import words
@@ -25,6 +26,9 @@ RECOMMENDED: Mapping[str, Settings] = {
     PERSONAL: {"quit_rule": "quantile", "rewards": {"satiation": [0.0, 0.6]}}
 }
 """Settings with which a built-in world rewards knowing its users."""
+
+MOST_ITEMS = 20_000
+"""In larger catalogs so many users would not fit into memory at once."""
 
 _USERS = 200
 _TRAINED, _BATCH = 100, 10
@@ -57,6 +61,11 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
+def recommended(environment: str, *more: Settings) -> RunConfig:
+    """Return how an *environment* of this name is best judged, with *more* settings on top."""
+    return configured(RECOMMENDED.get(environment, {}), *more)
+
+
 def judge(environment: Environment, config: RunConfig) -> Judgement:
     """Return what policies get in *environment* with the rules of *config*.
 
@@ -65,10 +74,12 @@ def judge(environment: Environment, config: RunConfig) -> Judgement:
     """
     everybody = [*environment.test_users.tolist(), *environment.train_users.tolist()]
     judged, rest = everybody[:_USERS], everybody[_USERS : 2 * _USERS]
+    limit = min(config.limit, len(environment.catalog))
+    config = msgspec.structs.replace(config, limit=limit)
     crowd = Crowd(environment, config, judged)
     others = crowd.of(rest or judged)
     bound = play(crowd, lambda visits: visits.best(visits.rewards()))
-    total = bound.total()
+    total = bound.total() or 1.0  # a scale may begin at 0
 
     def share(*visits: Visits) -> float:
         return number(float(np.mean([one.total() for one in visits])) / total)
@@ -77,7 +88,7 @@ def judge(environment: Environment, config: RunConfig) -> Judgement:
         users=len(judged),
         r_traj=number(total),
         len=number(float(np.mean([np.argmin([*stays, False]) for stays in _stays(bound)]))),
-        limit=config.limit,
+        limit=limit,
         random=share(play(crowd, at_random(0))),
         best_sequence=share(*(best_sequence(crowd, seed) for seed in range(3))),
         best_fixed=max(share(play(crowd, for_all(patience))) for patience in _PATIENCE),

@@ -73,8 +73,26 @@ def test_other_formats_need_a_source(tmp_path: Path) -> None:
 
 def test_info_shows_the_built_in_world() -> None:
     """The word synthetic stands for a directory."""
-    assert "2,000 in 20 categories" in run("info", "synthetic").stdout
-    assert json.loads(run("info", "synthetic", "--json").stdout)["items"] == 2_000
+    assert "2,000 in 20 categories" in run("info", "synthetic", "--no-judge").stdout
+    assert json.loads(run("info", "synthetic", "--no-judge", "--json").stdout)["items"] == 2_000
+
+
+def test_info_judges_the_world(table: Path, tmp_path: Path) -> None:
+    """However small; by settings of the user's own too. The bars that are not met are marked."""
+    run("build", "csv", table, "--out", tmp_path / "world", "--rating", "stars")
+    shown = run("info", tmp_path / "world").stdout
+    for text in ("best fixed", "one sequence for all gets at most 60 %", "9 users: this world"):
+        assert text in shown
+    facts = json.loads(run("info", tmp_path / "world", "--json", "--set", "limit=3").stdout)
+    assert facts["judgement"]["limit"] == 3
+    error = failing("info", tmp_path / "world", "--set", "quit_rule=hazard")
+    assert "a world is judged by" in str(error)
+
+
+def test_a_world_with_recommended_settings_says_them() -> None:
+    """So that they need not be looked up: the next command has them."""
+    shown = run("info", "synthetic:personal", "--no-judge").stdout
+    assert "--set=quit_rule=quantile '--set=rewards.satiation=[0.0, 0.6]'" in shown
 
 
 def test_list_shows_what_is_there(table: Path, tmp_path: Path) -> None:
