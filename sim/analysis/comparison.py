@@ -10,14 +10,19 @@ from engine.messages import Setting
 from sim.analysis.outcomes import MEASURES, column_of
 from storage.tables import frame_of, plain, schema_of
 
-MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
+MODE = (
+    *("repeats", "quit_rule", "quit.first_step", "quit.window", "rewards.satiation"),
+    *("test_memory", "test_episodes", "limit"),
+)
 """Settings that confound comparisons, and stand above each of them."""
 
 PAIRS = ("difference", "mean", "95 % interval", "p (Holm)", "d", "better")
 _WORDS = {
     "repeats": "items shown before: {}",
+    "quit_rule": "users leave by {}",
     "quit.first_step": "quits at step 0: {}",
     "quit.window": "quit window {}",
+    "rewards.satiation": "satiation {}",
     "test_memory": "memory in the test: {}",
     "test_episodes": "test episodes: {}",
     "limit": "at most {} steps",
