@@ -6,14 +6,14 @@ millisecond after the last batch's largest end plus the publication delay (the p
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeAlias
 
 from engine.chance import Stream
 from engine.errors import ConfigError
-from engine.messages import EpisodeStarted, Phase
+from engine.messages import EpisodeEnded, EpisodeStarted, Phase
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -120,6 +120,15 @@ class Batches:
         return not self._batch and not self.visitors
 
 
+Retention: TypeAlias = Callable[[EpisodeEnded], tuple[float, float]]
+"""Of a visit: how likely its user comes back, and how many times the mean gap is as long."""
+
+
+def always(_: EpisodeEnded) -> tuple[float, float]:
+    """Tell that everybody comes back, after the usual gap."""
+    return 1.0, 1.0
+
+
 @dataclass(frozen=True)
 class Returns:
     """How users come back: up to *sessions* visits each, at least *least* ms after the last end."""
@@ -127,10 +136,16 @@ class Returns:
     sessions: int
     least: int
     mean: int
+    retention: Retention = always
 
-    def gap(self, stream: Stream) -> int:
-        """Return a gap in milliseconds: the least one plus an exponential of the given mean."""
-        return self.least + exponential(stream, self.mean)
+    def gap(self, stream: Stream, ended: EpisodeEnded | None = None) -> int | None:
+        """Return a gap in milliseconds, None for a user who stays away after what *ended*.
+
+        The least gap plus an exponential of the given mean.
+        """
+        likely, longer = (1.0, 1.0) if ended is None else self.retention(ended)
+        gap = self.least + exponential(stream, round(self.mean * longer))
+        return gap if likely >= 1 or stream.fraction() < likely else None
 
 
 ONCE = Returns(sessions=1, least=0, mean=0)

@@ -101,6 +101,12 @@ class Episode(Generic[T]):
         self._started = started
         self.root: Node[T] = Node(started, started.arrival, None, (0, 0))
 
+    @property
+    def ended(self) -> EpisodeEnded | None:
+        """How the visit ended; None while it has not, and if it failed."""
+        message = None if self.failed or not self._ended else self._ended[0].message
+        return message if isinstance(message, EpisodeEnded) else None
+
     # -- growing
 
     def start(self) -> None:

@@ -296,8 +296,10 @@ class Scheduler(Generic[T]):
     def _expect_return(self, episode: Episode[T]) -> None:
         if episode.session % self.returns.sessions + 1 < self.returns.sessions:
             session = episode.session + 1
-            gap = self.returns.gap(chance(self.seed, episode.user, session, 0, "return"))
-            heapq.heappush(self._returning, Visit(episode.clock + gap, episode.user, session))
+            stream = chance(self.seed, episode.user, session, 0, "return")
+            gap = self.returns.gap(stream, episode.ended)
+            if gap is not None:
+                heapq.heappush(self._returning, Visit(episode.clock + gap, episode.user, session))
 
     def _wake_up(self) -> None:
         self._wake.set()

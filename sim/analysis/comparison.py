@@ -13,13 +13,18 @@ from sim.analysis.outcomes import MEASURES
 from sim.analysis.sheets import Sheet, means_sheet, pair_sheets, score_sheets
 from storage.tables import frame_of, plain, schema_of
 
-MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
+MODE = (
+    *("repeats", "quit_rule", "quit.first_step", "quit.window", "rewards.satiation"),
+    *("test_memory", "test_episodes", "limit"),
+)
 """Settings that confound comparisons, and stand above each of them."""
 
 _WORDS = {
     "repeats": "items shown before: {}",
+    "quit_rule": "users leave by {}",
     "quit.first_step": "quits at step 0: {}",
     "quit.window": "quit window {}",
+    "rewards.satiation": "satiation {}",
     "test_memory": "memory in the test: {}",
     "test_episodes": "test episodes: {}",
     "limit": "at most {} steps",

@@ -15,6 +15,7 @@ from sim.experiments.estimate import estimate
 from sim.runs.listeners import load_listeners
 from sim.runs.run import run as run_episodes
 from sim.runs.trust import check_config
+from sim.world.quitting import QUIT_RULES
 
 _DEFAULT = RunConfig()
 
@@ -58,7 +59,11 @@ class WhatOptions:
         ),
     ] = None
     quit_rule: Annotated[
-        str | None, typer.Option(help="Why users leave.", show_default=_DEFAULT.quit_rule)
+        str | None,
+        typer.Option(
+            help=f"Why users leave: {', '.join(QUIT_RULES.own)}, or several joined by +.",
+            show_default=_DEFAULT.quit_rule,
+        ),
     ] = None
     structured: Annotated[
         bool | None,

@@ -16,10 +16,11 @@ from agents.making import Agent
 from agents.models.guards.budget import Price
 from agents.models.providers import plain_name
 from agents.roster import AGENTS
-from agents.settings import Count, Positive, Rate, Repeats, RoleSettings
+from agents.settings import Count, Positive, Rate, Repeats, RoleSettings, Share
 from engine.errors import ConfigError
 from engine.messages import Setting
 from sim.world.quitting import QuitRule, rule_named
+from sim.world.retention import RetentionSettings
 from sim.world.rewards import RewardSettings
 from storage.files import Durability
 
@@ -50,6 +51,11 @@ _LATER = {
     "rewards.satiation": "0.0,0.0",
     "rewards.recovery": 0.8,
     "rewards.drift": 0.0,
+    "dwell_by_reward": 0.0,
+    "retention.chance": 1.0,
+    "retention.loss": 0.0,
+    "retention.delay": 0.0,
+    "retention.steps": 50,
 }
 """Settings that there were not at first: a trace names them where they are not what they were."""
 
@@ -59,11 +65,12 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     *environment* is a directory, `synthetic` or `synthetic:personal`. *episodes* first visits by
     *users* of the training or the test part, in an order drawn from the seed, each of up to
-    *sessions* sessions with *return_gap* between them (least, mean beyond it). Then *test_episodes*
-    test users visit, and if *test_every* is set, so do they at the beginning and after every so
-    many training episodes; *test_memory* says whether they teach. Of a memory the last
-    *memory_size* records can be recalled, or all. An episode shows *history* items and takes
-    *limit* steps at most. Users leave by *quit_rule*, whose settings are *quit*; `one+another` are
+    *sessions* sessions with *return_gap* between them (least, mean beyond it), as their *retention*
+    says. Then *test_episodes* test users visit, and if *test_every* is set, so do they at the
+    beginning and after every so many training episodes; *test_memory* says whether they teach. Of a
+    memory the last *memory_size* records can be recalled, or all. An episode shows *history* items
+    and takes *limit* steps at most; the share *dwell_by_reward* of how long a user dwells is for
+    the reward to decide. Users leave by *quit_rule*, whose settings are *quit*; `one+another` are
     several, with a table each. *structured* asks models for JSON objects. *agent_settings* are
     those that the agent brings. *running* 0 stands for twice the calls in flight; other limits of 0
     are none. *prices* are of a million tokens, by the model's name. *metrics* are names of the
@@ -84,11 +91,13 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     publication_delay: Duration = 0.0
     sessions: Positive = 1
     return_gap: tuple[Duration, Duration] = (3600.0, 86400.0)
+    retention: RetentionSettings = RetentionSettings()
     repeats: Repeats = "forbid"
     structured: bool = False
     history: Positive = 10
     limit: Positive = 50
     dwell: tuple[Duration, Duration] = (5.0, 60.0)
+    dwell_by_reward: Share = 0.0
     embeddings: str = "hashing"
     quit_rule: str = "billp"
     quit: Any = None

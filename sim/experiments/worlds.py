@@ -190,7 +190,7 @@ class Learner:
     def __post_init__(self) -> None:
         rewards, strength = self.others.rewards, self.others.strength
         self.means = rewards.mean(axis=0)
-        weights = np.linalg.lstsq(self.features, (rewards - self.means).T)[0]
+        weights = np.linalg.lstsq(self.features, (rewards - self.means).T, rcond=None)[0]
         rest = (rewards - self.means).T - self.features @ weights
         self.noise = max(float(rest.var()), _LEAST_NOISE)
         certain = 1 / np.r_[weights.var(axis=1) + 1e-6, strength.var() + 1e-6]

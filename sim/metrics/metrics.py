@@ -28,6 +28,7 @@ from sim.metrics.diversity import (
     novelty,
     unlikeness,
 )
+from sim.metrics.lifetimes import Lifetimes, Retention
 from sim.metrics.tally import EpisodeTally, Tally
 from storage.catalog import Catalog
 from storage.factors import Factors
@@ -91,6 +92,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     *main* are those of its last test, and *train* those of its training; without a test *main* are
     those of all episodes. *curve* has a point for each test if there were several. *episodes*,
     *steps* and the sum of *rewards* are of the whole run, without episodes that failed.
+    *retention* is of users with several sessions.
     """
 
     main: Metrics
@@ -99,6 +101,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     episodes: int
     steps: int
     rewards: float
+    retention: Retention | None = None
 
 
 def metrics_of(tally: Tally, catalog: Catalog, dominant: frozenset[str]) -> Metrics:
@@ -166,25 +169,36 @@ HEARD = (
 
 @dataclass(eq=False)
 class MetricsFollower:
-    """Follows a run and says what came of it; *factors* say how unlike items are, if given."""
+    """Follows a run and says what came of it; *factors* say how unlike items are, if given.
+
+    Where users have several *sessions* it says how they come back.
+    """
 
     catalog: Catalog
     factors: Factors | None = None
+    sessions: int = 1
     _visit: EpisodeTally = field(default_factory=EpisodeTally)
     _train: Tally = field(default_factory=Tally)
     _tests: list[tuple[int, Tally]] = field(default_factory=list)
     _trained: int = 0
     _tally: Tally = field(init=False)
+    _lifetimes: Lifetimes | None = field(init=False)
     _unlike: Unlikeness = field(init=False)
 
     def __post_init__(self) -> None:
         self._tally = self._train
         self._unlike = unlikeness(self.catalog, self.factors)
+        self._lifetimes = Lifetimes(self.sessions) if self.sessions > 1 else None
 
     def __call__(self, envelope: Envelope[object]) -> None:
         """Take note of a message."""
+        self._note(envelope.message)
+        if self._lifetimes is not None:
+            self._lifetimes(envelope)
+
+    def _note(self, message: object) -> None:
         visit = self._visit
-        match envelope.message:  # the most frequent first
+        match message:  # the most frequent first
             case ModelReplied() as reply:
                 visit.again += reply.occurrence > 0
             case ActionTaken() as action:
@@ -244,4 +258,5 @@ class MetricsFollower:
             episodes=len(rewards),
             steps=sum(tally.steps for tally in tallies),
             rewards=fsum(rewards),
+            retention=None if self._lifetimes is None else self._lifetimes.result(),
         )

@@ -10,6 +10,7 @@ from engine.errors import RunDirectoryError
 from engine.html import note, table
 from engine.messages import RunStarted, number
 from sim.metrics.failures import Failure
+from sim.metrics.lifetimes import Retention, retention_rows
 from sim.metrics.metrics import CurvePoint, Measured, Metrics
 from sim.metrics.own import Found
 from sim.metrics.told import beside_test, metric_rows
@@ -76,19 +77,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     listeners: dict[str, Any] = {}
     own_metrics: dict[str, Found] = {}
     quit_rule: str = ""
+    retention: Retention | None = None
     manifest: str = ""
 
     def flat(self) -> dict[str, Any]:
         """Return everything but the manifest as one object, the metrics beside the rest.
 
         What not all runs have is left out where it is empty: *train*, *test_memory* and *curve* are
-        of tests; *own_metrics*; a *quit_rule* that is not BiLLP's.
+        of tests; *own_metrics*; a *quit_rule* that is not BiLLP's; *retention* is of users with
+        several sessions.
         """
         values: dict[str, Any] = msgspec.to_builtins(self)
         metrics = values.pop("metrics")
         del values["manifest"]
         head = {name: values.pop(name) for name in ("run", "digest")}
-        some = ("train", "test_memory", "curve", "own_metrics", "quit_rule")
+        some = ("train", "test_memory", "curve", "own_metrics", "quit_rule", "retention")
         told = {name: value for name in some if (value := values.pop(name))}
         return {**head, **metrics, **told, **values}
 
@@ -114,7 +117,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             (one.column, "–" if one.mean is None else f"{one.mean:.4g}", one.error or one.meaning)
             for one in self.own_metrics.values()
         ]
-        return [*metric_rows(self.metrics, {**reasons, "limit": "stayed to the limit"}), *own]
+        rows = metric_rows(self.metrics, {**reasons, "limit": "stayed to the limit"})
+        return [*rows, *retention_rows(self.retention), *own]
 
     def _repr_html_(self) -> str:
         # A summary may be read from elsewhere: it does not say what is imported.
@@ -209,6 +213,7 @@ def summarise(
         failures=failures,
         listeners=listeners,
         quit_rule=str(settings.get("quit_rule", "")),
+        retention=measured.retention,
     )
 
 

@@ -116,7 +116,7 @@ def assemble(
     bus: Bus[Trajectory] = Bus()
     for types, handler, name in subscribed or subscriptions(course, environment, wrap):
         bus.subscribe(types, handler, name=name)
-    metrics = MetricsFollower(environment.catalog, environment.factors)
+    metrics = MetricsFollower(environment.catalog, environment.factors, config.sessions)
     bus.follow(HEARD, metrics, essential=True)
     memories: dict[str, Memory[Any]] = {
         name.name: Memory(name, capacity=config.memory_size or None)
@@ -147,7 +147,7 @@ def assemble(
 
 
 def _whole(config: RunConfig, environment: Environment, memories: Mapping[str, Log]) -> Extent:
-    return Extent(arrivals_of(config, environment), memories, returns_of(config))
+    return Extent(arrivals_of(config, environment), memories, returns_of(config, environment.head))
 
 
 def subscriptions(
@@ -228,4 +228,5 @@ def _users(config: RunConfig, environment: Environment) -> Users:
         history=config.history,
         least_dwell=round(config.dwell[0] * _SECOND),
         most_dwell=round(config.dwell[1] * _SECOND),
+        dwell_by_reward=config.dwell_by_reward,
     )

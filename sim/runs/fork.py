@@ -34,7 +34,7 @@ from storage.vectors import VectorFile, read_vectors
 
 FORKABLE = (
     *("model", "quit_rule", "quit", "rewards"),
-    *("repeats", "structured", "limit", "dwell"),
+    *("repeats", "structured", "limit", "dwell", "dwell_by_reward"),
 )
 """What a fork can change, beside the agent's own settings and what leaves no mark.
 

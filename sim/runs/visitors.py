@@ -6,7 +6,8 @@ from engine.arrivals import ONCE, Arrivals, Part, Returns, arrivals
 from engine.chance import chance
 from engine.errors import ConfigError
 from sim.config.run import RunConfig
-from storage.environments import Environment
+from sim.world.retention import coming_back
+from storage.environments import Environment, Head
 
 _SECOND = 1000
 
@@ -16,12 +17,13 @@ def delay_of(config: RunConfig) -> int:
     return round(config.publication_delay * _SECOND)
 
 
-def returns_of(config: RunConfig) -> Returns:
-    """Return how users come back."""
+def returns_of(config: RunConfig, head: Head) -> Returns:
+    """Return how users come back in the environment that *head* describes."""
     if config.sessions == 1:
         return ONCE
     least, mean = (round(seconds * _SECOND) for seconds in config.return_gap)
-    return Returns(sessions=config.sessions, least=least, mean=mean)
+    retention = coming_back(config.retention, head.rating_low, head.rating_high)
+    return Returns(config.sessions, least, mean, retention)
 
 
 def arrivals_of(config: RunConfig, environment: Environment) -> Arrivals:

@@ -160,7 +160,7 @@ def _all_names(reckoned: Reckoned) -> set[str]:
     """Return all that a summary may tell of where nothing could be measured."""
     if reckoned.environment is not None and reckoned.measured is not None:
         return set()
-    return {*_flat(reckoned, None), "train", "test_memory", "curve", "own_metrics"}
+    return {*_flat(reckoned, None), "train", "test_memory", "curve", "own_metrics", "retention"}
 
 
 def _same(name: str, one: Any, other: Any) -> bool:

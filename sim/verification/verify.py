@@ -168,13 +168,15 @@ class _Recorded:
         return read_course(settings, proven=proven)
 
     def _environment(self) -> str:
-        course = self.course or self._course()
-        name = self.given or course.config.environment
+        config = (self.course or self._course()).config
+        name = self.given or config.environment
         environment = open_environment(name)
         if whole_size(self.directory.trace):
             check_environment(read_head(self.directory.trace), environment, name)
         self.environment = environment
-        self.metering = Metering(MetricsFollower(environment.catalog, environment.factors))
+        self.metering = Metering(
+            MetricsFollower(environment.catalog, environment.factors, config.sessions)
+        )
         return f"{name}, {environment.head.digest[:12]}"
 
     def _own_metrics(self) -> Iterator[Hearer]:

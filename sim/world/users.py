@@ -31,7 +31,8 @@ class Users:
     """The users of an environment, who leave by a *rule*, as its settings *quitting* say.
 
     *limit* steps cut an episode short. A user dwells on an item for a whole number of milliseconds
-    from *least_dwell* up to *most_dwell*, each as likely as any other.
+    from *least_dwell* up to *most_dwell*, each as likely as any other; or, as far as
+    *dwell_by_reward* goes, the more the higher the reward stands on its scale.
     """
 
     environment: Environment
@@ -42,6 +43,7 @@ class Users:
     history: int
     least_dwell: int
     most_dwell: int
+    dwell_by_reward: float = 0.0
 
     def opening(self, visit: Visit, memories: tuple[MemoryLength, ...]) -> EpisodeStarted:
         """Return the `EpisodeStarted` of a visit, with the last part of the user's history."""
@@ -71,12 +73,20 @@ class Users:
         stream = partial(_quit_stream, delivery)
         met = Encounter(trajectory, action.item, reward, self.environment, stream)
         reason = self.rule.why(self.quitting, met)
-        spread = self.most_dwell - self.least_dwell + 1
-        dwell = self.least_dwell + delivery.chance("dwell", action.step).integer(spread)
+        dwell = self._dwell(reward, delivery.chance("dwell", action.step))
         response = UserResponded(
             step=action.step, reward=reward, left=reason is not None, reason=reason
         )
         delivery.publish(response, after=dwell)
+
+    def _dwell(self, reward: float, stream: Stream) -> int:
+        spread = self.most_dwell - self.least_dwell
+        drawn = stream.integer(spread + 1)
+        if self.dwell_by_reward:
+            factors, share = self.environment.factors, self.dwell_by_reward
+            liked = (reward - factors.low) / (factors.high - factors.low)
+            drawn = int((1 - share) * drawn + share * liked * spread)
+        return self.least_dwell + drawn
 
     async def go_on(self, delivery: Delivery[UserResponded]) -> None:
         """Ask for more, or end the episode."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from engine.arrivals import ONCE, Arrivals, Part, Returns, Visit, arrivals, exponential
 from engine.chance import Stream, chance
 from engine.errors import ConfigError
+from engine.messages import EpisodeEnded
 
 VISITORS = [(5, 0), (3, 1), (3, 0), (9, 0), (1, 0)]
 
@@ -140,7 +141,30 @@ def test_exponential_numbers_reach_from_0_as_far_as_a_word_does() -> None:
 @given(seed=st.integers(0, 10**6), least=st.integers(0, 10**6), mean=st.integers(0, 10**6))
 def test_nobody_returns_before_the_least_gap(seed: int, least: int, mean: int) -> None:
     gap = Returns(sessions=2, least=least, mean=mean).gap(chance(seed, 0, 0, 0, "return"))
+    assert gap is not None
     assert least <= gap <= least + 45 * mean
+
+
+@pytest.mark.parametrize(("likely", "share"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)])
+def test_users_come_back_as_retention_says(likely: float, share: float) -> None:
+    """With its probability, after so many times the usual mean gap; after a failure they all do."""
+    ended = EpisodeEnded(length=1, reward=4.0, reason="quit")
+    returns = Returns(sessions=2, least=100, mean=1_000, retention=lambda _: (likely, 3.0))
+    streams = [chance(seed, 0, 0, 0, "return") for seed in range(2_000)]
+    gaps = [gap for stream in streams if (gap := returns.gap(stream, ended)) is not None]
+    assert len(gaps) / 2_000 == pytest.approx(share, abs=0.03)
+    if gaps:
+        assert fmean(gaps) == pytest.approx(3_100, rel=0.15)
+    assert returns.gap(chance(5, 0, 0, 0, "return")) is not None
+
+
+def test_who_always_comes_back_draws_one_number() -> None:
+    """Whether it was said or not: so gaps are as they were."""
+    ended = EpisodeEnded(length=1, reward=4.0, reason="quit")
+    returns = Returns(sessions=2, least=0, mean=1_000)
+    streams = [chance(1, 0, 0, 0, "return") for _ in range(2)]
+    assert returns.gap(streams[0], ended) == returns.gap(streams[1])
+    assert streams[0].word() == streams[1].word()
 
 
 def test_once_means_one_session() -> None:

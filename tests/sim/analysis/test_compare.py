@@ -289,6 +289,11 @@ def test_the_mode_is_what_all_runs_have_in_common(runs: Runs) -> None:
     visits: tuple[Phase, list[Visit]] = ("train", [(0, 1, 1.0)])
     mode = compare([runs.add("a", 1, visits), runs.add("b", 1, visits, limit=10)]).mode
     assert mode == {"repeats": "forbid"}
+    satiated = {"quit_rule": "quantile", "rewards.satiation": "0.0,0.6"}
+    found = compare([runs.add(name, 2, visits, **satiated) for name in "ab"])
+    assert found.mode.items() >= satiated.items()
+    said = "Items shown before: forbid, users leave by quantile, satiation 0.0,0.6"
+    assert said in as_markdown(found)
 
 
 @pytest.mark.parametrize(

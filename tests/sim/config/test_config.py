@@ -270,7 +270,8 @@ def test_all_but_the_operational_settings_decide() -> None:
     """Each setting is named by the head itself, or in its settings, or leaves no mark."""
     names = {name.split(".")[0] for name, _ in RunConfig().deciding()}
     roles = {"planner", "actor", "critic", "reflector"}
-    brought = {"agent_settings", "quit_rule"}  # these are named where they are not as at first
+    # These are named where they are not as at first.
+    brought = {"agent_settings", "quit_rule", "dwell_by_reward", "retention"}
     assert names == (set(RunConfig.__struct_fields__) | roles) - OPERATIONAL - NAMED - brought
     deciding = dict(RunConfig().deciding())
     assert (deciding["dwell"], deciding["quit.window"]) == ("5.0,60.0", 4)

@@ -24,7 +24,10 @@ from tests.support.served import served
 WORLDS: dict[str, dict[str, Any]] = {
     "batches": {"episodes": 24, "arrivals": "batches:6"},
     "poisson": {"episodes": 24, "arrivals": "poisson:0.02", "publication_delay": 20},
-    "returning": {"episodes": 12, "arrivals": "poisson:0.05", "sessions": 2},
+    "returning": {
+        **{"episodes": 12, "arrivals": "poisson:0.05", "sessions": 2, "dwell_by_reward": 0.5},
+        "retention": {"chance": 0.9, "loss": 0.3, "delay": 2},
+    },
     "all": {"episodes": 24, "arrivals": "all", "seed": 3, "repeats": "allow"},
 }
 

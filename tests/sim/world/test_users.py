@@ -204,3 +204,14 @@ def test_dwelling_does_not_depend_on_what_is_shown() -> None:
     """A user's chance is the user's: another recommendation draws the same time."""
     one, other = visited(USERS, [0, 3]), visited(USERS, [1, 3])
     assert [envelope.time for envelope in one] == [envelope.time for envelope in other]
+
+
+@pytest.mark.parametrize(("item", "longest"), [(4, 100), (0, 75), (3, 12)])
+def test_dwelling_may_depend_on_the_reward(item: int, longest: int) -> None:
+    """Wholly: then nothing of it is chance; by half, half of it is."""
+    users = replace(USERS, least_dwell=0, most_dwell=100, dwell_by_reward=1.0, limit=1)
+    assert visited(users, [item])[3].time == longest
+    half = visited(replace(users, dwell_by_reward=0.5), [item])[3].time
+    drawn = chance(3, 0, 0, 0, "dwell").integer(101)
+    reward = WORLD.factors.reward(0, item)
+    assert half == int(0.5 * drawn + 0.5 * (reward - 1) / 4 * 100)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from storage.datasets import FORMATS, SYNTHETIC, build_environment
+from storage.datasets import FORMATS, build_environment
 from storage.datasets.draws import order
-from storage.datasets.synthetic import build_synthetic
+from storage.datasets.synthetic import WORLDS, build_synthetic
 from storage.environments import Environment
 from storage.factors import Factors
 
@@ -55,10 +55,10 @@ def mean_length(world: Environment, policy: Policy) -> float:
     return float(np.mean([length(world, user, policy) for user in range(USERS)]))
 
 
-@pytest.fixture(scope="module", params=[SYNTHETIC, *SOURCES])
+@pytest.fixture(scope="module", params=[*WORLDS, *SOURCES])
 def world(request: pytest.FixtureRequest) -> Environment:
-    if request.param == SYNTHETIC:
-        return build_synthetic()
+    if request.param in WORLDS:
+        return build_synthetic(world=request.param)
     source = SOURCES[request.param]
     if not source.exists():
         pytest.skip(f"needs {source}")
