@@ -46,11 +46,27 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     model: Errors
 
 
-class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was read, and the sha256 of its bytes."""
+class SourceFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that was read, the sha256 of its bytes, and what was found in it: "gzip", say."""
 
     name: str
     sha256: str
+    kind: str = ""
+
+
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rows of a source that became no interaction of their own.
+
+    *unrated*: nothing was rated; *merged*: of a pair of user and item that is there again; *rare*:
+    of a user or an item with too few.
+    """
+
+    unrated: int = 0
+    merged: int = 0
+    rare: int = 0
+
+
+NOTHING = LeftOut()
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +75,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     files: tuple[SourceFile, ...] = ()
     options: dict[str, str | int | float] = {}
+    left_out: LeftOut = NOTHING
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

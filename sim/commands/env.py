@@ -17,6 +17,7 @@ from storage.datasets import (
     FORMATS,
     SYNTHETIC,
     Columns,
+    Form,
     Recipe,
     build_environment,
     check_free,
@@ -26,7 +27,7 @@ from storage.datasets import (
     save,
 )
 from storage.datasets.synthetic import TEST_SHARE
-from storage.environments import Environment, Fit, Head
+from storage.environments import Environment, Fit, Head, Provenance
 from storage.names import check_name
 
 app = typer.Typer(
@@ -53,10 +54,10 @@ class RecipeOptions:
         float | None, typer.Option(help="Share of pairs of items that are near.")
     ] = None
     min_user: Annotated[
-        int | None, typer.Option(help="Leave out users with fewer interactions.")
+        int | None, typer.Option(help="Leave out users with fewer interactions, to the core.")
     ] = None
     min_item: Annotated[
-        int | None, typer.Option(help="Leave out items with fewer interactions.")
+        int | None, typer.Option(help="Leave out items with fewer interactions, to the core.")
     ] = None
 
     def recipe(self, kind: str) -> Recipe:
@@ -87,6 +88,22 @@ class ColumnOptions:
 
 
 @dataclass(frozen=True)
+class FormOptions:
+    """How a csv source is written, and what its ratings mean."""
+
+    encoding: Annotated[str, typer.Option(help="csv: such as latin-1.")] = "utf-8"
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="csv: columns by number: --user 0 --item 1.")
+    ] = False
+    scale: Annotated[
+        str, typer.Option(help="csv: lowest and highest rating, 0:10; they become 1 and 5.")
+    ] = ""
+    missing: Annotated[str, typer.Option(help='csv: the rating that means "not rated", say 0.')] = (
+        ""
+    )
+
+
+@dataclass(frozen=True)
 class TargetOptions:
     """Where an environment goes."""
 
@@ -111,6 +128,7 @@ def build(
     target: TargetOptions,
     recipe: RecipeOptions,
     columns: ColumnOptions,
+    form: FormOptions,
     source: Annotated[
         Path | None, typer.Argument(metavar="SOURCE", help="The data: a directory or a file.")
     ] = None,
@@ -121,10 +139,11 @@ def build(
     check_name(target.called)
     with _console(stderr=True).status("reading the source and fitting the reward model …"):
         if kind == SYNTHETIC:
-            plain = source is None and columns == ColumnOptions()
+            plain = (source, columns, form) == (None, ColumnOptions(), FormOptions())
             environment = _generated(target, recipe, plain=plain)
         else:
-            environment = _built(kind, source, target, recipe, columns)
+            named = Columns(**asdict(columns), form=Form(**asdict(form)))
+            environment = _built(kind, source, target, recipe.recipe(kind), named)
         save(environment, target.out, replace=target.replace)
     _show(environment, str(target.out), as_json=as_json)
 
@@ -140,17 +159,11 @@ def _generated(target: TargetOptions, recipe: RecipeOptions, *, plain: bool) -> 
 
 
 def _built(
-    kind: str,
-    source: Path | None,
-    target: TargetOptions,
-    recipe: RecipeOptions,
-    columns: ColumnOptions,
+    kind: str, source: Path | None, target: TargetOptions, recipe: Recipe, columns: Columns
 ) -> Environment:
-    chosen = recipe.recipe(kind)
     if source is None:
         raise ConfigError(f"format {kind!r} needs a source", hint="name a directory or a file")
-    named = Columns(**asdict(columns))
-    return build_environment(kind, source, chosen, name=target.called, columns=named)
+    return build_environment(kind, source, recipe, name=target.called, columns=columns)
 
 
 @app.command()
@@ -233,9 +246,23 @@ def _lines(head: Head) -> list[tuple[str, str]]:
         ("interactions", f"{head.interactions:,}"),
         ("ratings", f"{head.rating_low:g} to {head.rating_high:g}"),
         ("near", f"distance below β = {head.beta:g}: {head.beta_quantile:.0%} of all pairs"),
-        ("source", head.provenance.source),
+        *_sources(head.provenance),
         ("digest", head.digest),
     ]
+
+
+def _sources(provenance: Provenance) -> list[tuple[str, str]]:
+    """Return where the data came from, what was found there, and what of it was left out."""
+    kinds = [f"{file.name} is {file.kind}" for file in provenance.files if file.kind]
+    lines = [("source", "; ".join([provenance.source, *kinds]))]
+    out = provenance.left_out
+    counts = {
+        "without a rating": out.unrated,
+        "of a pair that is there again": out.merged,
+        "of users and items with too few": out.rare,
+    }
+    rows = [f"{count:,} {why}" for why, count in counts.items() if count]
+    return [*lines, ("left out", f"rows: {', '.join(rows)}")] if rows else lines
 
 
 def _shortened(names: list[str] | tuple[str, ...], count: int) -> str:

@@ -10,7 +10,7 @@ from engine.errors import ConfigError
 from storage.datasets import synthetic as built_in
 from storage.datasets.building import Recipe, build
 from storage.datasets.directories import check_free, load, read_head, save
-from storage.datasets.format import Columns, Format
+from storage.datasets.format import Columns, Form, Format
 from storage.environments import Environment, Provenance
 from storage.parts import Parts
 
@@ -18,6 +18,7 @@ __all__ = [
     "FORMATS",
     "SYNTHETIC",
     "Columns",
+    "Form",
     "Format",
     "Recipe",
     "build_environment",
@@ -81,6 +82,8 @@ def build_environment(
         )
     recipe.check()
     data = chosen.read(source, columns)
-    options = {key: value for key, value in asdict(columns).items() if value and chosen.columns}
+    named = asdict(columns) | asdict(columns.form) if chosen.columns else {}
+    options = {key: value for key, value in named.items() if value and key != "form"}
+    options |= {"no_header": 1} if "no_header" in options else {}
     provenance = Provenance(source=str(source), files=data.files, options=asdict(recipe) | options)
     return build(data, recipe, name=name, kind=kind, provenance=provenance)

@@ -12,7 +12,8 @@ from storage.catalog import clean_title
 from storage.datasets.building import Recipe
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Description, Interactions, encode, gather
-from storage.datasets.table_files import decoded, fingerprint, first_line, read_source
+from storage.datasets.sources import Source
+from storage.datasets.table_files import first_line
 from storage.environments import SourceFile
 
 VISITORS = "test.json"
@@ -57,10 +58,10 @@ def read(source: Path, _: Columns) -> Interactions:
 
 
 def _decode(path: Path, kind: type[T]) -> tuple[T, SourceFile]:
-    content = read_source(path)
-    decoded(content, path)
+    source = Source(path)
+    content = b"".join(block.text for block in source.blocks())
     try:
-        return msgspec.json.decode(content, type=kind), fingerprint(path, content)
+        return msgspec.json.decode(content, type=kind), source.file
     except msgspec.DecodeError as error:
         raise DataError(f"{path}: {first_line(error)}", hint="check the source") from error
 

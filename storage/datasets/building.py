@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import floor, log2
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,7 +74,7 @@ def build(
         category_weight=recipe.category_weight,
         beta_quantile=recipe.beta_quantile,
         seed=recipe.seed,
-        provenance=provenance,
+        provenance=msgspec.structs.replace(provenance, left_out=data.left_out),
         fit=fitted,
     )
     catalog = Catalog(data.titles, data.categories, popularity)

@@ -9,6 +9,20 @@ from storage.datasets.interactions import Interactions
 
 
 @dataclass(frozen=True)
+class Form:
+    """How a table is written, and what its ratings mean.
+
+    With *no_header* columns are called by number, from 0. *scale* is that of the source, "0:10",
+    put linearly on 1 to 5, and *missing* the number in it that means "not rated", "0".
+    """
+
+    encoding: str = "utf-8"
+    no_header: bool = False
+    scale: str = ""
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class Columns:
     """How the columns of a table are called; None means the usual name, where there is one.
 
@@ -22,6 +36,7 @@ class Columns:
     title: str | None = None
     categories: str | None = None
     separator: str = ""
+    form: Form = Form()
 
 
 @dataclass(frozen=True)

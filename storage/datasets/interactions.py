@@ -1,14 +1,17 @@
 """What every importer makes of its source: who met what, how much they liked it, in which order."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from storage.catalog import clean_title, distinct_titles
-from storage.environments import SourceFile
+from storage.environments import NOTHING, LeftOut, SourceFile
+
+T = TypeVar("T")
 
 Scale: TypeAlias = Literal["rating", "hours", "positive"]
 """What a value is: a rating the user gave, hours of play, or only that there was something."""
@@ -26,6 +29,7 @@ class Interactions:
     values: NDArray[np.float64]
     scale: Scale
     files: tuple[SourceFile, ...] = ()
+    left_out: LeftOut = NOTHING
 
     def __len__(self) -> int:
         return len(self.users)
@@ -66,13 +70,14 @@ def gather(
 ) -> Interactions:
     """Return the interactions, by time where there is one (else as they stand), no pair twice.
 
-    Of a pair that is there twice hours are summed, and the later rating counts. An item that
-    nobody describes is called by its identifier.
+    Rows whose value is NaN are left out. Of a pair that is there twice hours are summed, and the
+    later rating counts. An item that nobody describes is called by its identifier.
     """
     told = [described.get(name, Description(name)) for name in items.names]
     titles = [clean_title(one.title) or name for one, name in zip(told, items.names, strict=True)]
     # Stable: at equal times the order of the source stands.
     by_time = np.arange(len(values)) if times is None else np.argsort(times, kind="stable")
+    by_time = by_time[~np.isnan(values[by_time])]
     rows = Interactions(
         user_names=users.names,
         titles=distinct_titles(titles),
@@ -82,6 +87,7 @@ def gather(
         values=values[by_time],
         scale=scale,
         files=files,
+        left_out=LeftOut(unrated=len(values) - len(by_time)),
     )
     return _merge_pairs(rows)
 
@@ -95,23 +101,16 @@ def _merge_pairs(data: Interactions) -> Interactions:
     if data.scale == "hours":
         values = np.bincount(group, weights=data.values[::-1], minlength=len(last))
     rows = np.argsort(last)
-    return select(data, last[rows], values[rows])
+    left_out = msgspec.structs.replace(data.left_out, merged=len(data) - len(last))
+    return select(replace(data, left_out=left_out), last[rows], values[rows])
 
 
 def select(
     data: Interactions, rows: NDArray[np.int64], values: NDArray[np.float64] | None = None
 ) -> Interactions:
     """Return only *rows* of *data*, with other *values* if given."""
-    return Interactions(
-        user_names=data.user_names,
-        titles=data.titles,
-        categories=data.categories,
-        users=data.users[rows],
-        items=data.items[rows],
-        values=data.values[rows] if values is None else values,
-        scale=data.scale,
-        files=data.files,
-    )
+    kept = data.values[rows] if values is None else values
+    return replace(data, users=data.users[rows], items=data.items[rows], values=kept)
 
 
 def core(data: Interactions, min_user: int, min_item: int) -> Interactions:
@@ -128,23 +127,22 @@ def core(data: Interactions, min_user: int, min_item: int) -> Interactions:
         if still.sum() == kept.sum():
             break
         kept = still
-    return _renumbered(select(data, np.flatnonzero(kept)), users, items)
+    rows = np.flatnonzero(kept)
+    left_out = msgspec.structs.replace(data.left_out, rare=len(data) - len(rows))
+    return _renumbered(select(replace(data, left_out=left_out), rows), users, items)
 
 
 def _renumbered(
     data: Interactions, users: NDArray[np.bool_], items: NDArray[np.bool_]
 ) -> Interactions:
-    def chosen(texts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(text for text, is_kept in zip(texts, items.tolist(), strict=True) if is_kept)
+    def chosen(own: Sequence[T], kept: NDArray[np.bool_]) -> tuple[T, ...]:
+        return tuple(own[position] for position in np.flatnonzero(kept).tolist())
 
-    positions = np.flatnonzero(items).tolist()
-    return Interactions(
-        user_names=tuple(data.user_names[user] for user in np.flatnonzero(users).tolist()),
-        titles=chosen(data.titles),
-        categories=tuple(data.categories[item] for item in positions),
+    return replace(
+        data,
+        user_names=chosen(data.user_names, users),
+        titles=chosen(data.titles, items),
+        categories=chosen(data.categories, items),
         users=(np.cumsum(users) - 1)[data.users],
         items=(np.cumsum(items) - 1)[data.items],
-        values=data.values,
-        scale=data.scale,
-        files=data.files,
     )

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engine.errors import DataError
+from storage.datasets.collecting import collect
 from storage.datasets.format import Columns, Format
-from storage.datasets.interactions import Description, Interactions, gather
+from storage.datasets.interactions import Description, Interactions
 from storage.datasets.table_files import Table, read_delimited
 
 NO_GENRE = {"(no genres listed)", "unknown", ""}
@@ -78,15 +79,9 @@ def _kept(genres: Iterable[str]) -> tuple[str, ...]:
 
 
 def _ratings(table: Table, described: dict[str, Description], movies: Table) -> Interactions:
-    return gather(
-        table.codes("userId"),
-        table.codes("movieId"),
-        table.ratings("rating"),
-        scale="rating",
-        described=described,
-        times=table.numbers("timestamp"),
-        files=(table.source, movies.source),
-    )
+    columns = Columns(user="userId", item="movieId", rating="rating", time="timestamp")
+    sources = (table.source, movies.source)
+    return collect([table], columns, described=described, sources=sources)
 
 
 FORMAT = Format(

@@ -41,7 +41,7 @@ def read(source: Path, _: Columns) -> Interactions:
         np.ascontiguousarray(hours[rows]),
         scale="hours",
         described=described,
-        files=tuple(table.source for table in tables),
+        files=tuple(table.source.file for table in tables),
     )
 
 

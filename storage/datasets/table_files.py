@@ -1,8 +1,7 @@
 """Tables on disk; the only file that knows polars."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,36 +11,45 @@ from numpy.typing import NDArray
 
 from engine.errors import DataError
 from storage.datasets.interactions import Codes
+from storage.datasets.marks import Marks
 from storage.datasets.parquet import unpacked_size
-from storage.environments import SourceFile
+from storage.datasets.sources import LARGEST, Source
 from storage.reading import open_regular
 
 Column: TypeAlias = Sequence[str] | Sequence[Sequence[str]]
 
-_LARGEST = 4 << 30  # bytes of a table, unpacked
-
-LOWEST, HIGHEST = 0.0, 5.0
-"""What a rating can be: prompts, users who leave and advantages go by the scale of 1 to 5."""
+_SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table that was read from a source; what is wrong with it is told with its place."""
+    """A table that was read from a source, or a part of one; what is wrong is told with its place.
 
-    path: Path
+    *first_line* is the line in the file of the first row; None where rows are not lines.
+    """
+
+    source: Source
     frame: pl.DataFrame
     first_line: int | None
-    """The line in the file of the first row; None where rows are not lines."""
-
-    source: SourceFile
 
     def __len__(self) -> int:
         return len(self.frame)
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self.source.path
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(self.frame.columns)
+
+    @property
+    def listed(self) -> str:
+        """The names of the columns, of many the first, as a hint has them."""
+        more = f" and {len(self.columns) - _SHOWN} more" if len(self.columns) > _SHOWN else ""
+        return f"the columns are: {', '.join(self.columns[:_SHOWN])}{more}"
 
     def place(self, row: int) -> str:
         """Return where *row* stands, as an error names it."""
@@ -77,23 +85,27 @@ class Table:
         column = self._column(name)
         return self._checked(column, _as_numbers(column), "a number")
 
-    def ratings(self, name: str) -> NDArray[np.float64]:
-        """Return the column *name* as ratings; raise DataError at the first off the scale."""
+    def ratings(self, name: str, marks: Marks) -> NDArray[np.float64]:
+        """Return the column *name* as ratings; raise DataError at the first off the scale.
+
+        NaN stands for what *marks* say is none.
+        """
         numbers = self.numbers(name)
-        wrong = np.flatnonzero((numbers < LOWEST) | (numbers > HIGHEST))
-        if wrong.size:
-            row = int(wrong[0])
+        wrong = marks.wrong(numbers)
+        if wrong.any():
+            row, (low, high) = int(np.argmax(wrong)), marks.ends
             raise DataError(
-                f"{self.place(row)}: expected a rating from {LOWEST:g} to {HIGHEST:g}"
+                f"{self.place(row)}: expected a rating from {low:g} to {high:g}"
                 f" in column {name!r}, got {self._column(name)[row]!r}",
-                hint="scale all ratings to 1–5 first",
+                hint="name the scale of the source, as in --scale 0:10",
             )
-        return numbers
+        return marks.ratings(numbers)
 
     def times(self, name: str) -> NDArray[np.float64]:
         """Return the column *name*, numbers or dates, as numbers that grow with time."""
         column = self._column(name)
-        numbers, dates = _as_numbers(column), _as_dates(column)
+        numbers = _as_numbers(column)
+        dates = _as_dates(column) if numbers.null_count() else None
         if dates is not None and dates.null_count() < numbers.null_count():
             return self._checked(column, _as_numbers(dates.to_physical()), "a date")
         return self._checked(column, numbers, "a number or a date")
@@ -119,10 +131,7 @@ class Table:
 
     def _column(self, name: str) -> pl.Series:
         if name not in self.frame.columns:
-            there = ", ".join(self.frame.columns)
-            raise DataError(
-                f"{self.path}: has no column {name!r}", hint=f"its columns are: {there}"
-            )
+            raise DataError(f"{self.path}: has no column {name!r}", hint=self.listed)
         return self.frame[name]
 
 
@@ -144,34 +153,6 @@ def _as_dates(column: pl.Series) -> pl.Series | None:
         return None
 
 
-def read_source(path: Path) -> bytes:
-    """Return the bytes of a file of a source; raise DataError when it cannot be read."""
-    try:
-        with open_regular(path) as file:
-            return file.read()
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file", hint="check the path of the source") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def decoded(content: bytes, path: Path, encoding: str = "utf-8") -> str:
-    """Return *content* as text; raise DataError naming the line that is not in *encoding*."""
-    try:
-        return content.decode(encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}:{line}: expected {encoding.upper()}, got byte 0x{content[error.start]:02x}",
-            hint="save the file in that encoding",
-        ) from error
-
-
-def fingerprint(path: Path, content: bytes) -> SourceFile:
-    """Return what the provenance keeps of a file."""
-    return SourceFile(name=path.name, sha256=sha256(content).hexdigest())
-
-
 def read_delimited(
     path: Path,
     separator: str,
@@ -185,35 +166,61 @@ def read_delimited(
     *separator* may be longer than one character. Raises DataError where the file is missing,
     empty, in another encoding, or has a line of another length.
     """
-    content = read_source(path)
-    text = decoded(content, path, encoding).rstrip("\r\n")
-    if len(separator) > 1:
-        # Polars takes one byte: that by which ASCII parts units, which texts do not hold.
-        text, separator = text.replace(separator, "\x1f"), "\x1f"
-    if not text.strip():
-        raise DataError(f"{path}: is empty", hint="check the source")
-    try:
-        frame = pl.read_csv(
-            text.encode(),
-            separator=separator,
-            has_header=not header,
-            new_columns=list(header) or None,
-            quote_char=quote,
-            # All as texts: an identifier such as 007 is to keep its zeros.
-            infer_schema=False,
-        )
-    except pl.exceptions.PolarsError as error:
-        raise _ragged(path, text, separator, error) from error
-    return Table(path, frame, 1 if header else 2, fingerprint(path, content))
+    source = Source(path, encoding)
+    parts = [*delimited(source, separator, header=header, quote=quote)]
+    frame = pl.concat([part.frame for part in parts])
+    return Table(source, frame, parts[0].first_line)
 
 
-def _ragged(path: Path, text: str, separator: str, error: Exception) -> DataError:
-    """Return an error that names the first line with more columns than the first one."""
-    lines = text.splitlines()
-    columns = lines[0].count(separator)
-    for number, line in enumerate(lines, start=1):
-        if line.count(separator) > columns and '"' not in line:
-            found = line.count(separator) + 1
+def delimited(
+    source: Source,
+    separator: str,
+    *,
+    header: Sequence[str] = (),
+    quote: str | None = '"',
+    numbered: bool = False,
+) -> Iterator[Table]:
+    """Yield the table in a text file part by part; where *numbered* columns have numbers as names.
+
+    As `read_delimited` otherwise.
+    """
+    # Polars takes one byte: that by which ASCII parts units, which texts do not hold.
+    byte = separator if len(separator) == 1 else "\x1f"
+    top = b""
+    for block in source.blocks(quote):
+        text = block.text.replace(separator.encode(), byte.encode()).rstrip(b"\r\n")
+        line = block.line
+        if not text.strip():
+            continue
+        if not top:
+            first, _, rest = text.partition(b"\n")
+            names = map(str, range(first.count(byte.encode()) + 1)) if numbered else header
+            top = byte.join(names).encode() or first
+            if top is first:
+                text, line = rest, line + 1
+        try:
+            frame = pl.read_csv(
+                top + b"\n" + text,
+                separator=byte,
+                quote_char=quote,
+                # All as texts: an identifier such as 007 is to keep its zeros.
+                infer_schema=False,
+            )
+        except pl.exceptions.PolarsError as error:
+            raise _ragged(source.path, top, text, byte, line, error) from error
+        yield Table(source, frame, line)
+    if not top:
+        raise DataError(f"{source.path}: is empty", hint="check the source")
+
+
+def _ragged(
+    path: Path, top: bytes, text: bytes, separator: str, first: int, error: Exception
+) -> DataError:
+    """Return an error that names the first line with more columns than the top one."""
+    columns = top.count(separator.encode())
+    for number, line in enumerate(text.split(b"\n"), start=first):
+        if line.count(separator.encode()) > columns and b'"' not in line:
+            found = line.count(separator.encode()) + 1
             return DataError(
                 f"{path}:{number}: expected {columns + 1} columns, got {found}",
                 hint="put values that hold the separator in quotes",
@@ -224,9 +231,14 @@ def _ragged(path: Path, text: str, separator: str, error: Exception) -> DataErro
     )
 
 
-def read_parquet_source(path: Path) -> Table:
+def table_of(source: Source, columns: Mapping[str, Sequence[str | None]], line: int) -> Table:
+    """Return the table of these *columns* of texts, whose first row stands in *line*."""
+    return Table(source, pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String())), line)
+
+
+def read_parquet_source(source: Source) -> Table:
     """Return the table in a Parquet file of a source."""
-    return Table(path, read_parquet(path), None, fingerprint(path, read_source(path)))
+    return Table(source, _parquet(source.read(), source.path), None)
 
 
 def write_parquet(path: Path, columns: Mapping[str, Column], lists: Sequence[str] = ()) -> None:
@@ -241,12 +253,17 @@ def read_parquet(path: Path) -> pl.DataFrame:
         # The bytes are read here: a damaged file must not be mapped into memory.
         with open_regular(path) as file:
             data = file.read()
-        size = unpacked_size(data)
-        if size > _LARGEST:
-            raise DataError(f"{path}: comes to {size:,} bytes, more than {_LARGEST:,}")
-        return pl.read_parquet(data)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
+    return _parquet(data, path)
+
+
+def _parquet(data: bytes, path: Path) -> pl.DataFrame:
+    try:
+        size = unpacked_size(data)
+        if size > LARGEST:
+            raise DataError(f"{path}: comes to {size:,} bytes, more than {LARGEST:,}")
+        return pl.read_parquet(data)
     except ValueError as error:
         raise DataError(f"{path}: expected a Parquet file, got {first_line(error)!r}") from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -268,8 +285,8 @@ def lists(table: pl.DataFrame, name: str, path: Path) -> tuple[tuple[str, ...], 
 def _unshared(column: pl.Series, path: Path) -> pl.Series:
     """Return *column*; raise DataError if its texts are too large once each is held for itself."""
     size = int(column.str.len_bytes().sum())
-    if size > _LARGEST:
-        raise DataError(f"{path}: comes to {size:,} bytes, more than {_LARGEST:,}")
+    if size > LARGEST:
+        raise DataError(f"{path}: comes to {size:,} bytes, more than {LARGEST:,}")
     return column
 
 

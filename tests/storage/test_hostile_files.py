@@ -359,7 +359,7 @@ def test_a_table_that_would_fill_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its pages, whatever its foot says, and before it is read."""
-    monkeypatch.setattr("storage.datasets.table_files._LARGEST", 1 << 20)
+    monkeypatch.setattr("storage.datasets.table_files.LARGEST", 1 << 20)
     path = tmp_path / "users.parquet"
     path.write_bytes(parquet(user=["a" * (1 << 22)]))
     with pytest.raises(DataError, match=r"comes to 4,194,[0-9]+ bytes, more than 1,048,576"):

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from typer.testing import CliRunner, Result
 from engine.errors import BillpError, ConfigError, DataError
 from sim.commands.env import app
 from storage.datasets import load
+from storage.environments import LeftOut
 
 
 @pytest.fixture
@@ -45,6 +47,18 @@ def test_options_reach_the_recipe(table: Path, tmp_path: Path) -> None:
     head = load(tmp_path / "world").head
     assert (head.name, head.seed, head.dimensions, head.beta_quantile) == ("mine", 3, 2, 0.2)
     assert head.test_users == 4
+
+
+def test_what_was_left_out_is_said(table: Path, tmp_path: Path) -> None:
+    """Options and counts stand in the head and in the portrait, and so does what was recognised."""
+    table.write_bytes(gzip.compress(table.read_bytes() + b"u0,i0,4\nu1,i1,9\n"))
+    options = ["--rating", "stars", "--scale", "1:5", "--missing", "9", "--min-item", "9"]
+    result = run("build", "csv", table, "--out", tmp_path / "world", *options)
+    provenance = load(tmp_path / "world").head.provenance
+    assert provenance.left_out == LeftOut(unrated=1, merged=1)
+    assert (provenance.options["scale"], provenance.options["missing"]) == ("1:5", "9")
+    for text in ("1 without a rating", "1 of a pair that is there again", "csv is gzip"):
+        assert text in run("info", tmp_path / "world").stdout == result.stdout
 
 
 def test_build_speaks_json(table: Path, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
+import gzip
+import json
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from storage.datasets.any_table import read
-from storage.datasets.format import Columns
+from storage.datasets.format import Columns, Form
 from storage.datasets.interactions import Interactions
+from storage.environments import LeftOut
 
 HEADER = ["user", "item", "rating", "time", "title", "categories"]
 LINES = [
@@ -119,7 +122,10 @@ def test_the_first_rating_off_the_scale_is_placed(tmp_path: Path, value: str) ->
     path = write(tmp_path / "data.csv", lines=lines)
     error = reading(path)
     sentence = f"{path}:3: expected a rating from 0 to 5 in column 'rating', got {value!r}"
-    assert (str(error), error.hint) == (sentence, "scale all ratings to 1–5 first")
+    assert (str(error), error.hint) == (
+        sentence,
+        "name the scale of the source, as in --scale 0:10",
+    )
 
 
 def test_the_ends_of_the_scale_are_ratings(tmp_path: Path) -> None:
@@ -189,3 +195,102 @@ def test_wrong_sources_are_sentences(tmp_path: Path) -> None:
     assert "no such file" in str(reading(tmp_path / "nothing.csv"))
     assert "is a directory" in str(reading(tmp_path))
     assert "expected a Parquet file" in str(reading(tmp_path / "data.parquet"))
+
+
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    """What does not decode is placed, and the hint has the option that reads it."""
+    path = tmp_path / "data.csv"
+    path.write_bytes("user,item\nann,Café\nbob,Élan\n".encode("latin-1"))
+    error = reading(path)
+    assert str(error) == f"{path}:2: expected UTF-8, got byte 0xe9"
+    assert "--encoding latin-1" in error.hint
+    assert read(path, Columns(form=Form("latin-1"))).titles == ("Café", "Élan")
+
+
+def test_an_unknown_encoding_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no encoding 'latin-99'"):
+        read(write(tmp_path / "data.csv"), Columns(form=Form("latin-99")))
+
+
+def test_without_a_header_columns_have_numbers(tmp_path: Path) -> None:
+    """The first line is a row like others, and errors count it as such."""
+    path = tmp_path / "data.csv"
+    path.write_text("ann,Heat,4\nbob,Emma,2\n")
+    columns = Columns(user="0", item="1", rating="2", form=Form(no_header=True))
+    data = read(path, columns)
+    assert (data.user_names, data.values.tolist()) == (("ann", "bob"), [4.0, 2.0])
+    path.write_text("ann,Heat,4\nbob,Emma,9\n")
+    assert f"{path}:2: expected a rating" in str(reading(path, columns))
+
+
+def test_a_scale_becomes_ours(tmp_path: Path) -> None:
+    """Its lowest rating is 1, its highest 5, and what is off it is placed."""
+    rated = [[*line[:2], mark, *line[3:]] for line, mark in zip(LINES, "508", strict=True)]
+    path = write(tmp_path / "data.csv", lines=rated)
+    assert read(path, Columns(form=Form(scale="0:8"))).values.tolist() == [1.0, 3.5, 5.0]
+    assert "expected a rating from 0 to 7" in str(reading(path, Columns(form=Form(scale="0:7"))))
+
+
+@pytest.mark.parametrize("scale", ["10", "5:1", "a:b", "0:inf", ":"])
+def test_impossible_scales_are_sentences(tmp_path: Path, scale: str) -> None:
+    with pytest.raises(ConfigError, match="scale: expected"):
+        read(write(tmp_path / "data.csv"), Columns(form=Form(scale=scale)))
+
+
+def test_rows_without_a_rating_are_left_out_and_counted(tmp_path: Path) -> None:
+    """A number may stand for none: it is off the scale, and takes no earlier rating's place."""
+    lines = [*LINES, ["ann", "1", "-1", "2024-06-01", "Heat", ""], ["bob", "1", "2", *LINES[0][3:]]]
+    data = read(write(tmp_path / "data.csv", lines=lines), Columns(form=Form(missing="-1")))
+    assert data.values.tolist() == [1.0, 4.5, 3.0]
+    assert data.left_out == LeftOut(unrated=1, merged=1)
+
+
+def as_json(path: Path) -> Path:
+    rows = [dict(zip(HEADER, line, strict=True)) for line in LINES]
+    typed = [
+        row | {"rating": float(row["rating"]), "categories": row["categories"].split("|")}
+        for row in rows
+    ]
+    path.write_text("\n".join(map(json.dumps, typed)) + "\n")
+    return path
+
+
+def test_json_lines_are_recognised(tmp_path: Path) -> None:
+    """Whatever the file is called; numbers and lists are read as such."""
+    data = read(as_json(tmp_path / "data.txt"), Columns())
+    check(data)
+    assert data.files[0].kind == "JSON lines"
+
+
+def test_gzip_is_recognised(tmp_path: Path) -> None:
+    """Also in several members, as what was appended to is."""
+    text = as_json(tmp_path / "data.json").read_bytes()
+    path = tmp_path / "data.bin"
+    path.write_bytes(gzip.compress(text[:50]) + gzip.compress(text[50:]))
+    data = read(path, Columns())
+    check(data)
+    assert data.files[0].kind == "gzip, JSON lines"
+
+
+@pytest.mark.parametrize("end", [-9, -4, 20])
+def test_a_torn_gzip_file_is_a_sentence(tmp_path: Path, end: int) -> None:
+    path = write(tmp_path / "data.csv")
+    path.write_bytes(gzip.compress(path.read_bytes())[:end])
+    assert str(reading(path)).startswith(f"{path}: is packed, and damaged: ")
+
+
+@pytest.mark.parametrize("line", ['{"user": 1', "[1, 2]", "text", "[" * 100_000])
+def test_a_line_that_is_no_object_is_placed(tmp_path: Path, line: str) -> None:
+    """The hint says what a list has to become."""
+    path = as_json(tmp_path / "data.json")
+    path.write_text(path.read_text() + line + "\n")
+    error = reading(path)
+    assert str(error).startswith(f"{path}:4: ")
+    assert "one JSON object a line" in error.hint
+
+
+def test_lists_of_columns_are_cut(tmp_path: Path) -> None:
+    """A table of sixty columns does not fill the screen."""
+    path = tmp_path / "data.csv"
+    path.write_text(",".join(f"c{number}" for number in range(60)) + "\n")
+    assert reading(path).hint.endswith("c8, c9 and 50 more")

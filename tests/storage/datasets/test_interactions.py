@@ -1,8 +1,11 @@
+from math import nan
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.datasets.interactions import Description, Interactions, Scale, core, encode, gather
+from storage.environments import LeftOut
 
 Row = tuple[str, str, float]
 
@@ -71,6 +74,14 @@ def test_core_is_taken_until_it_holds() -> None:
     kept = core(gathered([*rows, ("w", "c", 1)]), min_user=2, min_item=2)
     assert rows_of(kept) == rows[:4]
     assert (kept.user_names, kept.titles) == (("u", "v"), ("a", "b"))
+
+
+def test_what_is_left_out_is_counted() -> None:
+    """Rows without a rating, of a pair that is there again, and outside the core."""
+    rows: list[Row] = [("u", "a", 1), ("u", "a", nan), ("u", "a", 2), ("v", "a", 1), ("v", "b", 1)]
+    kept = core(gathered(rows), min_user=1, min_item=2)
+    assert rows_of(kept) == [("u", "a", 2), ("v", "a", 1)]
+    assert kept.left_out == LeftOut(unrated=1, merged=1, rare=1)
 
 
 def test_nothing_may_be_left() -> None:

@@ -1,0 +1,101 @@
+"""From a table that comes in parts to interactions: identifiers are numbered as they come."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import DataError
+from storage.datasets.format import Columns
+from storage.datasets.interactions import Codes, Description, Interactions, Scale, gather
+from storage.datasets.marks import AS_THEY_ARE, Marks
+from storage.datasets.sources import Source
+from storage.datasets.table_files import Table
+
+N = TypeVar("N", bound=np.generic)
+
+
+class _Numbers:
+    """The numbers of identifiers, and of each row the number of its own."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+        self._rows: list[NDArray[np.int32]] = []
+
+    def add(self, codes: Codes) -> None:
+        known = self.known
+        numbers = [known.setdefault(name, len(known)) for name in codes.names]
+        self._rows.append(np.array(numbers, dtype=np.int32)[codes.positions])
+
+    def codes(self) -> Codes:
+        return Codes(tuple(self.known), _joined(self._rows).astype(np.int64))
+
+
+def collect(
+    parts: Iterable[Table],
+    columns: Columns,
+    marks: Marks = AS_THEY_ARE,
+    *,
+    scale: Scale = "rating",
+    described: Mapping[str, Description] | None = None,
+    sources: Sequence[Source],
+) -> Interactions:
+    """Return the interactions in the *columns* of *parts*; without ratings all are positive.
+
+    What is not *described* is by the first row of each item, where there are columns for that.
+    *sources* are read by the time that *parts* are.
+    """
+    users, items = _Numbers(), _Numbers()
+    values, times = list[NDArray[np.float64]](), list[NDArray[np.float64]]()
+    told = dict(described or {})
+    for part in parts:
+        users.add(part.codes(columns.user))
+        codes = part.codes(columns.item)
+        if described is None:
+            told |= _described(part, codes, items.known, columns)
+        items.add(codes)
+        rating = columns.rating
+        values.append(part.ratings(rating, marks) if rating else np.ones(len(part)))
+        if columns.time:
+            times.append(part.times(columns.time))
+    if not users.known:
+        raise DataError(f"{sources[0].path}: holds no interactions", hint="check the source")
+    return gather(
+        users.codes(),
+        items.codes(),
+        _joined(values),
+        scale=scale if columns.rating else "positive",
+        described=told,
+        times=_joined(times) if columns.time else None,
+        files=tuple(source.file for source in sources),
+    )
+
+
+def _joined(rows: list[NDArray[N]]) -> NDArray[N]:
+    """Return *rows* as one array, and forget the parts."""
+    joined = np.concatenate(rows)
+    rows.clear()
+    return joined
+
+
+def _described(
+    part: Table, items: Codes, known: Mapping[str, int], columns: Columns
+) -> dict[str, Description]:
+    """Return what the first row of each item says that is not *known*."""
+    firsts = np.unique(items.positions, return_index=True)[1]
+    fresh = [place for place, name in enumerate(items.names) if name not in known]
+    first = part.at(firsts[fresh])
+    names = [items.names[place] for place in fresh]
+    titles = first.texts_or_empty(columns.title) if columns.title else names
+    groups = first.texts_or_empty(columns.categories) if columns.categories else [""] * len(names)
+    return {
+        name: Description(title, split_categories(group))
+        for name, title, group in zip(names, titles, groups, strict=True)
+    }
+
+
+def split_categories(text: str) -> tuple[str, ...]:
+    """Return the categories of "Drama|War", also with ";" or "," where no "|" is."""
+    separator = next((mark for mark in "|;," if mark in text), "|")
+    return tuple(filter(None, (name.strip() for name in text.split(separator))))
