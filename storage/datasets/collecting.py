@@ -1,12 +1,13 @@
 """From a table that comes in parts to interactions: identifiers are numbered as they come."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from storage.catalog import clean_title
 from storage.datasets.format import Columns
 from storage.datasets.interactions import Codes, Description, Interactions, Scale, gather
 from storage.datasets.marks import AS_THEY_ARE, Marks
@@ -14,6 +15,9 @@ from storage.datasets.sources import Source
 from storage.datasets.table_files import Table
 
 N = TypeVar("N", bound=np.generic)
+
+Described: TypeAlias = Callable[[Collection[str]], Mapping[str, Description]]
+"""What tells of the items of these names what a source says of them."""
 
 
 class _Numbers:
@@ -38,17 +42,18 @@ def collect(
     marks: Marks = AS_THEY_ARE,
     *,
     scale: Scale = "rating",
-    described: Mapping[str, Description] | None = None,
+    times: Callable[[Table, str], NDArray[np.float64]] = Table.times,
+    described: Described | None = None,
     sources: Sequence[Source],
 ) -> Interactions:
     """Return the interactions in the *columns* of *parts*; without ratings all are positive.
 
-    What is not *described* is by the first row of each item, where there are columns for that.
-    *sources* are read by the time that *parts* are.
+    Items are *described*, or by the first row of each, where there are columns for that. *sources*
+    are those that all is read from.
     """
     users, items = _Numbers(), _Numbers()
-    values, times = list[NDArray[np.float64]](), list[NDArray[np.float64]]()
-    told = dict(described or {})
+    values, moments = list[NDArray[np.float64]](), list[NDArray[np.float64]]()
+    told: dict[str, Description] = {}
     for part in parts:
         users.add(part.codes(columns.user))
         codes = part.codes(columns.item)
@@ -56,9 +61,9 @@ def collect(
             told |= _described(part, codes, items.known, columns)
         items.add(codes)
         rating = columns.rating
-        values.append(part.ratings(rating, marks) if rating else np.ones(len(part)))
+        values.append(_values(part, rating, marks, scale) if rating else np.ones(len(part)))
         if columns.time:
-            times.append(part.times(columns.time))
+            moments.append(times(part, columns.time))
     if not users.known:
         raise DataError(f"{sources[0].path}: holds no interactions", hint="check the source")
     return gather(
@@ -66,10 +71,15 @@ def collect(
         items.codes(),
         _joined(values),
         scale=scale if columns.rating else "positive",
-        described=told,
-        times=_joined(times) if columns.time else None,
+        described=described(items.known) if described else told,
+        times=_joined(moments) if columns.time else None,
         files=tuple(source.file for source in sources),
     )
+
+
+def _values(part: Table, name: str, marks: Marks, scale: Scale) -> NDArray[np.float64]:
+    # Hours have no scale; what means "none" does.
+    return part.ratings(name, marks) if scale == "rating" else marks.ratings(part.numbers(name))
 
 
 def _joined(rows: list[NDArray[N]]) -> NDArray[N]:
@@ -93,6 +103,34 @@ def _described(
         name: Description(title, split_categories(group))
         for name, title, group in zip(names, titles, groups, strict=True)
     }
+
+
+def descriptions(
+    parts: Iterable[Table],
+    columns: Columns,
+    split: Callable[[str], Iterable[str]],
+) -> Described:
+    """Return what tells of items what the *columns* of *parts* say, a row for each.
+
+    *split* makes categories of the text that holds them.
+    """
+
+    def told(known: Collection[str]) -> dict[str, Description]:
+        return {
+            name: Description(title, tuple(filter(None, map(clean_title, split(group)))))
+            for part in parts
+            for name, title, group in _rows(part, columns)
+            if name in known
+        }
+
+    return told
+
+
+def _rows(part: Table, columns: Columns) -> Iterable[tuple[str, str, str]]:
+    nothing = [""] * len(part)
+    titles = part.texts_or_empty(columns.title) if columns.title else nothing
+    groups = part.texts_or_empty(columns.categories) if columns.categories else nothing
+    return zip(part.texts(columns.item), titles, groups, strict=True)
 
 
 def split_categories(text: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.catalog import clean_title, distinct_titles
+from storage.datasets.draws import order
 from storage.environments import NOTHING, LeftOut, SourceFile
 
 T = TypeVar("T")
@@ -111,6 +112,11 @@ def select(
     """Return only *rows* of *data*, with other *values* if given."""
     kept = data.values[rows] if values is None else values
     return replace(data, users=data.users[rows], items=data.items[rows], values=kept)
+
+
+def drawn(data: Interactions) -> Interactions:
+    """Return *data* in random order, where that of the source says nothing of time."""
+    return select(data, order(0, "rows", len(data)))
 
 
 def core(data: Interactions, min_user: int, min_item: int) -> Interactions:

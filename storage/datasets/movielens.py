@@ -81,7 +81,7 @@ def _kept(genres: Iterable[str]) -> tuple[str, ...]:
 def _ratings(table: Table, described: dict[str, Description], movies: Table) -> Interactions:
     columns = Columns(user="userId", item="movieId", rating="rating", time="timestamp")
     sources = (table.source, movies.source)
-    return collect([table], columns, described=described, sources=sources)
+    return collect([table], columns, described=lambda _: described, sources=sources)
 
 
 FORMAT = Format(

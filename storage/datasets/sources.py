@@ -32,12 +32,28 @@ class Block:
     line: int
 
 
-class Source:
-    """A file that is read once, from its beginning to its end, in bounded memory."""
+def files_in(directory: Path, *patterns: str) -> list[Path]:
+    """Return the files in *directory* that match the first of *patterns* that any does, by name.
 
-    def __init__(self, path: Path, encoding: str = "utf-8") -> None:
+    Raises DataError where none does.
+    """
+    for pattern in patterns:
+        if found := sorted(directory.glob(pattern)):
+            return found
+    hint = "give the directory that the archive unpacks to"
+    raise DataError(f"{directory}: holds no {' or '.join(patterns)}", hint=hint)
+
+
+class Source:
+    """A file that is read once, from its beginning to its end, in bounded memory.
+
+    *escape* is what stands before a quote within quotes, if it is not another quote.
+    """
+
+    def __init__(self, path: Path, encoding: str = "utf-8", *, escape: str = "") -> None:
         self.path = path
         self._encoding = encoding
+        self._escaped = escape.encode() + b'"' if escape else b""
         self._digest = sha256()
         self._packed = False
         self.kind = ""
@@ -60,6 +76,8 @@ class Source:
         line, rest = 1, b""
         for text in self._decoded():
             rest += text
+            if self._escaped:  # a quote in quotes; those who read tables expect it twice
+                rest = rest.replace(self._escaped, b'""')
             end = _end(rest, quote.encode() if quote else b"")
             if end:
                 yield Block(rest[:end], line)

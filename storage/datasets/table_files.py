@@ -101,14 +101,23 @@ class Table:
             )
         return marks.ratings(numbers)
 
-    def times(self, name: str) -> NDArray[np.float64]:
-        """Return the column *name*, numbers or dates, as numbers that grow with time."""
+    def times(
+        self, name: str, *, written: str | None = None, unknown: float | None = None
+    ) -> NDArray[np.float64]:
+        """Return the column *name*, numbers or dates, as numbers that grow with time.
+
+        Dates are *written* as strptime has it, or as is usual; gaps are *unknown*, or an error.
+        """
         column = self._column(name)
         numbers = _as_numbers(column)
-        dates = _as_dates(column) if numbers.null_count() else None
+        dates = _as_dates(column, written) if numbers.null_count() else None
+        kind = "a number or a date"
         if dates is not None and dates.null_count() < numbers.null_count():
-            return self._checked(column, _as_numbers(dates.to_physical()), "a date")
-        return self._checked(column, numbers, "a number or a date")
+            numbers, kind = _as_numbers(dates.to_physical()), "a date"
+        if unknown is not None:
+            gaps = column.is_null() | (column.cast(pl.String).str.strip_chars() == "")
+            numbers = pl.select(pl.when(gaps).then(unknown).otherwise(numbers)).to_series()
+        return self._checked(column, numbers, kind)
 
     def _checked(self, column: pl.Series, numbers: pl.Series, kind: str) -> NDArray[np.float64]:
         wrong = (numbers.is_null() | ~numbers.is_finite()).fill_null(value=True)
@@ -141,14 +150,14 @@ def _as_numbers(column: pl.Series) -> pl.Series:
     return column.cast(pl.Float64, strict=False)
 
 
-def _as_dates(column: pl.Series) -> pl.Series | None:
+def _as_dates(column: pl.Series, written: str | None) -> pl.Series | None:
     """Return *column* as dates where it can be read so, or None if it holds nothing like dates."""
     if column.dtype.is_temporal():
         return column
     if column.dtype != pl.String:
         return None
     try:
-        return column.str.strip_chars().str.to_datetime(strict=False)
+        return column.str.strip_chars().str.to_datetime(written, strict=False)
     except pl.exceptions.PolarsError:  # no format fits the first value
         return None
 
@@ -231,8 +240,10 @@ def _ragged(
     )
 
 
-def table_of(source: Source, columns: Mapping[str, Sequence[str | None]], line: int) -> Table:
-    """Return the table of these *columns* of texts, whose first row stands in *line*."""
+def table_of(
+    source: Source, columns: Mapping[str, Sequence[str | None]], line: int | None
+) -> Table:
+    """Return the table of these *columns* of texts, whose first row stands in *line*, if in one."""
     return Table(source, pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String())), line)
 
 
