@@ -75,8 +75,7 @@ class _Side:
     """The ratings ordered by one side: row *n* owns `starts[n] … starts[n + 1]`."""
 
     starts: Places
-    others: Places
-    rows: Places
+    others: NDArray[np.int32]
     values: Floats
 
 
@@ -99,7 +98,7 @@ def fit(ratings: Ratings, dimensions: int, seed: int) -> RewardModel:
 def _side(own: Places, other: Places, values: Floats, count: int) -> _Side:
     rows = np.argsort(own, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(own, minlength=count))])
-    return _Side(starts, other[rows], own[rows], values[rows])
+    return _Side(starts, other.astype(np.int32)[rows], values[rows])
 
 
 def _solve(side: _Side, others: Floats, mean: float) -> Floats:

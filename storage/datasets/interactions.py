@@ -49,7 +49,7 @@ class Codes:
     """A column of identifiers as positions in *names*, which stand in order of appearance."""
 
     names: tuple[str, ...]
-    positions: NDArray[np.int64]
+    positions: NDArray[np.int64] | NDArray[np.int32]
 
 
 def encode(identifiers: Iterable[str]) -> Codes:
@@ -77,33 +77,44 @@ def gather(
     told = [described.get(name, Description(name)) for name in items.names]
     titles = [clean_title(one.title) or name for one, name in zip(told, items.names, strict=True)]
     # Stable: at equal times the order of the source stands.
-    by_time = np.arange(len(values)) if times is None else np.argsort(times, kind="stable")
-    by_time = by_time[~np.isnan(values[by_time])]
-    rows = Interactions(
+    rows = np.arange(len(values)) if times is None else np.argsort(times, kind="stable")
+    rows = rows[~np.isnan(values[rows])]
+    data = Interactions(
         user_names=users.names,
         titles=distinct_titles(titles),
         categories=tuple(tuple(dict.fromkeys(one.categories)) for one in told),
-        users=users.positions[by_time],
-        items=items.positions[by_time],
-        values=values[by_time],
+        users=users.positions[rows].astype(np.int64),
+        items=items.positions[rows].astype(np.int64),
+        values=values[rows],
         scale=scale,
         files=files,
-        left_out=LeftOut(unrated=len(values) - len(by_time)),
+        left_out=LeftOut(unrated=len(values) - len(rows)),
     )
-    return _merge_pairs(rows)
+    del rows  # of large data each column counts
+    return _merge_pairs(data)
 
 
 def _merge_pairs(data: Interactions) -> Interactions:
-    pairs = data.users * len(data.titles) + data.items
-    # np.unique finds first places: from the back they are the last ones.
-    _, backward, group = np.unique(pairs[::-1], return_index=True, return_inverse=True)
-    last = len(pairs) - 1 - backward
+    last = _last(data)
+    if len(last) == len(data):
+        return data
     values = data.values[last]
     if data.scale == "hours":
-        values = np.bincount(group, weights=data.values[::-1], minlength=len(last))
-    rows = np.argsort(last)
-    left_out = msgspec.structs.replace(data.left_out, merged=len(data) - len(last))
-    return select(replace(data, left_out=left_out), last[rows], values[rows])
+        pairs = data.users * len(data.titles) + data.items
+        group = np.unique(pairs, return_inverse=True)[1]
+        values = np.bincount(group, weights=data.values)[group[last]]
+    merged = msgspec.structs.replace(data.left_out, merged=len(data) - len(last))
+    return select(replace(data, left_out=merged), last, values)
+
+
+def _last(data: Interactions) -> NDArray[np.int64]:
+    """Return the rows behind which their pair is not there again."""
+    pairs = data.users * len(data.titles) + data.items
+    rows = np.argsort(pairs, kind="stable")
+    pairs = pairs[rows]
+    ends = np.append(pairs[1:] != pairs[:-1], True)[: len(pairs)]
+    last: NDArray[np.int64] = np.sort(rows[ends])
+    return last
 
 
 def select(
@@ -133,6 +144,8 @@ def core(data: Interactions, min_user: int, min_item: int) -> Interactions:
         if still.sum() == kept.sum():
             break
         kept = still
+    if kept.all() and users.all() and items.all():
+        return data
     rows = np.flatnonzero(kept)
     left_out = msgspec.structs.replace(data.left_out, rare=len(data) - len(rows))
     return _renumbered(select(replace(data, left_out=left_out), rows), users, items)
