@@ -90,7 +90,7 @@ def test_synthetic_worlds_can_be_built(tmp_path: Path) -> None:
     """Another seed, another world; sources and recipes have no place there."""
     run("build", "synthetic", "--seed", "1", "--out", tmp_path / "one")
     assert (load(tmp_path / "one").head.name, load(tmp_path / "one").head.seed) == ("one", 1)
-    for wrong in (["source"], ["--min-user", "3"]):
+    for wrong in (["source"], ["--min-user", "3"], ["--no-header"]):
         assert "takes no source" in str(
             failing("build", "synthetic", *wrong, "--out", tmp_path / "two")
         )
