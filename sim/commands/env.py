@@ -12,6 +12,7 @@ from rich.table import Table
 
 from engine.errors import ConfigError, DataError
 from sim.commands.options import gathered
+from sim.views.at_random import at_random
 from sim.views.console import plain, write_json
 from storage.datasets import (
     FORMATS,
@@ -26,9 +27,8 @@ from storage.datasets import (
     read_head,
     save,
 )
-from storage.datasets.fitting import accuracy_at_random
 from storage.datasets.synthetic import TEST_SHARE
-from storage.environments import Accuracy, Environment, Fit, Head, Provenance, Unbiased
+from storage.environments import Environment, Fit, Head, Provenance
 from storage.names import check_name
 
 app = typer.Typer(
@@ -235,9 +235,7 @@ def _portrait(environment: Environment) -> Group:
     parts: list[RenderableType] = [facts]
     if head.fit is not None:
         parts += ["", f"Errors on {head.fit.held_out:,} held-out ratings:", _errors(head.fit)]
-        if head.fit.unbiased is not None:
-            table = _unbiased(head.fit.unbiased, accuracy_at_random(environment))
-            parts += ["", "Ratings of what people chose, and of what they were shown:", table]
+        parts += at_random(environment)
     return Group(*parts)
 
 
@@ -287,24 +285,6 @@ def _errors(fit: Fit) -> Table:
     }
     for name, errors in rows.items():
         table.add_row(name, f"{errors.rmse:.3f}", f"{errors.mae:.3f}")
-    return table
-
-
-def _unbiased(fit: Unbiased, rewards: Accuracy | None) -> Table:
-    """Return how well ratings are predicted that people chose to give, and others."""
-    table = Table()
-    table.add_column("")
-    for name in ("ratings", "RMSE", "bias", "AUC"):
-        table.add_column(name, justify="right")
-    rows = {
-        "chosen, held out": fit.chosen,
-        "shown at random": fit.shown,
-        "the same, by this world's rewards": rewards,
-    }
-    for name, found in rows.items():
-        if found is not None:
-            numbers = (f"{number:.3f}" for number in (found.rmse, found.bias, found.auc))
-            table.add_row(name, f"{found.count:,}", *numbers)
     return table
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.datasets.draws import bells, order
-from storage.environments import Accuracy, Environment, Errors, Fit, Unbiased
+from storage.environments import Accuracy, Errors, Fit, Unbiased
 from storage.factors import significant
 
 Floats = NDArray[np.float64]
@@ -197,19 +197,6 @@ def accuracy(predicted: Floats, users: NDArray[np.integer], values: Floats) -> A
         bias=significant(float(np.mean(wrong))),
         auc=significant(right / pairs) if pairs else 0.5,
     )
-
-
-def accuracy_at_random(environment: Environment) -> Accuracy | None:
-    """Return how well the rewards of *environment* predict its ratings of items shown at random.
-
-    None where there are none.
-    """
-    shown = environment.randomised
-    if shown is None or not len(shown.ratings):
-        return None
-    pairs = zip(shown.users.tolist(), shown.items.tolist(), strict=True)
-    rewards = np.array([environment.factors.reward(user, item) for user, item in pairs])
-    return accuracy(rewards, shown.users, shown.ratings)
 
 
 def _rmse(errors: Errors) -> float:

@@ -80,6 +80,8 @@ def test_ratings_at_random_are_judged(tmp_path: Path) -> None:
     portrait = run("build", "coat", COAT, "--out", tmp_path / "coat").stdout
     assert re.search(r"chosen, held out +│ +696 ", portrait)
     assert re.search(r"shown at random +│ +4,274 ", portrait)
+    policies = re.findall(r"(?:popular|best for the user) +│ +(\S+) ± \S+ │ +(\S+) ", portrait)
+    assert policies[0] < policies[1]
     unbiased = json.loads(run("info", tmp_path / "coat", "--json").stdout)["fit"]["unbiased"]
     assert abs(unbiased["chosen"]["bias"]) < 0.1 < unbiased["shown"]["bias"] < 0.5
     assert unbiased["shown"]["rmse"] < 1.2
