@@ -37,13 +37,38 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     mae: float
 
 
-class Fit(msgspec.Struct, frozen=True, kw_only=True):
+class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """How well *count* ratings are predicted that the model has not seen.
+
+    *bias* is the mean of prediction minus rating, and *auc* the share of two different ratings of
+    one user whose predictions stand in the right order.
+    """
+
+    count: int
+    rmse: float
+    bias: float
+    auc: float
+
+
+class Unbiased(msgspec.Struct, frozen=True, kw_only=True):
+    """How well one model predicts what users chose to rate, and what was *shown* at random.
+
+    People rate what they expect to like: only items shown at random tell how well the rest is
+    known.
+    """
+
+    chosen: Accuracy
+    shown: Accuracy
+
+
+class Fit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How well the reward model predicts a held-out part, beside two simpler ones."""
 
     held_out: int
     global_mean: Errors
     tuned_biases: Errors
     model: Errors
+    unbiased: Unbiased | None = None
 
 
 class SourceFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -129,6 +154,24 @@ class Users:
 
 
 @dataclass(frozen=True, eq=False)
+class Randomised:
+    """Ratings of items that were shown to users at random; the world is not made of them."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    ratings: NDArray[np.float64]
+
+    def within(self, users: NDArray[np.bool_], items: NDArray[np.bool_]) -> "Randomised":
+        """Return those of the *users* and *items* that are kept, numbered anew."""
+        rows = users[self.users] & items[self.items]
+        return Randomised(
+            users=(np.cumsum(users) - 1)[self.users[rows]].astype(np.int32),
+            items=(np.cumsum(items) - 1)[self.items[rows]].astype(np.int32),
+            ratings=self.ratings[rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Environment:
     """A world to recommend in; nothing in it changes."""
 
@@ -136,6 +179,7 @@ class Environment:
     catalog: Catalog
     factors: Factors
     users: Users
+    randomised: Randomised | None = None
 
     @property
     def train_users(self) -> NDArray[np.int64]:
@@ -155,7 +199,14 @@ class Environment:
         return tuple(pairs)
 
 
-def assemble(origin: Origin, *, catalog: Catalog, factors: Factors, users: Users) -> Environment:
+def assemble(
+    origin: Origin,
+    *,
+    catalog: Catalog,
+    factors: Factors,
+    users: Users,
+    randomised: Randomised | None = None,
+) -> Environment:
     """Return the environment of these parts, with a head that describes them."""
     head = Head(
         **asdict(origin),
@@ -171,9 +222,9 @@ def assemble(origin: Origin, *, catalog: Catalog, factors: Factors, users: Users
         dimensions=factors.items.shape[1],
         beta=factors.beta,
     )
-    environment = Environment(head=head, catalog=catalog, factors=factors, users=users)
+    environment = Environment(head, catalog, factors, users, randomised)
     head = replace(head, digest=content_digest(environment))
-    return Environment(head=head, catalog=catalog, factors=factors, users=users)
+    return Environment(head, catalog, factors, users, randomised)
 
 
 def content_digest(environment: Environment) -> str:
@@ -189,7 +240,11 @@ def content_digest(environment: Environment) -> str:
 def arrays(environment: Environment) -> dict[str, NDArray[np.generic]]:
     """Return every array of *environment* by the name of its file."""
     factors, users = environment.factors, environment.users
-    return {
+    shown = environment.randomised
+    randomised: dict[str, NDArray[np.generic]] = {
+        f"randomised_{name}": array for name, array in (vars(shown).items() if shown else ())
+    }
+    return randomised | {
         "popularity": environment.catalog.popularity,
         "user_factors": factors.users,
         "item_factors": factors.items,

@@ -14,6 +14,7 @@ from engine.errors import ConfigError, DataError
 from sim.commands.options import gathered
 from sim.config.layers import parse_set
 from sim.experiments.worlds import MOST_ITEMS, RECOMMENDED, Judgement, judge, recommended
+from sim.views.at_random import at_random
 from sim.views.console import plain, write_json
 from sim.views.world import judgement_view, words_of
 from storage.datasets import (
@@ -265,6 +266,7 @@ def _portrait(environment: Environment) -> Group:
     parts: list[RenderableType] = [facts]
     if head.fit is not None:
         parts += ["", f"Errors on {head.fit.held_out:,} held-out ratings:", _errors(head.fit)]
+        parts += at_random(environment)
     return Group(*parts)
 
 

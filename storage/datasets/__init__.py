@@ -95,7 +95,8 @@ def build_environment(
     columns = columns or Columns()
     if not chosen.columns and columns != Columns():
         raise ConfigError(
-            f"format {kind!r} has columns of its own", hint="column options belong to csv"
+            f"format {kind!r} has columns of its own",
+            hint="columns, encoding and scale are options of csv",
         )
     recipe.check()
     data = chosen.read(source, columns)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from engine.errors import DataError
 from storage.datasets.collecting import collect
+from storage.datasets.delimited import delimited
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Interactions
 from storage.datasets.json_lines import json_lines
 from storage.datasets.marks import marks_of
 from storage.datasets.sources import PARQUET, Source
-from storage.datasets.table_files import Table, delimited, read_parquet_source
+from storage.datasets.table_files import Table, read_parquet_source
 
 SEPARATORS = "\t;,"
 _SPELLED = {"tab": "\t", "\\t": "\t"}  # a tab is hard to type

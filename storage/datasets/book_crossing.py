@@ -10,11 +10,11 @@ from pathlib import Path
 
 from storage.datasets.building import Recipe
 from storage.datasets.collecting import collect, descriptions
+from storage.datasets.delimited import delimited
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Interactions, drawn
 from storage.datasets.marks import Marks
 from storage.datasets.sources import Source, files_in
-from storage.datasets.table_files import delimited
 
 COLUMNS = Columns("User-ID", "ISBN", "Book-Rating", None, "Book-Title", "Book-Author")
 MARKS = Marks(scale=(1.0, 10.0), missing=0.0)

@@ -79,7 +79,9 @@ def build(
     )
     catalog = Catalog(data.titles, data.categories, popularity)
     factors = fixed_point(model, data, recipe)
-    return assemble(origin, catalog=catalog, factors=factors, users=users)
+    return assemble(
+        origin, catalog=catalog, factors=factors, users=users, randomised=data.randomised
+    )
 
 
 def _fitted(data: Interactions, recipe: Recipe) -> tuple[RewardModel, Fit]:
@@ -96,9 +98,20 @@ def _fitted(data: Interactions, recipe: Recipe) -> tuple[RewardModel, Fit]:
         recipe.dimensions,
         recipe.seed,
         bounds(data),
+        _shown(data),
     )
     everything = _with_negatives(data, np.ones(len(data), dtype=np.bool_), passed_by)
     return fit(everything, recipe.dimensions, recipe.seed), fitted
+
+
+def _shown(data: Interactions) -> Ratings | None:
+    """Return what was shown at random, if anything was."""
+    shown = data.randomised
+    if shown is None or not len(shown.ratings):
+        return None
+    shape = (len(data.user_names), len(data.titles))
+    users, items = shown.users.astype(np.int64), shown.items.astype(np.int64)
+    return Ratings(users, items, shown.ratings, shape)
 
 
 def _with_negatives(

@@ -5,6 +5,7 @@ matrices of 290 users by 300 coats, in which 0 is no rating. Their order is not 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +13,48 @@ from numpy.typing import NDArray
 
 from engine.errors import DataError
 from storage.datasets.format import Columns, Format
-from storage.datasets.interactions import Description, Interactions, drawn, encode, gather
+from storage.datasets.interactions import Codes, Description, Interactions, drawn, gather
 from storage.datasets.marks import HIGHEST
 from storage.datasets.sources import Source, files_in
+from storage.environments import Randomised
 
 CHOSEN = "train.ascii"
+SHOWN = "test.ascii"
 FEATURES = "item_features.ascii"
 NAMES = "item_features_map.txt"
 
 
 def read(source: Path, _: Columns) -> Interactions:
-    """Return the ratings that users chose to give in directory *source*."""
-    chosen, features, names = (
-        Source(files_in(source, name, f"*/{name}")[0]) for name in (CHOSEN, FEATURES, NAMES)
+    """Return the ratings that users chose to give in directory *source*.
+
+    Those at random are kept beside them, but of coats that the same user chose, too.
+    """
+    chosen, random, features, names = (
+        Source(files_in(source, name, f"*/{name}")[0]) for name in (CHOSEN, SHOWN, FEATURES, NAMES)
     )
-    ratings = _matrix(chosen)
-    coats = _described(_matrix(features), names)
-    if len(coats) != ratings.shape[1]:
+    ratings, at_random, coats = _matrix(chosen), _matrix(random), _matrix(features)
+    if at_random.shape != ratings.shape or len(coats) != ratings.shape[1]:
         raise DataError(
-            f"{features.path}: expected {ratings.shape[1]} coats, as in {CHOSEN}, got {len(coats)}"
+            f"{source}: expected matrices of one shape, got {ratings.shape} and {at_random.shape},"
+            f" and {len(coats)} coats",
+            hint="check the source",
         )
-    users, items = np.nonzero(ratings)
+    at_random[ratings > 0] = 0.0  # a model that knows a rating tells nothing of the others
+    count, items = ratings.shape
+    rows, columns = np.nonzero(ratings)
+    shown_users, shown_items = np.nonzero(at_random)
     data = gather(
-        encode(f"user {user}" for user in users.tolist()),
-        encode(f"coat {item}" for item in items.tolist()),
-        ratings[users, items],
+        Codes(tuple(f"user {user}" for user in range(count)), rows),
+        Codes(tuple(map(str, range(items))), columns),
+        ratings[rows, columns],
         scale="rating",
-        described={f"coat {item}": coat for item, coat in enumerate(coats)},
-        files=(chosen.file, features.file, names.file),
+        described={str(item): coat for item, coat in enumerate(_described(coats, names))},
+        files=(chosen.file, random.file, features.file, names.file),
     )
-    return drawn(data)
+    randomised = Randomised(
+        shown_users.astype(np.int32), shown_items.astype(np.int32), at_random[at_random > 0]
+    )
+    return replace(drawn(data), randomised=randomised)
 
 
 def _matrix(source: Source) -> NDArray[np.float64]:
@@ -86,8 +99,8 @@ def _described(features: NDArray[np.float64], names: Source) -> list[Description
 def _coat(features: Sequence[str]) -> Description:
     own = [feature for feature in features if not feature.startswith("onfrontpage")]
     words = dict(feature.partition(":")[::2] for feature in own)
-    title = f"{words.get('color', '')} {words.get('jackettype', '')} for {words.get('gender', '')}"
-    return Description(title.strip().capitalize(), tuple(own))
+    parts = words.get("color"), words.get("jackettype"), "coat for", words.get("gender")
+    return Description(" ".join(filter(None, parts)).capitalize(), tuple(own))
 
 
 FORMAT = Format(

@@ -5,7 +5,8 @@
     environment.toml    the head: sizes, scale, provenance, held-out errors, digest
     items.parquet       title, categories
     users.parquet       user
-    <name>.npy          one for each of `storage.environments.arrays`
+    <name>.npy          one for each of `storage.environments.arrays`; randomised_* only where
+                        ratings of items shown at random are known
 """
 
 import os
@@ -22,7 +23,15 @@ from engine.errors import DataError
 from storage.arrays import read_array
 from storage.catalog import Catalog
 from storage.datasets.table_files import first_line, lists, read_parquet, texts, write_parquet
-from storage.environments import SCHEMA, Environment, Head, Users, arrays, content_digest
+from storage.environments import (
+    SCHEMA,
+    Environment,
+    Head,
+    Randomised,
+    Users,
+    arrays,
+    content_digest,
+)
 from storage.factors import Factors
 from storage.names import check_name
 from storage.reading import SETTINGS_SIZE, parse_toml, read_small
@@ -158,6 +167,7 @@ def load(directory: Path) -> Environment:
         catalog=Catalog(titles, categories, popularity),
         factors=_read_factors(directory, document, len(names), len(titles)),
         users=_read_users(directory, names),
+        randomised=_read_randomised(directory, len(names), len(titles)),
     )
     _check_histories(environment.users, len(titles), directory)
     _check_digest(environment, directory)
@@ -212,6 +222,20 @@ def _read_users(directory: Path, names: tuple[str, ...]) -> Users:
         items=_read_array(directory / "history_items.npy", np.int32, (None,)),
         ratings=_read_array(directory / "history_ratings.npy", np.float64, (None,)),
     )
+
+
+def _read_randomised(directory: Path, users: int, items: int) -> Randomised | None:
+    """Return the ratings of items shown at random, where there are such."""
+    path = directory / "randomised_users.npy"
+    if not path.exists():
+        return None
+    owners = _read_array(path, np.int32, (None,))
+    shown = _read_array(directory / "randomised_items.npy", np.int32, owners.shape)
+    for name, numbers, most in (("users", owners, users), ("items", shown, items)):
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < most:
+            raise DataError(f"{directory / f'randomised_{name}.npy'}: names what does not exist")
+    ratings = _read_array(directory / "randomised_ratings.npy", np.float64, owners.shape)
+    return Randomised(owners, shown, ratings)
 
 
 def _read_array(path: Path, kind: type[S], shape: tuple[int | None, ...]) -> NDArray[S]:

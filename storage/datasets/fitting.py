@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.datasets.draws import bells, order
-from storage.environments import Errors, Fit
+from storage.environments import Accuracy, Errors, Fit, Unbiased
 from storage.factors import significant
 
 Floats = NDArray[np.float64]
@@ -145,12 +145,17 @@ def split(count: int, seed: int) -> tuple[Places, Places]:
 
 
 def judge(
-    known: Ratings, held: Ratings, dimensions: int, seed: int, scale: tuple[float, float]
+    known: Ratings,
+    held: Ratings,
+    dimensions: int,
+    seed: int,
+    scale: tuple[float, float],
+    shown: Ratings | None = None,
 ) -> Fit:
     """Return the errors on *held* of models fitted to *known*; predictions are kept on *scale*.
 
     The ridge of the biases-only model is the best on *held* itself: the other model has to beat it
-    with no such favour.
+    with no such favour. What was *shown* at random is predicted by the same model.
     """
 
     def errors(model: RewardModel) -> Errors:
@@ -160,13 +165,37 @@ def judge(
             mae=significant(float(np.mean(np.abs(wrong)))),
         )
 
+    def accuracy_on(rated: Ratings) -> Accuracy:
+        return accuracy(np.clip(model.predict(rated), *scale), rated.users, rated.values)
+
     tuned = min((errors(fit_biases(known, ridge)) for ridge in BIAS_RIDGES), key=_rmse)
+    model = fit(known, dimensions, seed)
     return Fit(
         held_out=len(held),
         # An infinite ridge leaves no biases: what remains is the mean.
         global_mean=errors(fit_biases(known, float("inf"))),
         tuned_biases=tuned,
-        model=errors(fit(known, dimensions, seed)),
+        model=errors(model),
+        unbiased=Unbiased(chosen=accuracy_on(held), shown=accuracy_on(shown)) if shown else None,
+    )
+
+
+def accuracy(predicted: Floats, users: NDArray[np.integer], values: Floats) -> Accuracy:
+    """Return how well the *values* that *users* gave are *predicted*."""
+    wrong = predicted - values
+    right = pairs = 0.0
+    rows = np.argsort(users, kind="stable")
+    for own in np.split(rows, np.flatnonzero(np.diff(users[rows])) + 1):
+        better = values[own][:, None] > values[own]
+        ahead = np.sign(predicted[own][:, None] - predicted[own])
+        # Two predictions that are the same are right by half.
+        right += float((ahead[better] + 1).sum()) / 2
+        pairs += float(better.sum())
+    return Accuracy(
+        count=len(values),
+        rmse=significant(sqrt(float(np.mean(wrong**2)))),
+        bias=significant(float(np.mean(wrong))),
+        auc=significant(right / pairs) if pairs else 0.5,
     )
 
 

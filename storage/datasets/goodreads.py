@@ -10,12 +10,13 @@ from pathlib import Path
 
 from storage.datasets.building import Recipe
 from storage.datasets.collecting import Described, collect, descriptions
+from storage.datasets.delimited import delimited
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Description, Interactions
 from storage.datasets.json_lines import json_lines
 from storage.datasets.marks import Marks
 from storage.datasets.sources import Source, files_in
-from storage.datasets.table_files import Table, delimited
+from storage.datasets.table_files import Table
 
 SHELVES = Columns("user_id", "book_id", "rating", "date_updated")
 MARKS = Marks(missing=0.0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from storage.catalog import clean_title, distinct_titles
 from storage.datasets.draws import order
-from storage.environments import NOTHING, LeftOut, SourceFile
+from storage.environments import NOTHING, LeftOut, Randomised, SourceFile
 
 T = TypeVar("T")
 
@@ -20,7 +20,10 @@ Scale: TypeAlias = Literal["rating", "hours", "positive"]
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Pairs of user and item with a value, no pair twice; a user's rows stand oldest first."""
+    """Pairs of user and item with a value, no pair twice; a user's rows stand oldest first.
+
+    *randomised* are ratings, beside these, of items that were shown to the same users at random.
+    """
 
     user_names: tuple[str, ...]
     titles: tuple[str, ...]
@@ -31,6 +34,7 @@ class Interactions:
     scale: Scale
     files: tuple[SourceFile, ...] = ()
     left_out: LeftOut = NOTHING
+    randomised: Randomised | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -164,4 +168,5 @@ def _renumbered(
         categories=chosen(data.categories, items),
         users=(np.cumsum(users) - 1)[data.users],
         items=(np.cumsum(items) - 1)[data.items],
+        randomised=data.randomised and data.randomised.within(users, items),
     )

@@ -56,13 +56,14 @@ def _misread(source: Source, block: Block, error: Exception) -> DataError:
     return DataError(f"{place}: {first_line(error)}", hint=hint)
 
 
-def _text(value: object) -> str | None:
+def _text(value: object, depth: int = 2) -> str | None:
     match value:
         case None | str():
             return value
         case bool():
             return str(int(value))
         case list() | dict():
-            return "|".join(filter(None, map(_text, value)))
+            parts = value if depth else ()
+            return "|".join(filter(None, (_text(part, depth - 1) for part in parts)))
         case _:
             return str(value)

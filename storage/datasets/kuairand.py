@@ -9,12 +9,12 @@ from pathlib import Path
 
 from storage.datasets.building import Recipe
 from storage.datasets.collecting import collect, descriptions
+from storage.datasets.delimited import delimited
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Interactions
 from storage.datasets.kuairec import split_tags
 from storage.datasets.marks import Marks
 from storage.datasets.sources import Source, files_in
-from storage.datasets.table_files import delimited
 
 COLUMNS = Columns("user_id", "video_id", "is_click", "time_ms")
 MARKS = Marks(scale=(0.0, 1.0))

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from storage.datasets.collecting import collect, descriptions
+from storage.datasets.delimited import delimited
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Interactions
 from storage.datasets.marks import Marks
 from storage.datasets.sources import Source, files_in
-from storage.datasets.table_files import Table, delimited
+from storage.datasets.table_files import Table
 
 COLUMNS = Columns("user_id", "video_id", "watch_ratio", "timestamp")
 MARKS = Marks(scale=(0.0, 2.0), open=True)

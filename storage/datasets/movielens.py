@@ -5,9 +5,10 @@ from pathlib import Path
 
 from engine.errors import DataError
 from storage.datasets.collecting import collect
+from storage.datasets.delimited import read_delimited
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Description, Interactions
-from storage.datasets.table_files import Table, read_delimited
+from storage.datasets.table_files import Table
 
 NO_GENRE = {"(no genres listed)", "unknown", ""}
 _RATING = ("userId", "movieId", "rating", "timestamp")

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from storage.datasets.building import Recipe
+from storage.datasets.delimited import read_delimited
 from storage.datasets.draws import order
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Codes, Description, Interactions, gather
-from storage.datasets.table_files import Table, read_delimited
+from storage.datasets.table_files import Table
 
 PLAYS = "game_play.dat"
 TITLES = "item_info.dat"

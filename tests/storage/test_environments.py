@@ -15,7 +15,7 @@ from engine.errors import DataError
 from storage.datasets import open_environment
 from storage.datasets.directories import HEAD, load, save
 from storage.datasets.synthetic import build_synthetic
-from storage.environments import Environment, arrays, content_digest
+from storage.environments import Environment, Randomised, arrays, content_digest
 
 ARRAYS = sorted(arrays(build_synthetic(users=2, items=3, categories=2)))
 
@@ -74,6 +74,21 @@ def test_name_and_provenance_leave_the_digest_alone(world: Environment) -> None:
     """What an environment is called decides nothing."""
     renamed = replace(world, head=msgspec.structs.replace(world.head, name="other"))
     assert content_digest(renamed) == world.head.digest
+
+
+def test_ratings_at_random_are_kept(world: Environment, tmp_path: Path) -> None:
+    """They are part of the content, and only there where somebody has them."""
+    shown = Randomised(np.array([3], np.int32), np.array([7], np.int32), np.array([4.0]))
+    with_them = replace(world, randomised=shown)
+    digest = content_digest(with_them)
+    assert digest != content_digest(world)
+    head = msgspec.structs.replace(world.head, digest=digest)
+    save(replace(with_them, head=head), tmp_path / "with")
+    again = load(tmp_path / "with").randomised
+    assert again is not None
+    assert (again.users[0], again.items[0], again.ratings[0]) == (3, 7, 4.0)
+    np.save(tmp_path / "with" / "randomised_items.npy", np.array([50], np.int32))
+    assert "names what does not exist" in str(reading(tmp_path / "with"))
 
 
 @pytest.mark.parametrize("name", ARRAYS)
@@ -198,4 +213,5 @@ def test_sizes_in_the_head_are_those_of_the_parts(world: Environment) -> None:
     """The head never says anything else than what is there."""
     assert world.head.items == len(world.catalog) == len(world.factors.items)
     assert world.head.interactions == len(world.users.items)
-    assert {field.name for field in fields(world)} == {"head", "catalog", "factors", "users"}
+    parts = {"head", "catalog", "factors", "users", "randomised"}
+    assert {field.name for field in fields(world)} == parts

@@ -1,5 +1,6 @@
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from engine.errors import BillpError, ConfigError, DataError
 from sim.commands.env import app
 from storage.datasets import load
 from storage.environments import LeftOut
+
+COAT = Path(__file__).parents[4] / "shared" / "data" / "coat"
 
 
 @pytest.fixture
@@ -70,11 +73,26 @@ def test_build_speaks_json(table: Path, tmp_path: Path) -> None:
     assert set(facts["fit"]) == {"held_out", "global_mean", "tuned_biases", "model"}
 
 
+def test_ratings_at_random_are_judged(tmp_path: Path) -> None:
+    """Whoever has such ratings sees how well the world predicts them beside those that it is of."""
+    if not COAT.exists():
+        pytest.skip(f"needs {COAT}")
+    portrait = run("build", "coat", COAT, "--out", tmp_path / "coat").stdout
+    assert re.search(r"chosen, held out +│ +696 ", portrait)
+    assert re.search(r"shown at random +│ +4,274 ", portrait)
+    policies = re.findall(r"(?:popular|best for the user) +│ +(\S+) ± \S+ │ +(\S+) ", portrait)
+    assert policies[0] < policies[1]
+    unbiased = json.loads(run("info", tmp_path / "coat", "--json").stdout)["fit"]["unbiased"]
+    assert abs(unbiased["chosen"]["bias"]) < 0.1 < unbiased["shown"]["bias"] < 0.5
+    assert unbiased["shown"]["rmse"] < 1.2
+    assert unbiased["shown"]["auc"] > 0.55
+
+
 def test_synthetic_worlds_can_be_built(tmp_path: Path) -> None:
     """Another seed, another world; sources and recipes have no place there."""
     run("build", "synthetic", "--seed", "1", "--out", tmp_path / "one")
     assert (load(tmp_path / "one").head.name, load(tmp_path / "one").head.seed) == ("one", 1)
-    for wrong in (["source"], ["--min-user", "3"]):
+    for wrong in (["source"], ["--min-user", "3"], ["--no-header"]):
         assert "takes no source" in str(
             failing("build", "synthetic", *wrong, "--out", tmp_path / "two")
         )

@@ -262,6 +262,15 @@ def test_json_lines_are_recognised(tmp_path: Path) -> None:
     assert data.files[0].kind == "JSON lines"
 
 
+@pytest.mark.parametrize("depth", [3, 400, 900])
+def test_nothing_is_read_however_deep(tmp_path: Path, depth: int) -> None:
+    """Lists in lists are joined as well, and what is deeper than that is no text."""
+    path = tmp_path / "data.json"
+    deep = "[" * depth + '"Far"' + "]" * depth
+    path.write_text('{"user": "a", "item": "b", "categories": [["War", ' + deep + '], "Sea"]}\n')
+    assert read(path, Columns()).categories == (("War", "Sea"),)
+
+
 def test_gzip_is_recognised(tmp_path: Path) -> None:
     """Also in several members, as what was appended to is."""
     text = as_json(tmp_path / "data.json").read_bytes()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from storage.datasets.draws import bells, integers
-from storage.datasets.fitting import Ratings, fit, fit_biases, judge, split
+from storage.datasets.fitting import Ratings, accuracy, fit, fit_biases, judge, split
 from storage.datasets.format import Columns
 from storage.datasets.movielens import read
 
@@ -29,6 +29,37 @@ def test_model_finds_what_biases_cannot() -> None:
     found = judge(ratings.part(known), ratings.part(held), 4, 0, (-2.0, 8.0))
     assert found.model.rmse < 0.7 * found.tuned_biases.rmse < found.global_mean.rmse
     assert found.held_out == len(held)
+
+
+def test_accuracy_is_within_users() -> None:
+    """Errors, their mean, and pairs of one user's ratings in the right order; ties are half."""
+    predicted = np.array([1.0, 2.0, 9.0, 4.0, 4.0, 3.0])
+    users, values = np.array([0, 0, 1, 0, 2, 2]), np.array([1.0, 3.0, 9.0, 2.0, 5.0, 2.0])
+    found = accuracy(predicted, users, values)
+    assert (found.count, found.auc) == (6, 0.75)  # 1 < 2 and 1 < 4 and 4 > 3, but not 4 < 2
+    assert found.bias == pytest.approx(1 / 6, abs=1e-5)
+    assert found.rmse == pytest.approx(1.08012)
+
+
+def test_one_who_rates_all_alike_has_no_order() -> None:
+    """What cannot be right cannot be wrong: by half, as chance would."""
+    found = accuracy(np.array([1.0, 2.0]), np.array([0, 0]), np.array([3.0, 3.0]))
+    assert found.auc == 0.5
+
+
+def test_what_was_shown_at_random_is_judged_by_the_same_model() -> None:
+    """Where people rate what they like, ratings of the rest are lower than is predicted."""
+    ratings = made_up(count=12_000)
+    at_random = np.arange(len(ratings)) % 4 == 0
+    liked = np.flatnonzero(~at_random & (ratings.values > 2.5))
+    known, held = split(len(liked), seed=0)
+    learned, kept = ratings.part(liked[known]), ratings.part(liked[held])
+    shown = ratings.part(np.flatnonzero(at_random))
+    found = judge(learned, kept, 4, 0, (-2.0, 8.0), shown).unbiased
+    assert found is not None
+    assert (found.chosen.count, found.shown.count) == (len(held), len(shown))
+    assert abs(found.chosen.bias) < 0.1 < found.shown.bias
+    assert found.shown.auc > 0.5
 
 
 def test_same_seed_gives_the_same_model() -> None:

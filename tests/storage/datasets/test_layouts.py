@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,7 +11,7 @@ import pytest
 
 from engine.errors import DataError
 from storage.datasets import FORMATS, Columns
-from storage.datasets.interactions import Interactions
+from storage.datasets.interactions import Interactions, core
 from storage.environments import LeftOut
 
 Rated: TypeAlias = set[tuple[str, str, float]]
@@ -29,7 +30,7 @@ def objects(path: Path, *rows: object) -> None:
 
 def coat(source: Path) -> None:
     lines(source / "train.ascii", "0 5 0", "1 0 2")
-    lines(source / "test.ascii", "3 0 0", "0 0 4")
+    lines(source / "test.ascii", "3 5 0", "0 4 0")
     features = source / "user_item_features"
     features.mkdir()
     lines(features / "item_features.ascii", "1 0 1 0 1", "0 1 0 1 0", "0 1 0 1 0")
@@ -150,9 +151,9 @@ def book_crossing(source: Path) -> None:
 BOOKS = {"Emma": ("fiction", "history, historical fiction"), "Dune": ()}
 SOLD = {"Emma": ("Books", "Arts & Music"), "B2": ()}
 COATS = {
-    "Bomber for men": ("gender:men", "jackettype:bomber"),
-    "Red for women": ("gender:women", "color:red"),
-    "Red for women (2)": ("gender:women", "color:red"),
+    "Bomber coat for men": ("gender:men", "jackettype:bomber"),
+    "Red coat for women": ("gender:women", "color:red"),
+    "Red coat for women (2)": ("gender:women", "color:red"),
 }
 
 Layout: TypeAlias = tuple[str, Callable[[Path], None], Rated, Categories, LeftOut]
@@ -162,9 +163,9 @@ LAYOUTS: list[Layout] = [
         "coat",
         coat,
         {
-            ("user 0", "Red for women", 5.0),
-            ("user 1", "Bomber for men", 1.0),
-            ("user 1", "Red for women (2)", 2.0),
+            ("user 0", "Red coat for women", 5.0),
+            ("user 1", "Bomber coat for men", 1.0),
+            ("user 1", "Red coat for women (2)", 2.0),
         },
         COATS,
         LeftOut(),
@@ -271,7 +272,7 @@ def test_each_file_of_a_layout_is_needed(
 ) -> None:
     """What is not there is named, and the files that are read are kept with their digests."""
     write(tmp_path)
-    files = [path for path in tmp_path.rglob("*.*") if path.name != "test.ascii"]
+    files = [*tmp_path.rglob("*.*")]
     assert {file.name for file in reading(kind, tmp_path).files} == {path.name for path in files}
     for path in files:
         if path.name.startswith("log_standard"):
@@ -323,11 +324,25 @@ def test_a_wrong_line_of_a_matrix_is_placed(tmp_path: Path, row: str) -> None:
         reading("coat", tmp_path)
 
 
+def test_ratings_at_random_stand_beside(tmp_path: Path) -> None:
+    """What users chose, too, is not among them, and the core renumbers them with the rest."""
+    coat(tmp_path)
+    data = reading("coat", tmp_path)
+    assert data.randomised is not None
+    shown = data.randomised
+    assert [*zip(shown.users.tolist(), shown.items.tolist(), strict=True)] == [(0, 0), (1, 1)]
+    assert shown.ratings.tolist() == [3.0, 4.0]
+    kept = core(replace(data, users=data.users * 0 + 1), min_user=1, min_item=1)
+    assert kept.randomised is not None
+    assert (kept.user_names, kept.randomised.users.tolist()) == (("user 1",), [0])
+    assert (kept.randomised.items.tolist(), kept.randomised.ratings.tolist()) == ([1], [4.0])
+
+
 @pytest.mark.parametrize("name", ["item_features.ascii", "item_features_map.txt"])
 def test_features_must_fit(tmp_path: Path, name: str) -> None:
     """A coat too few, or a name."""
     coat(tmp_path)
     path = tmp_path / "user_item_features" / name
     lines(path, *path.read_text().splitlines()[1:])
-    with pytest.raises(DataError, match=r"expected \d (coats|names)"):
+    with pytest.raises(DataError, match=r"expected (matrices of one shape|\d names)"):
         reading("coat", tmp_path)
