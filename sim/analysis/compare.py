@@ -2,13 +2,14 @@
 
 Runs are grouped by all that decides them but the seed; the runs of a group are its seeds. Two
 groups are compared user by user, under the same seeds, so that what users and seeds have in common
-cancels out.
+cancels out. What is concluded of training is concluded from seeds, of which each is one number.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import isnan
 from os import PathLike
 
 import msgspec
@@ -16,10 +17,12 @@ import numpy as np
 
 from engine.errors import ConfigError
 from engine.messages import Setting, number
-from sim.analysis.comparison import MODE, Comparison, Group, Mean, Pair
+from sim.analysis.comparison import MODE, Comparison
 from sim.analysis.groups import check_comparable, grouped
+from sim.analysis.means import Group, Mean, Pair, SeedMean
 from sim.analysis.outcomes import (
     MEASURES,
+    Floats,
     RunOutcomes,
     Visits,
     averages,
@@ -27,12 +30,12 @@ from sim.analysis.outcomes import (
     read_outcomes,
     totals,
 )
+from sim.analysis.seeds import FEW, ratio_means, seed_means, signs_p, t_interval, t_p
 from sim.analysis.statistics import (
     Interval,
     effect_size,
     holm,
     mean_interval,
-    paired_interval,
     ratio_interval,
     sign_flip_p,
     superiority,
@@ -64,17 +67,13 @@ def compare(
     named = list(groups)
     pairs = _pairs(named, reference, every_pair=every_pair)
     compared = [pairing.pair(one, other, seed) for one, other in pairs]
-    adjusted = holm([pair.p for pair in compared]).tolist() if compared else []
     return Comparison(
         measure=measure,
         environment=read[0].head.environment,
         mode=_mode(read),
         groups=tuple(_group(label, members, seed, measure) for label, members in groups.items()),
-        pairs=tuple(
-            msgspec.structs.replace(pair, p_holm=number(p))
-            for pair, p in zip(compared, adjusted, strict=True)
-        ),
-        notes=tuple(_notes(read, compared)),
+        pairs=tuple(_adjusted(compared)),
+        notes=(*_few(groups, compared), *_notes(read, compared)),
     )
 
 
@@ -84,6 +83,17 @@ def _mode(read: Sequence[RunOutcomes]) -> dict[str, Setting]:
     same = {name: {head.get(name) for head in heads} for name in MODE}
     shown = {name: values.pop() for name, values in same.items() if len(values) == 1}
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _adjusted(pairs: Sequence[Pair]) -> Iterable[Pair]:
+    """Yield *pairs* with p adjusted for their number."""
+    p_holm, p_signs, p_users = (
+        _holm([getattr(pair, name) for pair in pairs]) for name in ("p", "p_signs", "p_users")
+    )
+    for place, pair in enumerate(pairs):
+        yield msgspec.structs.replace(
+            pair, p_holm=p_holm[place], p_signs=p_signs[place], p_users=p_users[place]
+        )
 
 
 def _pairs(
@@ -108,28 +118,30 @@ class _Pairing:
 
     def pair(self, one: str, other: str, seed: int) -> Pair:
         """Return how two groups compare."""
-        judged = self._judged(one, other)
+        seeds, judged = self._judged(one, other)
         mine, others = ([_only(pair[side], *pair) for pair in judged] for side in (0, 1))
         there = sum(map(len, mine))
         if not there:
             raise ConfigError(f"{one!r} and {other!r} have no visit in common")
-        gaps = averages(mine, self.measure) - averages(others, self.measure)
-        table = np.round(gaps, _PLACES)
-        interval = paired_interval(table, seed=seed, resamples=_RESAMPLES)
+        table = np.round(averages(mine, self.measure) - averages(others, self.measure), _PLACES)
+        means = seed_means(table)
+        known = means[~np.isnan(means)]
         return Pair(
             one=one,
             other=other,
             visits=there,
             missing=sum(len(a.keys() | b.keys()) for a, b in judged) - there,
-            difference=_mean(float(np.nanmean(table)), interval),
-            p=number(sign_flip_p(table, seed=seed, resamples=_RESAMPLES)),
-            p_holm=1.0,
+            difference=_mean(seeds, means, mean_interval(table, seed=seed, resamples=_RESAMPLES)),
+            p=_number(t_p(known)),
+            p_holm=None,
+            p_signs=_number(signs_p(known, seed=seed)),
+            p_users=number(sign_flip_p(table, seed=seed, resamples=_RESAMPLES)),
             effect=number(effect_size(table)),
             better=number(superiority(table)),
         )
 
-    def _judged(self, one: str, other: str) -> list[tuple[Visits, Visits]]:
-        """Return the visits of both under each of the seeds in common."""
+    def _judged(self, one: str, other: str) -> tuple[list[int], list[tuple[Visits, Visits]]]:
+        """Return the seeds in common, and the visits of both under each of them."""
         a, b = self.groups[one], self.groups[other]
         seeds = sorted(a.keys() & b.keys())
         if not seeds:
@@ -137,7 +149,7 @@ class _Pairing:
                 f"{one!r} and {other!r} have no seed in common",
                 hint="run both with the same --seed, so that they meet the same users",
             )
-        return [(a[n].judged, b[n].judged) for n in seeds]
+        return seeds, [(a[n].judged, b[n].judged) for n in seeds]
 
 
 def _only(visits: Visits, *others: Visits) -> Visits:
@@ -154,33 +166,58 @@ def _group(label: str, members: Mapping[int, RunOutcomes], seed: int, measure: s
         seeds=tuple(seeds),
         visits=sum(map(len, judged)),
         failed=sum(members[n].failed for n in seeds),
-        means={name: mean_of(judged, name, seed) for name in {**MEASURES, measure: ""}},
+        means={name: mean_of(seeds, judged, name, seed) for name in {**MEASURES, measure: ""}},
     )
 
 
-def mean_of(judged: Sequence[Visits], measure: str, seed: int) -> Mean:
-    """Return the mean of a *measure* over the users under each seed, with its interval.
+def mean_of(seeds: Sequence[int], judged: Sequence[Visits], measure: str, seed: int) -> Mean:
+    """Return the mean of a *measure* over *seeds*, whose visits are *judged*, with its intervals.
 
     A user's visits are averaged; r_each is all rewards ÷ all steps whose reward is known.
     """
     if measure == "r_each":
-        return _pooled(judged, seed)
+        rewards, steps = totals(judged)
+        if not np.nansum(steps):
+            return _mean(seeds, np.zeros(len(seeds)), Interval(0.0, 0.0))
+        interval = ratio_interval(rewards, steps, seed=seed, resamples=_RESAMPLES)
+        return _mean(seeds, ratio_means(rewards, steps), interval)
     table = averages(judged, measure)
     interval = mean_interval(table, seed=seed, resamples=_RESAMPLES)
-    return _mean(float(np.nanmean(table)), interval)
+    return _mean(seeds, seed_means(table), interval)
 
 
-def _pooled(judged: Sequence[Visits], seed: int) -> Mean:
-    rewards, steps = totals(judged)
-    known = float(np.nansum(steps))
-    if not known:
-        return Mean(mean=0.0, low=0.0, high=0.0)
-    interval = ratio_interval(rewards, steps, seed=seed, resamples=_RESAMPLES)
-    return _mean(float(np.nansum(rewards)) / known, interval)
+def _mean(seeds: Sequence[int], means: Floats, users: Interval) -> Mean:
+    by_seed = [*zip(seeds, means.tolist(), strict=True)]
+    known = means[~np.isnan(means)]
+    interval = t_interval(known)
+    return Mean(
+        mean=number(float(known.mean())),
+        low=None if interval is None else number(interval.low),
+        high=None if interval is None else number(interval.high),
+        users=Interval(number(users.low), number(users.high)),
+        by_seed=tuple(SeedMean(seed=n, value=number(v)) for n, v in by_seed if not isnan(v)),
+    )
 
 
-def _mean(mean: float, interval: Interval) -> Mean:
-    return Mean(mean=number(mean), low=number(interval.low), high=number(interval.high))
+def _number(value: float | None) -> float | None:
+    return None if value is None else number(value)
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return *p_values* adjusted for those that are known."""
+    known = [p for p in p_values if p is not None]
+    adjusted = iter(holm(known).tolist() if known else [])
+    return [None if p is None else number(next(adjusted)) for p in p_values]
+
+
+def _few(groups: Mapping[str, Mapping[int, RunOutcomes]], pairs: Sequence[Pair]) -> Iterable[str]:
+    """Warn where seeds are too few to conclude anything from."""
+    counts = [len(pair.difference.by_seed) for pair in pairs] or [*map(len, groups.values())]
+    fewest = min(counts)
+    if fewest == 1:
+        yield "one seed is one training: nothing tells how others would differ, hence –"
+    elif fewest < FEW:
+        yield f"nothing can be concluded about training from {fewest} seeds: take {FEW}, better 10"
 
 
 def _notes(read: Sequence[RunOutcomes], pairs: Sequence[Pair]) -> Iterable[str]:

@@ -1,17 +1,17 @@
 """Learning curves: what each test user got after how much training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from sim.analysis.compare import mean_of
-from sim.analysis.comparison import Mean
 from sim.analysis.groups import grouped
+from sim.analysis.means import Mean
 from sim.analysis.outcomes import RunOutcomes, Tests
 
 
 class MeanPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """The mean of a test after *trained* episodes, over users and seeds."""
+    """The mean of a test after *trained* episodes, with its seeds and intervals."""
 
     trained: int
     visits: int
@@ -30,8 +30,8 @@ def curves(read: Sequence[RunOutcomes], measure: str, seed: int = 0) -> tuple[Cu
     """Return the curve of each group of runs that were tested more than once."""
     found = []
     for label, members in grouped(read).items():
-        tests = [members[number].tests for number in sorted(members)]
-        told = ({after for after, visits in test.items() if visits} for test in tests)
+        tests = {number: members[number].tests for number in sorted(members)}
+        told = ({after for after, visits in test.items() if visits} for test in tests.values())
         common = set.intersection(*told)
         if len(common) > 1:
             points = tuple(_point(tests, after, measure, seed) for after in sorted(common))
@@ -39,10 +39,10 @@ def curves(read: Sequence[RunOutcomes], measure: str, seed: int = 0) -> tuple[Cu
     return tuple(found)
 
 
-def _point(tests: Sequence[Tests], after: int, measure: str, seed: int) -> MeanPoint:
-    judged = [test[after] for test in tests]
+def _point(tests: Mapping[int, Tests], after: int, measure: str, seed: int) -> MeanPoint:
+    judged = [test[after] for test in tests.values()]
     return MeanPoint(
         trained=after,
         visits=sum(map(len, judged)),
-        value=mean_of(judged, measure, seed),
+        value=mean_of([*tests], judged, measure, seed),
     )

@@ -2,9 +2,10 @@
 
 A table has shape (seeds, users) and holds one number for each user under each seed: the difference
 between two agents, or a value of one agent. Who comes several times has one number all the same.
-NaN stands for who is missing. Users are the units of which we have many and want to say something
-about; seeds are repetitions of the same users. What the formulas call a user's mean is over the
-seeds in which the user is.
+NaN stands for who is missing. Here users are the units, and seeds are taken as they are: what is
+said holds for these trained memories only, which all users under a seed share. What holds for other
+trainings is said by `seeds`. What the formulas call a user's mean is over the seeds in which the
+user is.
 
 Numbers that agree up to rounding are not told apart where they are counted: a user whose
 differences cancel is a tie. Everything random comes from the bits of a PCG64, which numpy promises
@@ -38,39 +39,23 @@ class Interval(msgspec.Struct, frozen=True):
     high: float
 
 
-def paired_interval(
-    differences: ArrayLike, *, seed: int, level: float = 0.95, resamples: int = 10_000
-) -> Interval:
-    """Return an interval for the mean difference that would hold for other users and seeds.
-
-    *differences* has shape (seeds, users); the mean is that of all its numbers. Users are drawn
-    with replacement, and independently of them seeds are (the pigeonhole bootstrap: Owen 2007,
-    "The pigeonhole bootstrap", Annals of Applied Statistics 1(2)); with one seed, users alone. A
-    resample is the table of the drawn users under the drawn seeds, and the interval is between
-    the (1 − *level*)/2 and (1 + *level*)/2 quantiles of the resamples' means. A resample may
-    consist of missing visits only; it is left out.
-
-    What to expect: users are covered as promised from about 50 (of 10 users it is 90 % for 95 %).
-    With several seeds, noise of single visits makes the interval too wide, never too narrow
-    (Owen): by half with three, if differences are nothing else. Then 0 may be inside where
-    sign_flip_p, which takes the seeds as they are, is small. What a seed adds to all users alike
-    is underrated by a factor of √(1 − 1/S) and judged from S numbers: if it prevails, three seeds
-    cover 72 %.
-
-    Why no BCa (Efron 1987): its acceleration comes from a jackknife over one kind of unit, with no
-    agreed form for two that are crossed, and means over many users have little skew to mend.
-    Percentiles also keep a promise of their own: with agents swapped, the interval is mirrored.
-    """
-    return _interval(_layers(_table(differences)), seed=seed, level=level, resamples=resamples)
-
-
 def mean_interval(
     values: ArrayLike, *, seed: int, level: float = 0.95, resamples: int = 10_000
 ) -> Interval:
-    """Return an interval for the mean of one agent's *values*, by the same resampling.
+    """Return an interval for the mean of *values* that would hold for other users, not other seeds.
 
-    For tables of the same shape the same *seed* draws the same users. Do not compare two agents by
-    their own intervals: how users differ from each other widens both, and cancels in a pair.
+    *values* has shape (seeds, users), and the mean is that of the seeds' means. Users are drawn
+    with replacement, the same under every seed (Efron 1979), and the interval is between the
+    (1 − *level*)/2 and (1 + *level*)/2 quantiles of the resamples' means. Who misses a seed counts
+    under the others; a resample of missing visits only is left out.
+
+    What to expect: users are covered as promised from about 50 (of 10 users it is 90 % for 95 %).
+    What a seed adds to all its users alike is taken as it is: for that see `seeds`. For tables of
+    the same shape the same *seed* draws the same users. Do not compare two agents by their own
+    intervals: how users differ from each other widens both, and cancels in a pair.
+
+    Why no BCa (Efron 1987): means over many users have little skew to mend, and percentiles keep a
+    promise of their own: with agents swapped, the interval is mirrored.
     """
     return _interval(_layers(_table(values)), seed=seed, level=level, resamples=resamples)
 
@@ -78,10 +63,10 @@ def mean_interval(
 def ratio_interval(
     parts: ArrayLike, wholes: ArrayLike, *, seed: int, level: float = 0.95, resamples: int = 10_000
 ) -> Interval:
-    """Return an interval for the sum of *parts* ÷ that of *wholes*, by the same resampling.
+    """Return an interval for the seeds' mean of Σ *parts* ÷ Σ *wholes*, by the same resampling.
 
     Both are tables of one shape, of which a user's numbers are drawn together. NaN stands for a
-    visit that is missing, in both; wholes are not negative. A resample of no whole is left out.
+    visit that is missing, in both; wholes are not negative. Seeds of no whole are left out.
     """
     above, below = np.asarray(parts, dtype=np.float64), np.asarray(wholes, dtype=np.float64)
     if above.shape != below.shape or (np.isnan(above) != np.isnan(below)).any():
@@ -107,19 +92,18 @@ def _interval(layers: Floats, *, seed: int, level: float, resamples: int) -> Int
 
 
 def _resampled_ratios(layers: Floats, bits: np.random.PCG64, resamples: int) -> Floats:
-    """Return the sum of the first layer ÷ that of the second in each resample."""
-    _, seeds, users = layers.shape
-    # Seeds first, then users row by row: the numbers do not depend on the size of a block.
-    drawn_seeds = _draws(bits, seeds, (seeds, resamples))
-    sums = np.concatenate(
-        [
-            layers.take(_draws(bits, users, (rows, users)), axis=2).sum(axis=3)
-            for rows in _blocks(resamples, layers.size)
-        ],
-        axis=2,
-    )
-    part, whole = np.take_along_axis(sums, drawn_seeds[None], axis=1).sum(axis=1)
-    ratios: Floats = part[whole > 0] / whole[whole > 0]
+    """Return, of each resample, the seeds' mean of the first layer's sum ÷ the second's."""
+    users = layers.shape[2]
+    # Row by row: the numbers do not depend on the size of a block.
+    sums = [
+        layers.take(_draws(bits, users, (rows, users)), axis=2).sum(axis=3)
+        for rows in _blocks(resamples, layers.size)
+    ]
+    part, whole = np.concatenate(sums, axis=2)
+    known = whole > 0
+    total = np.divide(part, whole, out=np.zeros_like(part), where=known).sum(axis=0)
+    count = known.sum(axis=0)
+    ratios: Floats = total[count > 0] / count[count > 0]
     return ratios
 
 

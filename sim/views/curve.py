@@ -6,13 +6,15 @@ from rich.table import Table
 
 from sim.analysis.curves import Curve
 from sim.analysis.outcomes import column_of
+from sim.analysis.sheets import form_of, with_interval
 
 _WIDTH = 30
 
 
 def curve_tables(curves: Sequence[Curve]) -> list[Table]:
     """Return a table for each curve; all bars are on one scale."""
-    highest = max((point.value.high for curve in curves for point in curve.points), default=0.0)
+    values = [point.value for curve in curves for point in curve.points]
+    highest = max((value.high or value.mean for value in values), default=0.0)
     return [_table(curve, max(highest, 1e-9)) for curve in curves]
 
 
@@ -21,12 +23,13 @@ def _table(curve: Curve, highest: float) -> Table:
     table.add_column("trained", justify="right", no_wrap=True)
     table.add_column(column_of(curve.measure), justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
+    form = form_of(curve.measure, [point.value for point in curve.points])
     for point in curve.points:
         value = point.value
         table.add_row(
             f"{point.trained:,}",
-            f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]",
-            _bar(value.low, value.mean, value.high, highest),
+            with_interval(value, form),
+            _bar(value.low or value.mean, value.mean, value.high or value.mean, highest),
         )
     return table
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from engine.errors import ConfigError
 from engine.messages import (
@@ -24,6 +25,7 @@ from sim.analysis.compare import compare
 from sim.analysis.comparison import Comparison
 from sim.analysis.curves import curves
 from sim.analysis.outcomes import Outcome, read_outcomes
+from sim.analysis.statistics import Interval, holm
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from tests.support.shell import Shell
 
@@ -110,8 +112,8 @@ def test_means_are_over_users_and_seeds(runs: Runs) -> None:
     assert (one.label, one.seeds, one.visits) == ("one", (1, 2), 4)
     assert (one.means["r_traj"].mean, other.means["r_traj"].mean) == (11.0, 8.0)
     assert (one.means["len"].mean, other.means["len"].mean) == (3.5, 2.0)
-    assert one.means["r_each"].mean == pytest.approx(44 / 14, rel=1e-5)
-    assert one.means["len"].mean * one.means["r_each"].mean == pytest.approx(11, rel=1e-5)
+    assert [(m.seed, m.value) for m in one.means["r_traj"].by_seed] == [(1, 10.0), (2, 12.0)]
+    assert one.means["r_each"].mean == pytest.approx((20 / 6 + 24 / 8) / 2, rel=1e-5)
 
 
 def test_steps_without_a_reward_are_not_divided_by(runs: Runs) -> None:
@@ -121,8 +123,8 @@ def test_steps_without_a_reward_are_not_divided_by(runs: Runs) -> None:
     found = compare([one, other], measure="r_each")
     mean, nothing = (group.means["r_each"] for group in found.groups)
     assert mean.mean == pytest.approx(10 / 3, rel=1e-5)
-    assert (mean.low, mean.high) == (3.0, 4.0)
-    assert (nothing.mean, nothing.low, nothing.high) == (0.0, 0.0, 0.0)
+    assert mean.users == Interval(3.0, 4.0)
+    assert (nothing.mean, nothing.users) == (0.0, Interval(0.0, 0.0))
     assert found.pairs[0].difference.mean == 3.5
 
 
@@ -139,8 +141,8 @@ def test_who_comes_again_is_one_user(runs: Runs) -> None:
     (whole,) = compare([runs.add("one", 1, ("train", once))]).groups
     assert group.means["r_traj"] == whole.means["r_traj"]
     assert group.means["r_each"].mean == 3.0
-    assert (group.visits, pair.visits, pair.difference.mean, pair.p) == (4, 4, 5.0, 0.5)
-    assert found.notes[0] == "2 of 2 users came more than once: their visits are averaged"
+    assert (group.visits, pair.visits, pair.difference.mean, pair.p_users) == (4, 4, 5.0, 0.5)
+    assert found.notes[1] == "2 of 2 users came more than once: their visits are averaged"
 
 
 def test_averages_that_are_equal_on_paper_are_a_tie(runs: Runs) -> None:
@@ -166,9 +168,48 @@ def test_differences_are_of_the_same_user_under_the_same_seed(runs: Runs) -> Non
     (pair,) = compare(two(runs)).pairs
     assert (pair.one, pair.other, pair.visits, pair.missing) == ("one", "two", 4, 0)
     assert pair.difference.mean == 3.0
-    assert 2.0 <= pair.difference.low <= 3.0 <= pair.difference.high <= 4.0
+    assert pair.difference.users == Interval(3.0, 3.0)
     assert pair.better == 1.0
-    assert pair.p == 0.5  # two users: of four signs two are as extreme
+    assert pair.p_users == 0.5  # two users: of four signs two are as extreme
+
+
+def test_what_is_concluded_of_training_is_concluded_from_seeds(runs: Runs) -> None:
+    """2 more under one seed and 4 under the other, whatever the users: t is 3, of one degree."""
+    found = compare(two(runs))
+    (pair,) = found.pairs
+    assert [(m.seed, m.value) for m in pair.difference.by_seed] == [(1, 2.0), (2, 4.0)]
+    theirs = stats.ttest_1samp([2.0, 4.0], 0.0)
+    assert pair.p == pytest.approx(theirs.pvalue, rel=1e-5)
+    interval = (pair.difference.low, pair.difference.high)
+    assert interval == pytest.approx(tuple(theirs.confidence_interval()), rel=1e-5)
+    assert pair.p_signs == 0.5  # two seeds: of four signs two are as extreme
+    assert "nothing can be concluded about training from 2 seeds" in found.notes[0]
+
+
+def test_one_seed_says_nothing_of_others(runs: Runs) -> None:
+    """No interval and no p over seeds, and why; users have theirs."""
+    found = compare(two(runs)[::2])
+    (pair,) = found.pairs
+    assert (pair.difference.low, pair.p, pair.p_holm, pair.p_signs) == (None, None, None, None)
+    assert pair.difference.users == Interval(2.0, 2.0)
+    assert found.notes[0].startswith("one seed is one training")
+    assert "| one − two | 2.0 | – | – | – | 1 |" in as_markdown(found)
+
+
+def test_five_seeds_are_not_warned_of(runs: Runs) -> None:
+    paths = [
+        runs.add(name, seed, ("train", [(0, 1, 1.0 * seed)])) for seed in range(5) for name in "ab"
+    ]
+    assert not any("seed" in note for note in compare(paths).notes)
+
+
+def test_pairs_have_an_adjusted_p_each_for_itself(runs: Runs) -> None:
+    """A pair with one seed in common has none over seeds, and does not count for the others."""
+    paths = [runs.add("a", seed, ("train", [(0, 1, 5.0 * seed)])) for seed in (1, 2)]
+    paths += [runs.add("b", seed, ("train", [(0, 1, 1.0)])) for seed in (1, 2)]
+    with_two, with_one = compare([*paths, runs.add("c", 1, ("train", [(0, 1, 1.0)]))]).pairs
+    assert with_two.p_holm == with_two.p
+    assert with_one.p_holm is None
 
 
 @pytest.mark.parametrize(("measure", "mean"), [("len", 1.5), ("r_each", -11 / 12)])
@@ -194,9 +235,8 @@ def test_ps_are_adjusted_for_all_pairs(runs: Runs) -> None:
         runs.add("c", 1, ("train", better[:20] + many[20:])),
     ]
     pairs = compare(paths).pairs
-    smallest = min(pairs, key=lambda pair: pair.p)
-    assert smallest.p_holm == pytest.approx(2 * smallest.p, rel=1e-4)
-    assert all(pair.p_holm >= pair.p for pair in pairs)
+    alone = [compare([paths[0], path]).pairs[0].p_users for path in paths[1:]]
+    assert [pair.p_users for pair in pairs] == pytest.approx(holm(alone), rel=1e-4)
 
 
 def test_runs_are_judged_by_their_last_test(runs: Runs) -> None:
@@ -305,9 +345,22 @@ def found(runs: Runs) -> Comparison:
 
 def test_markdown_is_a_table(found: Comparison) -> None:
     lines = as_markdown(found).splitlines()
-    assert lines[0] == "| agent | Len | R_each | R_traj | visits |"
-    assert lines[2].startswith("| one | 3.5 [")
-    assert any(line.startswith("| one − two | +3 |") for line in lines)
+    assert lines[2] == "| agent | Len | R_each | R_traj | seeds |"
+    assert lines[4].startswith("| one | 3.5 [")
+    assert any(line.startswith("| one − two | 3.0 | [-9.7, 15.7] |") for line in lines)
+
+
+def test_every_seed_is_shown_in_one_format(found: Comparison) -> None:
+    """For people, in JSON and as a table to reckon with."""
+    shown = as_markdown(found)
+    assert "| R_traj | seed 1 | seed 2 |" in shown
+    assert "| one | 10.0 | 12.0 |" in shown
+    assert "| one − two | 2.0 | 4.0 |" in shown
+    rows = found.frame().explode("by_seed").unnest("by_seed").to_dicts()
+    assert {(r["label"], r["seed"]): r["value"] for r in rows if r["measure"] == "r_traj"} == {
+        **{("one", 1): 10.0, ("one", 2): 12.0},
+        **{("two", 1): 8.0, ("two", 2): 8.0},
+    }
 
 
 def test_latex_escapes_what_it_must(found: Comparison) -> None:
@@ -329,9 +382,10 @@ def test_long_labels_fold_and_no_digit_is_lost(
     visits = [(user, 1234, 98765.4321 * (1 + user)) for user in range(3)]
     paths = [runs.add(name, 1, ("train", visits)) for name in (LONG, f"{LONG},other")]
     rows = [line.strip("| ").split(" | ") for line in as_markdown(compare(paths)).splitlines()]
-    groups, pair = rows[2:4], rows[7]
+    groups = rows[4:6]
+    pair = next(row for row in rows if row[0].count(LONG) == 2)
     lines = Shell(capsys, width).fine("compare", *paths).splitlines()
-    for numbers in (groups[0][1:-1], pair[1:]):
+    for numbers in (groups[0][1:], pair[1:]):
         assert any(line.split() == " ".join(numbers).split() for line in map(unlabelled, lines))
     labels = "".join("".join(line[: -len(unlabelled(line)) or None].split()) for line in lines)
     assert all(row[0].replace(" ", "") in labels for row in (*groups, pair))
@@ -355,11 +409,12 @@ def test_the_command_says_the_same_in_every_form(
     runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell, paths = Shell(capsys), two(runs)
-    assert json.loads(shell.fine("compare", *paths, "--json"))["pairs"][0]["difference"] == {
-        "mean": 3.0,
-        "low": 2.0,
-        "high": 4.0,
-    }
+    assert json.loads(shell.fine("compare", *paths, "--json"))["pairs"][0]["difference"][
+        "by_seed"
+    ] == [
+        {"seed": 1, "value": 2.0},
+        {"seed": 2, "value": 4.0},
+    ]
     assert "one − two" in shell.fine("compare", *paths)
     assert shell.fine("compare", *paths, "--markdown") == as_markdown(compare(paths))
     assert shell.fine("compare", *paths, "--latex") == as_latex(compare(paths))
