@@ -17,6 +17,7 @@ import numpy as np
 
 from engine.errors import ConfigError
 from engine.messages import Setting, number
+from sim.analysis.aggregates import aggregated
 from sim.analysis.comparison import MODE, Comparison
 from sim.analysis.groups import check_comparable, grouped
 from sim.analysis.means import Group, Mean, Pair, SeedMean
@@ -66,13 +67,15 @@ def compare(
     pairing = _Pairing(groups, measure)
     named = list(groups)
     pairs = _pairs(named, reference, every_pair=every_pair)
-    compared = [pairing.pair(one, other, seed) for one, other in pairs]
+    compared = [*_adjusted([pairing.pair(one, other, seed) for one, other in pairs])]
+    told = tuple(_group(label, members, seed, measure) for label, members in groups.items())
     return Comparison(
         measure=measure,
         environment=read[0].head.environment,
         mode=_mode(read),
-        groups=tuple(_group(label, members, seed, measure) for label, members in groups.items()),
-        pairs=tuple(_adjusted(compared)),
+        groups=told,
+        pairs=tuple(compared),
+        aggregates=aggregated(told, compared, measure, seed=seed),
         notes=(*_few(groups, compared), *_notes(read, compared)),
     )
 

@@ -7,9 +7,10 @@ import polars as pl
 
 from engine.html import note, table
 from engine.messages import Setting
+from sim.analysis.aggregates import Aggregates, Estimate
 from sim.analysis.means import Group, Mean, Pair
 from sim.analysis.outcomes import MEASURES
-from sim.analysis.sheets import Sheet, means_sheet, pair_sheets
+from sim.analysis.sheets import Sheet, means_sheet, pair_sheets, score_sheets
 from storage.tables import frame_of, plain, schema_of
 
 MODE = ("repeats", "quit.first_step", "quit.window", "test_memory", "test_episodes", "limit")
@@ -40,12 +41,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     mode: dict[str, Setting]
     groups: tuple[Group, ...]
     pairs: tuple[Pair, ...]
+    aggregates: Aggregates
     notes: tuple[str, ...]
 
     def sheets(self) -> Iterator[Sheet]:
         """Yield the tables that people read."""
         yield means_sheet(self.groups, [*{**MEASURES, self.measure: ""}])
         yield from pair_sheets(self.groups, self.pairs, self.measure)
+        yield from score_sheets(self.aggregates, self.measure)
 
     def frame(self) -> pl.DataFrame:
         """Return the means as a table, a row for each group and measure."""
@@ -59,6 +62,15 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def differences(self) -> pl.DataFrame:
         """Return the pairs as a table, one a row: how much more one gets than the other."""
         return frame_of(map(plain, self.pairs), schema_of(Pair)).unnest("difference")
+
+    def profiles(self) -> pl.DataFrame:
+        """Return the performance profiles as a table: a row for each group and threshold."""
+        rows = (
+            {"label": group.label, "tau": point.tau, **plain(point.share)}
+            for group in self.aggregates.groups
+            for point in group.profile
+        )
+        return frame_of(rows, {"label": pl.String, "tau": pl.Float64, **schema_of(Estimate)})
 
     def _repr_html_(self) -> str:
         tables = (table(sheet.names, sheet.rows, title=sheet.title) for sheet in self.sheets())
@@ -80,6 +92,11 @@ def below(found: Comparison) -> Iterator[str]:
             "p: paired t test of seeds, adjusted by Holm; signs: sign flip of seeds, so adjusted. "
             "For these trained memories only: bootstrap over users, sign flip of users' mean "
             "differences; d: Cohen's, paired; better: share of users, ties half."
+        )
+    if len(found.groups[0].seeds) > 1:
+        yield (
+            "Scores of seeds as rliable defines them (arXiv 2108.13264): IQM, mean of the middle "
+            "half; optimality gap, 1 − mean of min(score, 1); bootstrap over seeds."
         )
     if found.pairs and found.measure == "r_each":
         yield "Differences of R_each are of single visits; the means put all visits together."

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import floor, log10
 from typing import TypeAlias
 
+from sim.analysis.aggregates import Aggregates, Estimate, Improvement
 from sim.analysis.means import Group, Mean, Pair
 from sim.analysis.outcomes import column_of
 
@@ -80,7 +81,33 @@ def pair_sheets(groups: Sequence[Group], pairs: Sequence[Pair], measure: str) ->
     yield Sheet("These trained memories only: other users", names, rows)
 
 
-def label_of(pair: Pair) -> str:
+def score_sheets(found: Aggregates, measure: str) -> Iterator[Sheet]:
+    """Yield the aggregates of groups, and how likely improvements are, if there are seeds."""
+    if all(group.iqm.low is None for group in found.groups):
+        return
+    form = fixed(3) if found.oracle else fixed(_PLACES.get(measure, 2))
+    heads = ("agent", "IQM", "95 % interval", "optimality gap", "95 % interval")
+    scores = (
+        f"{column_of(measure)} ÷ that of {found.oracle}" if found.oracle else column_of(measure)
+    )
+    rows = [
+        (group.label, *_estimate(group.iqm, form), *_estimate(group.optimality_gap, form))
+        for group in found.groups
+    ]
+    yield Sheet(f"Scores of seeds: {scores}", heads, rows)
+    if found.improvements:
+        own = ("first above second", "probability", "95 % interval")
+        likely = [(label_of(i), *_estimate(i.probability, fixed(2))) for i in found.improvements]
+        yield Sheet("Probability of improvement", own, likely)
+
+
+def _estimate(found: Estimate | None, form: Form) -> tuple[str, str]:
+    if found is None:
+        return NONE, NONE
+    return form(found.value), between(found.low, found.high, form)
+
+
+def label_of(pair: Pair | Improvement) -> str:
     """Return what a pair is called."""
     return f"{pair.one} − {pair.other}"
 
