@@ -31,9 +31,9 @@ class WhatOptions:
     agents: Annotated[
         str | None, typer.Option(help="Agents, with commas.", show_default="billp,reflexion,random")
     ] = None
-    seeds: Annotated[str | None, typer.Option(help="Seeds, with commas.", show_default="1,2,3")] = (
-        None
-    )
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds, with commas.", show_default="1,2, … 10")
+    ] = None
     protocol: Annotated[
         ProtocolName | None,
         typer.Option(help="How agents are trained and tested.", show_default="frozen"),

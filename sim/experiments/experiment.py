@@ -69,7 +69,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     agents: tuple[str, ...] = ("billp", "reflexion", "random")
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = tuple(range(1, 11))
     protocol: ProtocolName = "frozen"
     settings: dict[str, Any] = {}
     sweep: dict[str, list[Any]] = {}

@@ -46,6 +46,11 @@ def test_every_agent_meets_every_seed() -> None:
     assert len({r.name for r in runs}) == 4
 
 
+def test_ten_seeds_unless_they_are_named() -> None:
+    """Fewer than five tell nothing of training."""
+    assert [r.config.seed for r in plan(experiment_from({"agents": ["random"]}))] == [*range(1, 11)]
+
+
 def test_sweeps_make_every_combination() -> None:
     """Memory size against quality, say."""
     sweep = {"actor.recall_count": [1, 5], "memory_size": [10, 100, 0]}
