@@ -20,7 +20,7 @@ Verdict: TypeAlias = Literal["more", "less", "even", "undecided"]
 _MEANING = {
     "more": "the first gets more",
     "less": "the second gets more",
-    "even": "no difference of that effect",
+    "even": "within the stated effect",
     "undecided": "undecided",
 }
 

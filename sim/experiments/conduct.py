@@ -67,6 +67,8 @@ def experiment(
 ) -> Report:
     """Train and test agents with several seeds, look for leaks, and compare them.
 
+    Seeds are those that it names or, until decided, as many as that takes.
+
     *jobs* runs at a time are processes of their own: one for each processor unless it is given; of
     a service, 1. What is in *out* is gone on with. *measure* and *reference* are those of
     `compare`; *told* hears what becomes of each run. Raises ConfigError for what cannot be run,
