@@ -41,9 +41,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
 
     @property
-    def pair(self) -> tuple[str, str]:
-        """The two that are compared."""
-        return self.one, self.other
+    def open(self) -> bool:
+        """Whether nothing is decided yet."""
+        return self.verdict == "undecided"
 
     def __str__(self) -> str:
         where = "[–]" if self.low is None else f"[{self.low:.4g}, {self.high:.4g}]"
@@ -96,6 +96,15 @@ def decided(
     """
     level = 1 - 0.05 / max(1, len(gaps))
     return tuple(_decision(*pair, differences, level, effect) for pair, differences in gaps.items())
+
+
+def kept(before: Sequence[Decision], now: Sequence[Decision]) -> tuple[Decision, ...]:
+    """Return the decisions of *now*, and those of *before* where they were made already.
+
+    The sequence covers at every length at once, so that what was decided once is.
+    """
+    closed = {(decision.one, decision.other): decision for decision in before if not decision.open}
+    return tuple(closed.get((decision.one, decision.other), decision) for decision in now)
 
 
 def _decision(

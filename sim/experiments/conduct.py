@@ -14,7 +14,7 @@ from sim.analysis.compare import compare, differences_of_seeds
 from sim.analysis.comparison import Comparison
 from sim.analysis.curves import Curve, curves
 from sim.analysis.outcomes import RunOutcomes, check_measure, read_outcomes
-from sim.analysis.sequences import Decision, decided
+from sim.analysis.sequences import Decision, decided, kept
 from sim.experiments.experiment import (
     Experiment,
     Planned,
@@ -142,20 +142,17 @@ class Conduct:
         """Run seed after seed until all is decided; return what was run, and the decisions."""
         done: list[Planned] = []
         read: list[RunOutcomes] = []
-        found: dict[tuple[str, str], Decision] = {}
+        decisions: tuple[Decision, ...] = ()
         for seed in self.experiment.every_seed:
             added = [run for run in runs if run.config.seed == seed]
             await self._run(added)
             done += added
             read += await anyio.to_thread.run_sync(self._outcomes, added)
             gaps = differences_of_seeds(read, measure=self.measure, reference=self.reference)
-            for decision in decided(gaps, effect=self.experiment.effect):
-                # What was decided once stays so: the sequence covers at every length at once.
-                if found.get(decision.pair, decision).verdict == "undecided":
-                    found[decision.pair] = decision
-            if all(decision.verdict != "undecided" for decision in found.values()):
+            decisions = kept(decisions, decided(gaps, effect=self.experiment.effect))
+            if not any(decision.open for decision in decisions):
                 break
-        return tuple(run for run in runs if run in done), tuple(found.values())
+        return tuple(run for run in runs if run in done), decisions
 
     def _outcomes(self, runs: Sequence[Planned]) -> list[RunOutcomes]:
         read = [read_outcomes(self.out / run.name, self.measure) for run in runs]
@@ -192,8 +189,8 @@ def _stopped(decisions: Sequence[Decision]) -> Iterator[str]:
     """Say why no more seeds were added, if they were added one by one."""
     if decisions:
         seeds = max(decision.seeds for decision in decisions)
-        open_still = any(decision.verdict == "undecided" for decision in decisions)
-        why = "as many as were allowed" if open_still else "when all was decided"
+        still = any(decision.open for decision in decisions)
+        why = "as many as were allowed" if still else "when all was decided"
         yield f"seeds were added up to {seeds}, {why}, by confidence sequences (arXiv 2310.03722)"
         yield from map(str, decisions)
         yield "the other intervals and p make no allowance for this stopping: go by these"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sim.analysis.seeds import t_quantile
-from sim.analysis.sequences import SPREAD, decided, reach_of, sequence_interval
+from sim.analysis.sequences import SPREAD, decided, kept, reach_of, sequence_interval
 from sim.analysis.statistics import Floats
 
 LOOKS = 200
@@ -114,3 +114,13 @@ def test_a_decision_in_words() -> None:
     assert str(decision) == "a − b: 5 [5, 5] after 5 seeds, the first gets more"
     (early,) = decided({("a", "b"): [5.0, 5.0]})
     assert str(early) == "a − b: 5 [–] after 2 seeds, undecided"
+
+
+def test_what_was_decided_stays_so() -> None:
+    """Whatever comes while another pair is still open, which goes on."""
+    sure, unsure = [5.0, 5.1, 4.9, 5.0, 5.1], [5.0, -5.0, 4.9, -5.1, 5.1]
+    before = decided({("a", "b"): sure, ("a", "c"): unsure})
+    now = decided({("a", "b"): [*sure, -99.0], ("a", "c"): [*unsure, -5.0]})
+    assert [decision.verdict for decision in now] == ["undecided", "undecided"]
+    assert kept(before, now) == (before[0], now[1])
+    assert kept((), now) == now
