@@ -80,6 +80,19 @@ def compare(
     )
 
 
+def differences_of_seeds(
+    read: Sequence[RunOutcomes], *, measure: str, reference: str | None = None
+) -> dict[tuple[str, str], list[float]]:
+    """Return, for each pair that `compare` would make, the difference of the means of each seed."""
+    check_comparable(read)
+    pairing = _Pairing(grouped(read), measure)
+    found = {}
+    for pair in _pairs([*pairing.groups], reference, every_pair=False):
+        means = seed_means(pairing.gaps(*pair)[2])
+        found[pair] = means[~np.isnan(means)].tolist()
+    return found
+
+
 def _mode(read: Sequence[RunOutcomes]) -> dict[str, Setting]:
     """Return the rules that all runs have in common."""
     heads = [dict(run.head.settings) for run in read]
@@ -121,12 +134,8 @@ class _Pairing:
 
     def pair(self, one: str, other: str, seed: int) -> Pair:
         """Return how two groups compare."""
-        seeds, judged = self._judged(one, other)
-        mine, others = ([_only(pair[side], *pair) for pair in judged] for side in (0, 1))
-        there = sum(map(len, mine))
-        if not there:
-            raise ConfigError(f"{one!r} and {other!r} have no visit in common")
-        table = np.round(averages(mine, self.measure) - averages(others, self.measure), _PLACES)
+        seeds, judged, table = self.gaps(one, other)
+        there = sum(len(a.keys() & b.keys()) for a, b in judged)
         means = seed_means(table)
         known = means[~np.isnan(means)]
         return Pair(
@@ -142,6 +151,15 @@ class _Pairing:
             effect=number(effect_size(table)),
             better=number(superiority(table)),
         )
+
+    def gaps(self, one: str, other: str) -> tuple[list[int], list[tuple[Visits, Visits]], Floats]:
+        """Return the seeds in common, their visits, and by how much more each user gets."""
+        seeds, judged = self._judged(one, other)
+        mine, others = ([_only(pair[side], *pair) for pair in judged] for side in (0, 1))
+        if not any(mine):
+            raise ConfigError(f"{one!r} and {other!r} have no visit in common")
+        gaps = averages(mine, self.measure) - averages(others, self.measure)
+        return seeds, judged, np.round(gaps, _PLACES)
 
     def _judged(self, one: str, other: str) -> tuple[list[int], list[tuple[Visits, Visits]]]:
         """Return the seeds in common, and the visits of both under each of them."""

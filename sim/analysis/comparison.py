@@ -100,8 +100,8 @@ def below(found: Comparison) -> Iterator[str]:
         )
     if len(found.groups[0].seeds) > 1:
         yield (
-            "Scores of seeds as rliable defines them (arXiv 2108.13264): IQM, the mean of the "
-            "middle half; optimality gap, 1 − mean of min(score, 1); bootstrap over seeds."
+            "Scores of seeds as rliable defines them (arXiv 2108.13264): IQM, mean of the middle "
+            "half; optimality gap, 1 − mean of min(score, 1); bootstrap over seeds."
         )
     if found.pairs and found.measure == "r_each":
         yield "Differences of R_each are of single visits; the means put all visits together."

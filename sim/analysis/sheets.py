@@ -87,14 +87,15 @@ def score_sheets(found: Aggregates, measure: str) -> Iterator[Sheet]:
         return
     form = fixed(3) if found.oracle else fixed(_PLACES.get(measure, 2))
     heads = ("agent", "IQM", "95 % interval", "optimality gap", "95 % interval")
+    shown = len(heads) if found.oracle else 3
     scores = (
         f"{column_of(measure)} ÷ that of {found.oracle}" if found.oracle else column_of(measure)
     )
     rows = [
-        (group.label, *_estimate(group.iqm, form), *_estimate(group.optimality_gap, form))
+        (group.label, *_estimate(group.iqm, form), *_estimate(group.optimality_gap, form))[:shown]
         for group in found.groups
     ]
-    yield Sheet(f"Scores of seeds: {scores}", heads, rows)
+    yield Sheet(f"Scores of seeds: {scores}", heads[:shown], rows)
     if found.improvements:
         own = ("first above second", "probability", "95 % interval")
         likely = [(label_of(i), *_estimate(i.probability, fixed(2))) for i in found.improvements]

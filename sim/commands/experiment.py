@@ -2,9 +2,8 @@
 
 import sys
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -13,7 +12,7 @@ from engine.errors import ConfigError
 from sim.commands.compare import FormOptions
 from sim.commands.options import gathered
 from sim.config.layers import merged, parse_set, read_config
-from sim.experiments.conduct import PLACE, Report, conduct
+from sim.experiments.conduct import PLACE, Conduct, Report
 from sim.experiments.experiment import Planned, ProtocolName, experiment_from, plan
 from sim.runs.loop import in_event_loop
 from sim.views.comparison import as_latex, as_markdown, comparison_page
@@ -31,9 +30,9 @@ class WhatOptions:
     agents: Annotated[
         str | None, typer.Option(help="Agents, with commas.", show_default="billp,reflexion,random")
     ] = None
-    seeds: Annotated[str | None, typer.Option(help="Seeds, with commas.", show_default="1,2,3")] = (
-        None
-    )
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds, with commas.", show_default="1,2, … 10")
+    ] = None
     protocol: Annotated[
         ProtocolName | None,
         typer.Option(help="How agents are trained and tested.", show_default="frozen"),
@@ -43,6 +42,16 @@ class WhatOptions:
     )
     episodes: Annotated[int | None, typer.Option(help="Training episodes.")] = None
     test_episodes: Annotated[int | None, typer.Option(help="Test users.")] = None
+    until: Annotated[
+        Literal["decided"] | None,
+        typer.Option(help="Add seeds one by one until it is known who gets more."),
+    ] = None
+    effect: Annotated[
+        float | None, typer.Option(help="Until decided: a difference within ± this is none.")
+    ] = None
+    most_seeds: Annotated[
+        int | None, typer.Option(help="Until decided: the most seeds.", show_default="30")
+    ] = None
     set: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,9 +73,13 @@ class WhatOptions:
             what["agents"] = [name.strip() for name in self.agents.split(",")]
         if self.seeds is not None:
             what["seeds"] = [_seed(text) for text in self.seeds.split(",")]
-        if self.protocol is not None:
-            what["protocol"] = self.protocol
-        return what
+        own = {
+            "protocol": self.protocol,
+            "until": self.until,
+            "effect": self.effect,
+            "most_seeds": self.most_seeds,
+        }
+        return what | {name: value for name, value in own.items() if value is not None}
 
 
 def _seed(text: str) -> int:
@@ -100,7 +113,7 @@ class HowOptions:
 class _Progress:
     """Says on standard error what becomes of each run."""
 
-    total: int
+    total: str
     quiet: bool
     done: int = 0
     console: Console = field(default_factory=lambda: plain(stderr=True))
@@ -130,11 +143,11 @@ def experiment(
 
     The same command goes on with an experiment that was stopped. Exit status 3 if episodes failed.
     """
-    runs = plan(experiment_from({} if file is None else read_config(file), what.settings()))
-    progress = _Progress(len(runs), quiet=form.json)
-    report, failed = in_event_loop(
-        partial(conduct, runs, how.out, how.jobs, how.measure, how.reference, progress)
-    )
+    whole = experiment_from({} if file is None else read_config(file), what.settings())
+    most = "at most " if whole.until else ""
+    progress = _Progress(f"{most}{len(plan(whole))}", quiet=form.json)
+    conduct = Conduct(whole, how.out, how.jobs, how.measure, how.reference, progress)
+    report, failed = in_event_loop(conduct.whole)
     write_whole(how.out / "report.md", as_markdown(report.comparison).encode())
     _tell(report, form, how.out)
     if failed is not None:

@@ -1,7 +1,8 @@
 """Experiments from their plan to a report: run, looked through for leaks, compared."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import anyio
 import msgspec
 
 from engine.errors import FailedEpisodesError
-from sim.analysis.compare import compare
+from sim.analysis.compare import compare, differences_of_seeds
 from sim.analysis.comparison import Comparison
 from sim.analysis.curves import Curve, curves
 from sim.analysis.outcomes import RunOutcomes, check_measure, read_outcomes
+from sim.analysis.sequences import Decision, decided, kept
 from sim.experiments.experiment import (
     Experiment,
     Planned,
@@ -35,10 +37,14 @@ _NAMED = 5  # runs in a sentence
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an experiment; *checked* records were looked at for leaks."""
+    """What came of an experiment; *checked* records were looked at for leaks.
+
+    *decisions* are those of an experiment until decided, after the last of its seeds.
+    """
 
     runs: tuple[str, ...]
     checked: int
+    decisions: tuple[Decision, ...] = ()
     comparison: Comparison
     curves: tuple[Curve, ...]
 
@@ -60,6 +66,8 @@ def experiment(
     told: Told = _silent,
 ) -> Report:
     """Train and test agents with several seeds, look for leaks, and compare them.
+
+    Seeds are those that it names or, until decided, as many as that takes.
 
     *jobs* runs at a time are processes of their own: one for each processor unless it is given; of
     a service, 1. What is in *out* is gone on with. *measure* and *reference* are those of
@@ -93,50 +101,99 @@ async def experiment_async(
 
     Its processes end with it, also when it is cancelled, and their runs can be resumed.
     """
-    runs = plan(experiment_from(msgspec.to_builtins(what or Experiment())))
-    report, _ = await conduct(runs, Path(out), jobs, measure, reference, told)
+    whole = experiment_from(msgspec.to_builtins(what or Experiment()))
+    conducted = Conduct(whole, Path(out), jobs, measure, reference, told)
+    report, _ = await conducted.whole()
     return report
 
 
-async def conduct(
-    runs: Sequence[Planned],
-    out: Path,
-    jobs: int | None,
-    measure: str,
-    reference: str | None,
-    told: Told,
-) -> tuple[Report, FailedEpisodesError | None]:
-    """Return what came of an experiment, and what is to be said if episodes of it failed."""
-    check_measure(measure)
-    # What reads and reckons does so in a thread: others in this loop wait for none of it.
-    environment = await anyio.to_thread.run_sync(prepare, runs, out)
-    with plain_errors():
-        await run_all(runs, out, jobs or _jobs(runs), told)
-    conclude = partial(_conclude, runs, out, environment, measure, reference)
-    return await anyio.to_thread.run_sync(conclude)
+@dataclass(frozen=True)
+class Conduct:
+    """An experiment under way: where it goes, how many runs at a time, and how it is compared."""
+
+    experiment: Experiment
+    out: Path
+    jobs: int | None
+    measure: str
+    reference: str | None
+    told: Told
+
+    async def whole(self) -> tuple[Report, FailedEpisodesError | None]:
+        """Return what came of it, and what is to be said if episodes failed."""
+        check_measure(self.measure)
+        runs = plan(self.experiment)
+        # What reads and reckons does so in a thread: others in this loop wait for none of it.
+        environment = await anyio.to_thread.run_sync(prepare, runs, self.out)
+        decisions: tuple[Decision, ...] = ()
+        if self.experiment.until:
+            runs, decisions = await self._until(runs)
+        else:
+            await self._run(runs)
+        conclude = partial(self._conclude, runs, environment, decisions)
+        return await anyio.to_thread.run_sync(conclude)
+
+    async def _run(self, runs: Sequence[Planned]) -> None:
+        with plain_errors():
+            await run_all(runs, self.out, self.jobs or _jobs(runs), self.told)
+
+    async def _until(
+        self, runs: Sequence[Planned]
+    ) -> tuple[tuple[Planned, ...], tuple[Decision, ...]]:
+        """Run seed after seed until all is decided; return what was run, and the decisions."""
+        done: list[Planned] = []
+        read: list[RunOutcomes] = []
+        decisions: tuple[Decision, ...] = ()
+        for seed in self.experiment.every_seed:
+            added = [run for run in runs if run.config.seed == seed]
+            await self._run(added)
+            done += added
+            read += await anyio.to_thread.run_sync(self._outcomes, added)
+            gaps = differences_of_seeds(read, measure=self.measure, reference=self.reference)
+            decisions = kept(decisions, decided(gaps, effect=self.experiment.effect))
+            if not any(decision.open for decision in decisions):
+                break
+        return tuple(run for run in runs if run in done), decisions
+
+    def _outcomes(self, runs: Sequence[Planned]) -> list[RunOutcomes]:
+        read = [read_outcomes(self.out / run.name, self.measure) for run in runs]
+        failed = _failed(read)
+        if failed is not None and not all(run.judged for run in read):
+            raise failed
+        return read
+
+    def _conclude(
+        self,
+        runs: Sequence[Planned],
+        environment: Environment,
+        decisions: tuple[Decision, ...],
+    ) -> tuple[Report, FailedEpisodesError | None]:
+        checked = check_all(runs, self.out, environment)
+        outcomes = self._outcomes(runs)
+        paths = [self.out / run.name for run in runs]
+        compared = compare(paths, measure=self.measure, reference=self.reference)
+        report = Report(
+            runs=tuple(map(str, paths)),
+            checked=checked,
+            decisions=decisions,
+            comparison=msgspec.structs.replace(
+                compared, notes=(*_stopped(decisions), *compared.notes)
+            ),
+            curves=curves(outcomes, self.measure),
+        )
+        encoded = msgspec.json.format(msgspec.json.encode(report))
+        write_whole(self.out / "report.json", encoded + b"\n")
+        return report, _failed(outcomes)
 
 
-def _conclude(
-    runs: Sequence[Planned],
-    out: Path,
-    environment: Environment,
-    measure: str,
-    reference: str | None,
-) -> tuple[Report, FailedEpisodesError | None]:
-    checked = check_all(runs, out, environment)
-    paths = [out / run.name for run in runs]
-    outcomes = [read_outcomes(path, measure) for path in paths]
-    failed = _failed(outcomes)
-    if failed is not None and not all(run.judged for run in outcomes):
-        raise failed
-    report = Report(
-        runs=tuple(map(str, paths)),
-        checked=checked,
-        comparison=compare(paths, measure=measure, reference=reference),
-        curves=curves(outcomes, measure),
-    )
-    write_whole(out / "report.json", msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    return report, failed
+def _stopped(decisions: Sequence[Decision]) -> Iterator[str]:
+    """Say why no more seeds were added, if they were added one by one."""
+    if decisions:
+        seeds = max(decision.seeds for decision in decisions)
+        still = any(decision.open for decision in decisions)
+        why = "as many as were allowed" if still else "when all was decided"
+        yield f"seeds were added up to {seeds}, {why}, by confidence sequences (arXiv 2310.03722)"
+        yield from map(str, decisions)
+        yield "the other intervals and p make no allowance for this stopping: go by these"
 
 
 def _failed(runs: Sequence[RunOutcomes]) -> FailedEpisodesError | None:

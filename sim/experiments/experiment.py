@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import inf
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, Literal, TypeAlias
@@ -26,6 +27,7 @@ from engine.errors import (
     RunDirectoryError,
 )
 from sim.analysis.leaks import check_leaks
+from sim.analysis.seeds import FEW
 from sim.config.layers import configured, merged, parse_set
 from sim.config.run import RunConfig, Settings
 from sim.config.stages import read_course
@@ -66,13 +68,28 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     *settings* are those of runs, over those of the *protocol*; *sweep* holds lists of values by
     dotted name. Neither can hold an agent or a seed.
+
+    *until* decided, seeds are added one by one, after the last of *seeds* the numbers that follow:
+    until of every pair it is known who gets more, or that the difference is within ± *effect*, or
+    there are *most_seeds*.
     """
 
     agents: tuple[str, ...] = ("billp", "reflexion", "random")
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = tuple(range(1, 11))
     protocol: ProtocolName = "frozen"
     settings: dict[str, Any] = {}
     sweep: dict[str, list[Any]] = {}
+    until: Literal["decided"] | None = None
+    effect: float | None = None
+    most_seeds: int = 30
+
+    @property
+    def every_seed(self) -> tuple[int, ...]:
+        """The seeds that may be run, in their order."""
+        if self.until is None:
+            return self.seeds
+        more = range(max(self.seeds) + 1, max(self.seeds) + 1 + self.most_seeds)
+        return (*self.seeds, *more)[: self.most_seeds]
 
 
 @dataclass(frozen=True)
@@ -100,6 +117,7 @@ def experiment_from(*layers: Settings) -> Experiment:
         raise ConfigError(f"not an experiment: {what}") from error
     _check_lists(made)
     _check_own(made)
+    _check_until(made)
     return made
 
 
@@ -125,6 +143,17 @@ def _check_own(experiment: Experiment) -> None:
                 )
 
 
+def _check_until(experiment: Experiment) -> None:
+    if experiment.effect is not None and not 0 < experiment.effect < inf:
+        raise ConfigError(f"an effect is a number above 0, got {experiment.effect!r}")
+    if experiment.most_seeds < FEW:
+        raise ConfigError(f"fewer than {FEW} seeds decide nothing, got {experiment.most_seeds!r}")
+    if experiment.until is None and experiment.effect is not None:
+        raise ConfigError("an effect is for experiments until decided", hint="--until decided")
+    if experiment.until and not (experiment.agents[1:] or experiment.sweep):
+        raise ConfigError("nothing to decide: there is one agent", hint="name two --agents")
+
+
 def plan(experiment: Experiment) -> tuple[Planned, ...]:
     """Return the runs of an experiment, the seeds of an agent together.
 
@@ -135,7 +164,7 @@ def plan(experiment: Experiment) -> tuple[Planned, ...]:
     combinations = [*product(*experiment.sweep.values())]
     runs = [
         _planned(experiment, agent, dict(zip(experiment.sweep, values, strict=True)), seed)
-        for agent, values, seed in product(experiment.agents, combinations, experiment.seeds)
+        for agent, values, seed in product(experiment.agents, combinations, experiment.every_seed)
     ]
     for run in runs:
         if not run.config.test_episodes:

@@ -19,4 +19,5 @@ for agent in ("reflexion", "random"):
 
 comparison = compare(["best-reflexion", "best-random"], measure="__main__:BEST")
 for pair in comparison.pairs:
-    print(f"{pair.one} - {pair.other}: {pair.difference.mean:+.2f}, p {pair.p:.3f}")
+    gap = pair.difference  # of one seed: these trained memories only
+    print(f"{pair.one} - {pair.other}: {gap.mean:+.2f} [{gap.users.low:.2f}, {gap.users.high:.2f}]")

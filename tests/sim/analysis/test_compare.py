@@ -27,6 +27,7 @@ from sim.analysis.curves import curves
 from sim.analysis.outcomes import Outcome, read_outcomes
 from sim.analysis.statistics import Interval, holm
 from sim.views.comparison import as_latex, as_markdown, comparison_page
+from sim.views.curve import curve_tables
 from tests.support.shell import Shell
 
 Visit = tuple[int, int, float] | tuple[int, int, float, int]
@@ -338,6 +339,18 @@ def test_a_last_test_in_which_all_failed_is_not_passed_over(runs: Runs) -> None:
     assert caught.value.hint == f"billp resume {spoilt} --retry-failed"
     (curve,) = curves([read_outcomes(spoilt)], "r_traj")
     assert [point.trained for point in curve.points] == [0, 1]
+
+
+def test_a_curve_shows_every_seed(runs: Runs) -> None:
+    """And its interval over seeds, if there is one."""
+    parts: list[tuple[Phase, Sequence[Visit]]] = [
+        *(("test", [(8, 1, 1.0)]), ("train", [(0, 1, 1.0)]), ("test", [(8, 1, 5.0)])),
+    ]
+    read = [read_outcomes(runs.add("one", seed, *parts, test_episodes=1)) for seed in (1, 2)]
+    for several, expected in ((read, "5.0 5.0"), (read[:1], "5.0")):
+        (table,) = curve_tables(curves(several, "r_traj"))
+        *_, by_seed = table.columns
+        assert [*by_seed.cells][-1] == expected
 
 
 # -- as people read it

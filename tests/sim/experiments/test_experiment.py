@@ -46,6 +46,18 @@ def test_every_agent_meets_every_seed() -> None:
     assert len({r.name for r in runs}) == 4
 
 
+def test_ten_seeds_unless_they_are_named() -> None:
+    """Fewer than five tell nothing of training."""
+    assert [r.config.seed for r in plan(experiment_from({"agents": ["random"]}))] == [*range(1, 11)]
+
+
+@pytest.mark.parametrize(("most", "expected"), [(5, (5, 1, 6, 7, 8)), (1_000, None)])
+def test_seeds_are_added_after_the_last(most: int, expected: tuple[int, ...] | None) -> None:
+    settings = {"seeds": [5, 1], "until": "decided", "most_seeds": most}
+    found = experiment_from(settings).every_seed
+    assert found == expected if expected else len(found) == most
+
+
 def test_sweeps_make_every_combination() -> None:
     """Memory size against quality, say."""
     sweep = {"actor.recall_count": [1, 5], "memory_size": [10, 100, 0]}
@@ -84,6 +96,10 @@ def test_a_protocol_yields_to_settings(protocol: Any) -> None:
         ({"settings": {"test_episodes": 0}}, "without test users"),
         ({"settings": {"users": "all"}}, "must not be trained on"),
         ({"sweep": {"memory_size": []}}, "'memory_size' has no values"),
+        ({"until": "decided", "agents": ["random"]}, "nothing to decide: there is one agent"),
+        ({"until": "decided", "effect": -1.0}, "an effect is a number above 0, got -1.0"),
+        ({"until": "decided", "most_seeds": 4}, "fewer than 5 seeds decide nothing, got 4"),
+        ({"effect": 1.0}, "an effect is for experiments until decided"),
         ({"settings": {"seed": 9}}, "seeds of its own, got 'seed' in its settings"),
         ({"settings": {"agent": "react"}}, "agents of its own, got 'agent' in its settings"),
         ({"sweep": {"seed": [9]}}, "seeds of its own, got 'seed' in its sweep"),
@@ -138,6 +154,31 @@ def test_a_file_says_what_to_run(shell: Shell, tmp_path: Path) -> None:
     assert "Learning curve of random" in shell.fine(
         "experiment", "e.toml", "--seeds", "4", "--out", "e"
     )
+
+
+def test_seeds_are_added_until_it_is_decided(shell: Shell) -> None:
+    """One by one, which is five at least; the same again finds all of it there."""
+    words = ["experiment", "--agents", "diverse-greedy,random", "--until", "decided", *TINY]
+    report = json.loads(shell.fine(*words, "--seeds", "3", "--out", "e", "--json"))
+    (decision,) = report["decisions"]
+    assert (decision["verdict"], decision["low"] > 0) == ("more", True)
+    (seeds,) = {tuple(group["seeds"]) for group in report["comparison"]["groups"]}
+    assert seeds == tuple(range(3, 3 + decision["seeds"]))
+    assert 5 <= decision["seeds"] < 30
+    again = shell.billp(*words, "--seeds", "3", "--out", "e")
+    assert again.err.count(": there") == 2 * decision["seeds"]
+    assert "when all was decided, by confidence sequences" in again.out
+    assert "the first gets more" in again.out
+
+
+def test_an_experiment_says_that_nothing_was_decided(shell: Shell) -> None:
+    """An agent that is told the same twice differs nowhere."""
+    Path("e.toml").write_text('agents = ["random"]\n[sweep]\nmemory_size = [10, 20]\n')
+    words = ["experiment", "e.toml", "--until", "decided", *TINY]
+    said = shell.fine(*words, "--most-seeds", "5", "--out", "e")
+    assert "seeds were added up to 5, as many as were allowed" in said
+    assert "undecided" in said
+    assert len([*Path("e").glob("random-*")]) == 10
 
 
 def test_another_experiment_in_its_place_is_refused(shell: Shell) -> None:
