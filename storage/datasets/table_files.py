@@ -97,7 +97,7 @@ class Table:
             raise DataError(
                 f"{self.place(row)}: expected a rating from {low:g} to {high:g}"
                 f" in column {name!r}, got {self._column(name)[row]!r}",
-                hint="name the scale of the source, as in --scale 0:10",
+                hint="scale all ratings to 1–5 first, or say how csv has them: --scale 0:10",
             )
         return marks.ratings(numbers)
 

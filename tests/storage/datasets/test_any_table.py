@@ -122,10 +122,8 @@ def test_the_first_rating_off_the_scale_is_placed(tmp_path: Path, value: str) ->
     path = write(tmp_path / "data.csv", lines=lines)
     error = reading(path)
     sentence = f"{path}:3: expected a rating from 0 to 5 in column 'rating', got {value!r}"
-    assert (str(error), error.hint) == (
-        sentence,
-        "name the scale of the source, as in --scale 0:10",
-    )
+    hint = "scale all ratings to 1–5 first, or say how csv has them: --scale 0:10"
+    assert (str(error), error.hint) == (sentence, hint)
 
 
 def test_the_ends_of_the_scale_are_ratings(tmp_path: Path) -> None:
