@@ -76,6 +76,7 @@ RECALLED: dict[str, set[str]] = {
 }
 MEMORIES: dict[str, list[str]] = {
     "billp": ["planner", "actor", "critic"],
+    "billp:paper": ["planner", "actor", "critic"],
     "billp:no-macro": ["actor", "critic"],
     "billp:no-micro": ["planner"],
     "billp:no-critic": ["planner", "actor"],
@@ -230,9 +231,9 @@ def test_who_has_no_memory_learns_nothing(see: See, agent: str) -> None:
 def test_who_has_a_memory_learns(see: See, agent: str) -> None:
     """The first batch cannot know anything; later ones do otherwise than if they came first.
 
-    Without tools the stand-in has nothing to choose from: there it is only asked otherwise.
+    Without candidates the stand-in has nothing to choose from: it is only asked otherwise.
     """
-    what = Seen.prompts if agent == "billp:no-tools" else Seen.items
+    what = Seen.prompts if agent in {"billp:no-tools", "billp:paper"} else Seen.items
     together, apart = what(see(agent, arrivals="all")), what(see(agent))
     unlike = [visit for visit in apart if apart[visit] != together[visit]]
     first = {(start.user, start.session) for start in only(see(agent).trace, EpisodeStarted)[:2]}
