@@ -9,7 +9,7 @@ has a record that does.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from heapq import nsmallest
 
 import numpy as np
@@ -26,7 +26,7 @@ class KeyLog:
         self._different = VectorLog(block)
         self._numbers: dict[bytes, int] = {}
         self._groups = array("q")  # the number of each record's key
-        self._postings: list[array[int]] = []  # the records of each key, oldest first
+        self._postings: list[MutableSequence[int]] = []  # the records of each key, oldest first
         self._firsts = array("q")  # the oldest of them
 
     def __len__(self) -> int:
