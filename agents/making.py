@@ -58,6 +58,14 @@ class World(Generic[S]):
         return self.repeats != "allow"
 
 
+def _untold(_: Sequence[Message], __: Any) -> Sequence[Any]:
+    return ()
+
+
+def _unasked(_: Message) -> tuple[int, tuple[Recalled, ...]] | None:
+    return None
+
+
 @dataclass(frozen=True)
 class AgentMemory(MemoryName[P]):
     """A memory of an agent: its name, the type of its records, and what can be told of them.
@@ -73,11 +81,9 @@ class AgentMemory(MemoryName[P]):
     key_lines: Callable[[Trajectory], Iterable[tuple[str, ...]]] = field(repr=False)
     says: Callable[[P], str] = field(default=str, repr=False)
     keyed_by: str = "its own"
-    told: Callable[[Sequence[Message], Any], Sequence[P]] = field(
-        default=lambda _, __: (), repr=False
-    )
+    told: Callable[[Sequence[Message], Any], Sequence[P]] = field(default=_untold, repr=False)
     asked: Callable[[Message], tuple[int, tuple[Recalled, ...]] | None] = field(
-        default=lambda _: None, repr=False
+        default=_unasked, repr=False
     )
     asked_in: Literal["step", "state"] = "step"
 
