@@ -7,6 +7,7 @@ import msgspec
 
 from agents.settings import Positive, Rate, Share
 from engine.messages import EpisodeEnded
+from sim.world.rewards import standing
 
 
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,8 +26,7 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 def missed(ended: EpisodeEnded, steps: int, low: float, high: float) -> float:
     """Return the share that a visit lacks of *steps* with the *high* reward, counted from *low*."""
-    got = (ended.reward - low * ended.length) / ((high - low) * steps)
-    return 1.0 - min(max(got, 0.0), 1.0)
+    return 1.0 - standing(ended.reward - low * ended.length, 0.0, (high - low) * steps)
 
 
 def coming_back(

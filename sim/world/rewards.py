@@ -33,6 +33,14 @@ class RewardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     drift: Share = 0.0
 
 
+def standing(amount: float, low: float, high: float) -> float:
+    """Return how high *amount* stands between *low* and *high*, from 0 to 1.
+
+    It is 1 where the two are the same, as in a world in which everybody gave the same rating.
+    """
+    return min(max((amount - low) / (high - low), 0.0), 1.0) if high > low else 1.0
+
+
 def true_reward(
     settings: RewardSettings, environment: Environment, trajectory: Trajectory, item: int
 ) -> float:

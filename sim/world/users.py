@@ -22,7 +22,7 @@ from engine.messages import (
     number,
 )
 from sim.world.quitting import Encounter, QuitRule
-from sim.world.rewards import RewardSettings, true_reward, true_rewards
+from sim.world.rewards import RewardSettings, standing, true_reward, true_rewards
 from storage.environments import Environment
 
 
@@ -84,7 +84,7 @@ class Users:
         drawn = stream.integer(spread + 1)
         if self.dwell_by_reward:
             factors, share = self.environment.factors, self.dwell_by_reward
-            liked = (reward - factors.low) / (factors.high - factors.low)
+            liked = standing(reward, factors.low, factors.high)
             drawn = int((1 - share) * drawn + share * liked * spread)
         return self.least_dwell + drawn
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from engine.messages import EpisodeEnded, EpisodeStarted
+from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted
 from sim import replay
 from sim.verification.verify import verify
 from sim.world.retention import RetentionSettings, coming_back
+from storage.datasets import FORMATS, Columns, build_environment
 from storage.runs import RunDirectory
 from tests.support.small import Trace, only, recorded, trace_of
 
@@ -31,6 +32,19 @@ def test_the_best_and_the_worst_of_visits() -> None:
     assert after(20.0, 4, **how) == after(25.0, 5, **how) == (0.8, 1.0)
     assert after(1.0, 1, **how) == after(4.0, 4, **how) == (0.4, 4.0)
     assert after(12.0, 4, **how) == pytest.approx((0.6, 2.5))
+
+
+def test_a_world_of_one_rating_misses_nothing(tmp_path: Path) -> None:
+    """Its scale has no width: whoever comes back does, and dwells as on the best."""
+    rows = (f"u{user},i{item},4\n" for user in range(12) for item in range(20) if (user + item) % 3)
+    source = tmp_path / "ratings.csv"
+    source.write_text("user,item,rating\n" + "".join(rows))
+    recipe, columns = FORMATS.named("csv").recipe, Columns(rating="rating")
+    world = build_environment("csv", source, recipe, name="one", columns=columns)
+    how = {**HOW, "limit": 4, "episodes": 3, "dwell_by_reward": 1.0, "retention": {"loss": 1.0}}
+    run = recorded(tmp_path / "run", environment=world, **how)
+    assert told(run)["return_rate"] == 1.0
+    assert not only(trace_of(run), EpisodeFailed)
 
 
 def told(run: RunDirectory) -> dict[str, float]:
