@@ -112,7 +112,7 @@ class _Imported:
         trace = _checked("trace", lambda: reader.read(finished=finished))
         yield trace
         if finished and not trace.fault:
-            look = lambda: check_retold(self.directory, retold)  # noqa: E731
+            look = partial(check_retold, self.directory, retold)
             yield _checked("summary", look, "run", "unreadable")
 
 
