@@ -15,7 +15,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,13 +26,15 @@ import tomli_w
 from filelock import FileLock, Timeout
 
 from engine.errors import BillpError, RunDirectoryError
-from storage.files import make_directory, remove, whole
-from storage.journal import read_journal
+from storage.files import AppendOnly, Durability, HeldBack, make_directory, remove, whole
+from storage.journal import Journal, read_journal
 from storage.names import check_name
 from storage.origin import NAME as ORIGIN
 from storage.origin import prove, proven
+from storage.prompt_texts import PromptTexts
 from storage.reading import SETTINGS_SIZE, parse_toml, read_small
-from storage.vectors import every_vector
+from storage.traces import TraceWriter, survey
+from storage.vectors import VectorFile, every_vector
 from storage.within import check_within
 
 RUNS = Path("traces") / "runs"
@@ -169,6 +171,51 @@ class RunDirectory:
             for path in (self.journal, self.vectors):
                 remove(path)
             yield
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What of a run is kept beside journal and trace, and when it is forced to the disk."""
+
+    durability: Durability
+    vectors: bool
+    prompts: bool
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is written while a run runs."""
+
+    journal: Journal
+    vectors: VectorFile | None
+    trace: TraceWriter
+    prompts: PromptTexts | None
+
+
+@contextmanager
+def written_in(
+    directory: RunDirectory, kept: Kept, *, journaled: int = 0, forgotten: int = 0
+) -> Iterator[Files]:
+    """Open the files of a run, after *journaled* bytes of its journal and all whole lines.
+
+    Vectors that failed within the first *forgotten* bytes of their file are asked for again. No
+    line comes to the trace before the replies and vectors that it depends on are on the disk.
+    Whatever happens, all files are closed whole.
+    """
+    durability = kept.durability
+    with ExitStack() as opened:
+        journal = opened.enter_context(closing(Journal(directory.journal, durability, journaled)))
+        before, vectors = [journal.file], None
+        if kept.vectors:
+            vectors = VectorFile(directory.vectors, durability, forgotten)
+            opened.enter_context(closing(vectors))
+            before.append(vectors.file)
+        file = AppendOnly(directory.trace, durability, survey(directory.trace).size)
+        trace = opened.enter_context(closing(TraceWriter(HeldBack(file, before))))
+        prompts = PromptTexts(directory.prompts, resumed=journaled > 0) if kept.prompts else None
+        if prompts is not None:
+            opened.enter_context(closing(prompts))
+        yield Files(journal, vectors, trace, prompts)
 
 
 def check_free(path: Path) -> None:

@@ -59,8 +59,9 @@ class Course:
         """Where the last stage begins."""
         return self.stages[-1].point
 
-    def open_environment(self) -> Environment:
-        """Return the environment that it is in, by its name; raises DataError."""
+    @cached_property
+    def environment(self) -> Environment:
+        """The environment that it is in, opened by its name; raises DataError."""
         return open_environment(self.config.environment)
 
     def stage_at(self, point: Point) -> int:
@@ -130,11 +131,6 @@ class Course:
         origins = part_origins(config for stage in self.stages for config in [stage.config])
         rest = {"forks": forks, "parts": origins}
         return settings | {name: value for name, value in rest.items() if value}
-
-
-def straight(config: RunConfig) -> Course:
-    """Return the course of a run that is no fork."""
-    return Course((Stage(BEGINNING, config),))
 
 
 class _Fork(msgspec.Struct, frozen=True, kw_only=True):

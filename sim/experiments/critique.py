@@ -37,9 +37,8 @@ from sim.experiments.rollouts import (
     rollout_seed,
     valued_states,
 )
-from sim.runs.doors import doors_of, embedder_for
 from sim.runs.loop import in_event_loop
-from sim.runs.models import model_settings
+from sim.runs.models import doors_of, embedder_for, model_settings
 from sim.runs.recorded import RecordedRun, open_recorded
 from sim.runs.trust import check_reach
 from storage.environments import Environment

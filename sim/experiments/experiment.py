@@ -31,7 +31,7 @@ from sim.analysis.seeds import FEW
 from sim.config.layers import configured, merged, parse_set
 from sim.config.run import RunConfig, Settings
 from sim.config.stages import read_course
-from sim.runs.assembly import check_runnable
+from sim.runs.scenario import check_runnable
 from sim.runs.trust import reaching
 from storage.datasets import open_environment
 from storage.environments import Environment

@@ -41,7 +41,7 @@ from engine.messages import (
     UserResponded,
 )
 from sim.config.run import RunConfig
-from sim.config.stages import place, straight
+from sim.config.stages import BEGINNING, Course, Stage, place
 from sim.runs.assembly import Excerpt, Subscription, assemble, subscriptions
 from sim.runs.excerpts import Prefix
 from sim.runs.models import samplings
@@ -230,7 +230,7 @@ class Player:
         )
         now = Access(
             model=self.model,
-            sampling=samplings(straight(self.config)),
+            sampling=samplings(Course((Stage(BEGINNING, self.config),))),
             seed=seed,
             # Nothing that is recorded asks the same, unless the seed is the run's own.
             recorded=Forked(ends, before=lambda _: False),

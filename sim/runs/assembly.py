@@ -15,14 +15,13 @@ from engine.attempt import name_of
 from engine.bus import Bus
 from engine.calls import Answer, Embed
 from engine.delivery import Handler
-from engine.errors import ConfigError
 from engine.messages import SCHEMA, ActionTaken, EpisodeStarted, RunEnded, RunStarted, UserResponded
 from engine.records import Log
 from engine.scheduler import Bounds, Scheduler
 from sim.config.run import RunConfig
 from sim.config.stages import Course, point_of
 from sim.metrics.metrics import HEARD, MetricsFollower
-from sim.runs.visitors import arrivals_of, check_visitors, delay_of, returns_of
+from sim.runs.visitors import arrivals_of, delay_of, returns_of
 from sim.world.users import Truth, Users
 from storage.datasets.ratings import training_ratings
 from storage.environments import Environment
@@ -77,21 +76,6 @@ class Excerpt:
 
 Subscription: TypeAlias = tuple[type | UnionType, Handler[Trajectory], str]
 Wrap: TypeAlias = Callable[[Handler[Trajectory]], Handler[Trajectory]]
-
-
-def check_runnable(config: RunConfig, environment: Environment) -> None:
-    """Raise ConfigError if *config* cannot be run in *environment*."""
-    check_visitors(config, environment)
-    items = len(environment.catalog)
-    if config.repeats != "allow" and config.limit > items:
-        raise ConfigError(
-            f"{config.limit} steps without repeats need as many items, there are {items}",
-            hint=f"--set limit={items}, or --repeats allow",
-        )
-    missing = {role.name for role in config.cast.roles} - config.roles.keys()
-    if missing:
-        what = f"the agent {config.agent} has no settings for its role {min(missing)!r}"
-        raise ConfigError(what, hint=f"a field {min(missing)}: RoleSettings = RoleSettings()")
 
 
 def assemble(

@@ -17,18 +17,16 @@ from sim.config.layers import configured
 from sim.config.run import RunConfig
 from sim.config.stages import Course, Point, Stage, place
 from sim.metrics.summary import Summary
-from sim.runs.assembly import check_runnable
 from sim.runs.divergence import TraceCheck
-from sim.runs.live import Live
+from sim.runs.live import Live, listed
 from sim.runs.loop import first_error, in_event_loop, plain_errors
 from sim.runs.recorded import RecordedRun, check_step, open_recorded
 from sim.runs.scenario import Given, Scenario, scenario
 from sim.runs.stopping import Begun, stopping
 from sim.runs.trust import check_reach
-from sim.runs.written import listed, written_in
 from storage.files import Durability
 from storage.journal import ForkStarted, Journal, Recording
-from storage.runs import RunDirectory, check_free, new_run
+from storage.runs import RunDirectory, check_free, new_run, written_in
 from storage.traces import before_step, digest_of, episode_of
 from storage.vectors import VectorFile, read_vectors
 
@@ -113,7 +111,7 @@ async def _fork(
             directory.write_config(course.settings())
             live = Live(planned, directory)
             with (
-                written_in(directory, config, journaled=journaled) as files,
+                written_in(directory, planned.kept, journaled=journaled) as files,
                 closing(TraceCheck(parent.directory.trace)) as check,
             ):
                 known = forked_calls(calls, course, files.journal)
@@ -140,7 +138,6 @@ def forked_course(
     before = parent.course.config
     config = configured(before.settings(), *settings)
     check_forkable(before, config)
-    check_runnable(config, parent.environment)
     check_said(say, config)
     trace = parent.directory.trace
     check_step(trace, at)

@@ -21,13 +21,12 @@ from sim.metrics.own import HEARD as OWN
 from sim.metrics.own import OwnMetrics
 from sim.metrics.summary import Effort, Summary, summarise
 from sim.runs.assembly import Assembly, assemble
-from sim.runs.doors import embedder_for
-from sim.runs.models import model_settings, samplings
+from sim.runs.models import embedder_for, model_settings, samplings
 from sim.runs.scenario import Scenario
 from sim.runs.watching import Underway, shown
-from sim.runs.written import Files
 from storage.journal import CallEnded
-from storage.runs import RunDirectory
+from storage.manifest import write_manifest
+from storage.runs import Files, RunDirectory
 from storage.vectors import every_vector
 
 
@@ -156,3 +155,8 @@ def _effort(messages: int, seconds: float, chain: Chain) -> Effort:
         cached=chain.hits,
         cost=chain.budget.spent.cost,
     )
+
+
+def listed(directory: RunDirectory, summary: Summary) -> Summary:
+    """List the files of a run, which are closed by now, and return its summary with the digest."""
+    return msgspec.structs.replace(summary, manifest=write_manifest(directory))

@@ -1,18 +1,41 @@
-"""Which models a run has, the way to them, and how their replies are drawn."""
+"""Which models a run has, the doors to them, and how their replies are drawn."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agents.models.chain import ModelSettings, RoleModel
+from agents.embeddings import Embedder, HashingEmbedder
+from agents.models.chain import Chain, ModelSettings, RoleModel, one_door, open_models
 from agents.models.guards.budget import Allowances
 from agents.models.guards.limiter import Limits
-from agents.models.model import Sampling
-from agents.models.providers import Way
+from agents.models.model import ChatModel, Sampling
+from agents.models.providers import Door, Way
 from agents.models.remote.addresses import OPENAI_URL, same_service
+from agents.models.remote.embedder import ServiceEmbedder
+from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.settings import RoleSettings
 from engine.calls import Call
 from sim.config.run import RunConfig
 from sim.config.stages import Course
+from storage.vectors import VectorFile
+
+
+@asynccontextmanager
+async def doors_of(config: RunConfig, model: ChatModel | None) -> AsyncIterator[Mapping[str, Door]]:
+    """Open the models that *config* names; or let all calls go to *model*, if that is given."""
+    settings = model_settings(config)
+    if model is not None:
+        yield one_door(model, (*settings.roles, EMBEDDING))
+        return
+    async with open_models(settings) as doors:
+        yield doors
+
+
+def embedder_for(config: RunConfig, chain: Chain, vectors: VectorFile | None) -> Embedder:
+    """Return the embedder that *config* names; what a service says is kept in *vectors*."""
+    if vectors is None:
+        return HashingEmbedder()
+    return ServiceEmbedder(chain, config.embedding_model, vectors, chain.keep)
 
 
 def model_settings(config: RunConfig) -> ModelSettings:

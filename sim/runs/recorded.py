@@ -9,7 +9,6 @@ from agents.roster import AGENTS
 from engine.errors import ConfigError, DataError, RunDirectoryError, TraceError
 from engine.messages import PlanRequested, RunStarted
 from sim.config.stages import Course, Point, read_course
-from storage.datasets import open_environment
 from storage.environments import Environment
 from storage.journal import Recording, read_journal
 from storage.runs import RunDirectory, open_run
@@ -50,7 +49,7 @@ def open_recorded(path: PathLike[str] | str, environment: Environment | None = N
     course = read_course(settings, proven=proven)
     recording = read_journal(directory.journal)
     head = read_head(directory.trace) if whole_size(directory.trace) else None
-    environment = environment or open_environment(course.config.environment)
+    environment = environment or course.environment
     if head is not None:
         check_environment(head, environment, course.config.environment)
     return RecordedRun(directory, course, environment, recording, proven)

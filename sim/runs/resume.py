@@ -14,17 +14,16 @@ from engine.messages import RunEnded
 from sim.metrics.summary import Summary
 from sim.runs.divergence import EndOfRecordError, TraceCheck
 from sim.runs.fork import forked_calls
-from sim.runs.live import Live
+from sim.runs.live import Live, listed
 from sim.runs.loop import check_no_loop, in_event_loop, plain_errors
 from sim.runs.recorded import RecordedRun, check_not_imported, open_recorded
 from sim.runs.scenario import Given, scenario
 from sim.runs.stopping import stopping
 from sim.runs.trust import check_reach
-from sim.runs.written import listed, written_in
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
 from storage.manifest import write_manifest
-from storage.runs import RunDirectory, open_run
+from storage.runs import RunDirectory, open_run, written_in
 from storage.traces import Survey, TraceWriter, head_of, survey, whole_size
 from storage.vectors import read_vectors
 
@@ -174,6 +173,7 @@ def _cut(path: Path, size: int) -> None:
 async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Summary:
     course, directory = recorded.course, recorded.directory
     unfinished = scenario(course, given, recorded.environment)
+    kept = unfinished.kept
     async with unfinished.doors() as doors:
         forgotten = recorded.recording.vectors
         if retry_failed:
@@ -186,7 +186,7 @@ async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Su
         ends = survey(directory.trace)
         journaled = recorded.recording.size
         with (
-            written_in(directory, course.config, journaled=journaled, forgotten=forgotten) as files,
+            written_in(directory, kept, journaled=journaled, forgotten=forgotten) as files,
             closing(TraceCheck(directory.trace)) as check,
         ):
             if retry_failed:

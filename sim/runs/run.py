@@ -10,16 +10,15 @@ from agents.models.recorded import NothingRecorded
 from agents.roster import AGENTS
 from sim.config.layers import checked, configured
 from sim.config.run import RunConfig
-from sim.config.stages import straight
+from sim.config.stages import BEGINNING, Course, Stage
 from sim.metrics.own import METRICS, Metric
 from sim.metrics.summary import Summary
-from sim.runs.live import Live
+from sim.runs.live import Live, listed
 from sim.runs.loop import in_event_loop, plain_errors
 from sim.runs.scenario import Given, Scenario, scenario
 from sim.runs.stopping import Begun, stopping
-from sim.runs.written import listed, written_in
 from sim.world.quitting import QUIT_RULES, QuitRule
-from storage.runs import check_free, new_run
+from storage.runs import check_free, new_run, written_in
 
 
 class Parts(Given, total=False):
@@ -46,7 +45,8 @@ def run(
     everything so far on disk.
     """
     with stopping() as begun:
-        main = partial(_run, _planned(config, given), out, begun)
+        planned = _planned(config, given)
+        main = partial(_run, planned, out, begun)
         return in_event_loop(main, twin="run_async", uvloop=uvloop)
 
 
@@ -55,12 +55,14 @@ async def run_async(
 ) -> Summary:
     """Do what `run` does, inside an event loop that runs already: asyncio's or uvloop's."""
     with stopping() as begun, plain_errors():
-        return await _run(_planned(config, given), out, begun)
+        planned = _planned(config, given)
+        return await _run(planned, out, begun)
 
 
 def _planned(config: RunConfig | None, given: Parts) -> Scenario:
     """Return what is to be run."""
-    return scenario(straight(_with_parts(config, given)), given)
+    config = _with_parts(config, given)
+    return scenario(Course((Stage(BEGINNING, config),)), given)
 
 
 def _with_parts(config: RunConfig | None, given: Parts) -> RunConfig:
@@ -87,7 +89,7 @@ async def _run(planned: Scenario, out: Path | str | None, begun: Begun) -> Summa
         begun(directory)
         with directory.begun():
             directory.write_config(planned.course.settings())
-            with written_in(directory, planned.config) as files:
+            with written_in(directory, planned.kept) as files:
                 live = Live(planned, directory)
                 summary = await live.run(doors, files, NothingRecorded(), [files.trace])
             return listed(directory, summary)

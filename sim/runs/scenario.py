@@ -7,13 +7,15 @@ from typing import TypedDict
 
 from agents.models.model import ChatModel
 from agents.models.providers import Door
+from engine.errors import ConfigError
 from sim.config.run import RunConfig
 from sim.config.stages import Course
-from sim.runs.assembly import check_runnable
-from sim.runs.doors import doors_of
 from sim.runs.listeners import Listener, Listeners, listeners_of
+from sim.runs.models import doors_of
+from sim.runs.visitors import check_visitors
 from sim.runs.watching import Onlooker
 from storage.environments import Environment
+from storage.runs import Kept
 
 
 class Given(TypedDict, total=False):
@@ -40,11 +42,17 @@ class Company:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A *course* in an *environment*, with those who are *beside*: all that a run is made of."""
+    """A *course* in an *environment*, with those who are *beside*: all that a run is made of.
+
+    What cannot be run is none: raises ConfigError.
+    """
 
     course: Course
     environment: Environment
     beside: Company
+
+    def __post_init__(self) -> None:
+        check_runnable(self.config, self.environment)
 
     @property
     def config(self) -> RunConfig:
@@ -56,6 +64,12 @@ class Scenario:
         """What a run of it is called that nobody gave a name."""
         return f"{self.environment.head.name}-{self.config.agent}"
 
+    @property
+    def kept(self) -> Kept:
+        """What is kept of a run of it."""
+        config = self.config
+        return Kept(config.fsync, vectors=bool(config.embedding_model), prompts=config.prompts)
+
     def doors(self) -> AbstractAsyncContextManager[Mapping[str, Door]]:
         """Open the doors to its models."""
         return doors_of(self.config, self.beside.model)
@@ -66,8 +80,22 @@ def scenario(course: Course, given: Given, environment: Environment | None = Non
 
     Raises ConfigError for what cannot be run there, DataError for what is no environment.
     """
-    there = environment or given.get("environment") or course.open_environment()
-    check_runnable(course.config, there)
+    there = environment or given.get("environment") or course.environment
     listeners = listeners_of(given.get("listeners", {}))
     beside = Company(given.get("model"), listeners, given.get("views", ()))
     return Scenario(course, there, beside)
+
+
+def check_runnable(config: RunConfig, environment: Environment) -> None:
+    """Raise ConfigError if *config* cannot be run in *environment*."""
+    check_visitors(config, environment)
+    items = len(environment.catalog)
+    if config.repeats != "allow" and config.limit > items:
+        raise ConfigError(
+            f"{config.limit} steps without repeats need as many items, there are {items}",
+            hint=f"--set limit={items}, or --repeats allow",
+        )
+    missing = {role.name for role in config.cast.roles} - config.roles.keys()
+    if missing:
+        what = f"the agent {config.agent} has no settings for its role {min(missing)!r}"
+        raise ConfigError(what, hint=f"a field {min(missing)}: RoleSettings = RoleSettings()")
