@@ -56,6 +56,9 @@ _LATER = {
     "retention.loss": 0.0,
     "retention.delay": 0.0,
     "retention.steps": 50,
+    "planner.taste": False,
+    "actor.taste": False,
+    "actor.surprises": False,
 }
 """Settings that there were not at first: a trace names them where they are not what they were."""
 
