@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.messages import ActionTaken, EpisodeStarted, UserResponded
-from storage.datasets.synthetic import PERSONAL, build_synthetic
+from storage.datasets.synthetic import build_synthetic
 from tests.support.small import Trace, only, recorded, trace_of
 
-SMALL = build_synthetic(seed=2, users=30, items=200, categories=8, world=PERSONAL)
+SMALL = build_synthetic(seed=2, users=30, items=200, categories=8)
 VISITS = 40  # more than there are users: some come again
 
 OURS = {"quit_rule": "quantile", "rewards": {"satiation": [0.0, 0.6]}}
