@@ -155,7 +155,7 @@ class Crowd:
         again = self.shown[at, items]
         if again.any():
             what = f"item {int(items[again][0])} was shown in this visit before"
-            raise ConfigError(what, hint="choose where crowd.shown is false, or set repeats=allow")
+            raise ConfigError(what, hint="choose one that was not, or set repeats=allow")
 
     @property
     def steps(self) -> Whole:
