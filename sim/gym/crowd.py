@@ -167,9 +167,14 @@ class Crowd:
         """Which items were, [n, items]; a view, not a copy."""
         return self._past.shown
 
+    def items(self, count: int) -> Whole:
+        """Return the last *count* items of each visit as `recent` does."""
+        return self._past.items_of(np.arange(len(self.users)), count)
+
     def recent(self, count: int) -> tuple[Whole, Floats]:
         """Return the last *count* items and rewards of each visit, [n, count], the newest last.
 
         Where there are fewer, −1 and 0 stand before them.
         """
-        return self._past.recent(np.arange(len(self.users)), count)
+        everywhere = np.arange(len(self.users))
+        return self._past.items_of(everywhere, count), self._past.rewards_of(everywhere, count)

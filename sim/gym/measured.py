@@ -81,7 +81,7 @@ class Measured:
 
     def _near(self, at: Whole, items: Whole) -> Flags:
         """Tell which of *items* are too much like one of the window."""
-        window, _ = self.past.recent(at, self.config.quit.window)
+        window = self.past.items_of(at, self.config.quit.window)
         squared = self.environment.factors.distances_squared_each(items, window)
         near: Flags = ((squared < self._measures[0, at][:, None]) & (window >= 0)).any(axis=1)
         return near

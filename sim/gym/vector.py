@@ -81,13 +81,12 @@ class RecommendVector(VectorEnv[Observation, Whole, Floats | Flags]):
 
     def _observed(self) -> Observation:
         items, rewards = self._crowd.recent(self._sight.recent)
-        shown, _ = self._crowd.recent(self._sight.config.limit)
         return {
             "history": self._history.copy(),
             "ratings": self._ratings.copy(),
             "items": items,
             "rewards": rewards,
-            "shown": shown,
+            "shown": self._crowd.items(self._sight.config.limit),
             "step": self._crowd.steps[:, None].copy(),
         }
 
