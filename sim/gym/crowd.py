@@ -75,8 +75,8 @@ class Crowd:
     ) -> None:
         check_runnable(config, environment)
         self.environment, self.config = environment, config
-        self._welcome = np.zeros(len(environment.users), np.bool_)
-        self._welcome[audience(config, environment) if users is None else users] = True
+        welcome = audience(config, environment) if users is None else users
+        self._welcome = np.isin(np.arange(len(environment.users)), np.array(welcome))
         self.begin(np.array([], np.int64))
 
     def begin(self, users: Whole, sessions: Whole | None = None) -> None:
@@ -131,8 +131,11 @@ class Crowd:
 
         Raises ConfigError for what is no item, or was shown in the visit and must not be again.
         """
+        if items.shape != self.users.shape or items.dtype.kind not in "iu":
+            what = f"an array of {items.dtype} {items.shape}"
+            raise ConfigError(f"expected {len(self.users):,} items, by their positions, got {what}")
         at, stepped = np.flatnonzero(~self.over), self._nothing()
-        chosen = np.asarray(items, np.int64)[at]
+        chosen = items[at].astype(np.int64)
         self._check_items(at, chosen)
         rewards, left = self._answering.answer(at, chosen)
         self._past.add(at, chosen, rewards)

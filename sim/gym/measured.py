@@ -12,8 +12,8 @@ from sim.config.run import RunConfig
 from sim.gym.changes import Drift, Satiation
 from sim.gym.past import Flags, Floats, Past, Whole
 from sim.world.dynamics import strength_of
-from sim.world.quitting.billp import QuitSettings
-from sim.world.quitting.quantile import QuantileSettings, reach_of
+from sim.world.quitting.billp import BILLP, QuitSettings
+from sim.world.quitting.quantile import QUANTILE, QuantileSettings, reach_of
 from storage.environments import Environment
 from storage.factors import significant_all
 
@@ -25,7 +25,8 @@ _FARTHEST = 1 << 52  # beyond all distances, and yet a whole number in float64
 
 def measurable(config: RunConfig) -> bool:
     """Tell whether users leave by such measures under *config*."""
-    return isinstance(config.quit, QuitSettings | QuantileSettings)
+    # Not by the settings: a rule of the user's own may have the same.
+    return any(config.rule is rule for rule in (BILLP, QUANTILE))
 
 
 class Measured:

@@ -69,7 +69,7 @@ class RecommendVector(VectorEnv[Observation, Whole, Floats | Flags]):
     ) -> tuple[Observation, Floats | Flags, Floats | Flags, Floats | Flags, dict[str, Any]]:
         """Recommend the items *actions* [num_envs], and return what came of them."""
         over = self._crowd.over.copy()
-        stepped = self._crowd.step(actions)
+        stepped = self._crowd.step(np.asarray(actions))
         self._begin_again(over)
         told = self._told()
         return self._observed(), stepped.rewards, stepped.left, stepped.truncated, told
