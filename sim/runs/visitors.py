@@ -7,9 +7,25 @@ from engine.chance import chance
 from engine.errors import ConfigError
 from sim.config.run import RunConfig
 from sim.world.retention import coming_back
+from sim.world.users import Users
 from storage.environments import Environment, Head
 
 _SECOND = 1000
+
+
+def users_of(config: RunConfig, environment: Environment) -> Users:
+    """Return the users of *environment*, who respond and leave as *config* says."""
+    return Users(
+        environment=environment,
+        rule=config.rule,
+        quitting=config.quit,
+        rewards=config.rewards,
+        limit=config.limit,
+        history=config.history,
+        least_dwell=round(config.dwell[0] * _SECOND),
+        most_dwell=round(config.dwell[1] * _SECOND),
+        dwell_by_reward=config.dwell_by_reward,
+    )
 
 
 def delay_of(config: RunConfig) -> int:
@@ -69,7 +85,7 @@ def visitors(config: RunConfig, environment: Environment) -> list[tuple[int, int
 
     When there are more episodes than users, everybody comes again in the same order.
     """
-    users = _drawn(config, _known(config, environment), "visitors")
+    users = _drawn(config, audience(config, environment), "visitors")
     return [
         (users[visit % len(users)], visit // len(users) * config.sessions)
         for visit in range(config.episodes)
@@ -78,12 +94,13 @@ def visitors(config: RunConfig, environment: Environment) -> list[tuple[int, int
 
 def check_visitors(config: RunConfig, environment: Environment) -> None:
     """Raise ConfigError for users that there are not."""
-    _checked(_known(config, environment), config.users)
+    _checked(audience(config, environment), config.users)
     if config.test_episodes:
         _checked(environment.test_users, "test")
 
 
-def _known(config: RunConfig, environment: Environment) -> Sequence[int]:
+def audience(config: RunConfig, environment: Environment) -> Sequence[int]:
+    """Return the users who may visit in training; raises ConfigError if there are none."""
     known: dict[str, Iterable[int]] = {
         "train": environment.train_users,
         "test": environment.test_users,
