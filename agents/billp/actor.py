@@ -2,9 +2,9 @@
 
 Its prompt, in order: task and grammar (system); the thought, the user's history, the recent
 recommendations with their rewards, what the tools say (categories of the last 10 items, categories
-not yet tried, the user's taste, candidates that fit the thought), what was worth recommending in like
-states and what was not, the question. Beside candidates stands what others rated them, and how they
-surprised earlier visitors.
+not yet tried, the user's taste, candidates that fit the thought), what was worth recommending in
+like states and what was not, the question. Beside candidates stands what others rated them, and how
+they surprised earlier visitors.
 """
 
 import re

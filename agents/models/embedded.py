@@ -6,7 +6,8 @@ asked, the opening of the task tells. What it achieves says nothing about what l
 achieve.
 
 - planner: weighs categories by the user's taste, if it is told, else by past rewards, and by what
-  the reflections say was liked or not; if a reflection says to vary, it warns of the categories shown lately;
+  the reflections say was liked or not; if a reflection says to vary, it warns of the categories
+  shown lately;
 - actor: takes the candidate that others rated best, by the user's taste, how it surprised, the
   thought, and what was encouraged and discouraged;
 - critic: scores the variety of the last items and their rewards, and leans on the remembered value;
@@ -149,6 +150,12 @@ def _liking(text: Sections) -> dict[str, float]:
     return found
 
 
+def _usual_liking(text: Sections) -> dict[str, float]:
+    """Return a guess at the same by the user's history alone."""
+    worth = _worth(_read(text.get("History of the user", ())))
+    return {name: 0.3 * value for name, value in worth.items()}
+
+
 def _names(opening: str, text: str) -> list[str]:
     """Return the names that follow *opening* up to a full stop, wherever in *text* they do."""
     # No regular expression: one would look for the stop again from each of many openings.
@@ -193,7 +200,7 @@ def _act(text: Sections, stream: Stream) -> str:
     thought = " ".join(text.get("Thought", ()))
     wish, _, warning = thought.partition("avoid")
     varied = thought.startswith("Vary")
-    liking = _liking(text) or _worth(_read(text.get("History of the user", ())))
+    liking = _liking(text) or _usual_liking(text)
     worked = {line.title: 1 - place / 10 for place, line in enumerate(encouraged)}
     failed = {line.title for line in discouraged}
 
