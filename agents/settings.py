@@ -52,9 +52,9 @@ class ActorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     """*recall_count* states no further than *within*, and so many *candidates*.
 
     All experiences of these states count, *pooled* by item, and at most *hints* items of each sign
-    are told. Not pooled, *recall_count* experiences are recalled, the oldest first of one state.
-    *taste* tells the user's taste and what others rated the candidates; *surprises* how these
-    surprised whoever met them before.
+    are told that can be recommended. Not pooled, *recall_count* experiences are recalled, the
+    oldest first of one state. *taste* tells the user's taste and what others rated the candidates;
+    *surprises* how these surprised whoever met them before.
     """
 
     recall_count: Count = 10

@@ -143,13 +143,12 @@ class Actor:
         trajectory = delivery.trajectory
         step = delivery.message.step
         shown = {done.item for done in trajectory.steps()}
-        advice = await self._advice(delivery)
-        hints = advice if self.repeats == "allow" else advice.without(shown)
+        advice = await self._advice(delivery, () if self.repeats == "allow" else shown)
         candidates = self._candidates(delivery, shown) if self.tools else []
         taste = NO_TASTE if self.taster is None else self.taster.taste(trajectory)
         known = self._surprises(delivery)
         tools = self.consult(trajectory, candidates, known) if self.tools else ()
-        prompt = self.prompt(trajectory, tools, hints, taste, known)
+        prompt = self.prompt(trajectory, tools, advice, taste, known)
         words, text = await ask(delivery, prompt, self.grammar.read)
         forbidden = shown if self.repeats == "forbid" else ()
         grounded = self._ground(words, text, candidates, forbidden)
@@ -177,11 +176,13 @@ class Actor:
             return {}
         return self.surprises.of(delivery.view(EXPERIENCES))
 
-    async def _advice(self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]) -> Advice:
+    async def _advice(
+        self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], spent: Collection[int]
+    ) -> Advice:
         if not (self.recalling and self.settings.recall_count):
             return Advice()
         key = await delivery.embed(state_lines(delivery.trajectory))
-        return self.adviser.advise(delivery.view(EXPERIENCES), key)
+        return self.adviser.advise(delivery.view(EXPERIENCES), key, spent)
 
     def _candidates(
         self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], shown: Collection[int]

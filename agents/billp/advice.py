@@ -6,7 +6,7 @@ telling first, each by the newest record that is of that sign. How an item surpr
 is told whatever the state was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
@@ -22,12 +22,6 @@ class Advice:
     encouraged: tuple[int, ...] = ()
     discouraged: tuple[int, ...] = ()
     found: tuple[Recall[Experience], ...] = ()
-
-    def without(self, items: set[int]) -> "Advice":
-        """Return the same, but of other items than *items*."""
-        good = tuple(item for item in self.encouraged if item not in items)
-        bad = tuple(item for item in self.discouraged if item not in items)
-        return Advice(good, bad, self.found)
 
 
 _EXACT = 80  # bits after the point in which sums of advantages are kept: no order changes them
@@ -92,29 +86,32 @@ class Adviser:
     settings: ActorSettings
     _known: dict[int, _Known] = field(default_factory=dict, compare=False)
 
-    def advise(self, view: View[Experience], key: Vector) -> Advice:
-        """Return what *view* says of the state *key*."""
+    def advise(self, view: View[Experience], key: Vector, spent: Collection[int] = ()) -> Advice:
+        """Return what *view* says of the state *key*, but for the items that are *spent*."""
         own = self.settings
         if own.pooled:
-            return self._pooled(view, key)
+            return self._pooled(view, key, spent)
         found = list(view.recall(key, own.recall_count, own.within))
         worth: dict[int, list[float]] = {}
         for recall in found:
             record = recall.record.payload
             worth.setdefault(record.item, []).append(record.advantage)
-        good = tuple(item for item, known in worth.items() if fsum(known) >= 0)
-        bad = tuple(item for item, known in worth.items() if fsum(known) < 0)
+        told = {item: fsum(known) for item, known in worth.items() if item not in spent}
+        good = tuple(item for item, total in told.items() if total >= 0)
+        bad = tuple(item for item, total in told.items() if total < 0)
         return Advice(good, bad, tuple(found))
 
-    def _pooled(self, view: View[Experience], key: Vector) -> Advice:
+    def _pooled(self, view: View[Experience], key: Vector, spent: Collection[int]) -> Advice:
         worth: dict[int, Worth] = {}
         near: dict[int, float] = {}
         distances: dict[int, float] = {}
         for likeness in view.alike(key, self.settings.recall_count, self.settings.within):
             for item, known in self._worth_of(view, likeness.positions).items():
-                near.setdefault(item, likeness.distance)
-                worth[item] = worth[item].joined(known) if item in worth else known
-                distances[known.good] = distances[known.bad] = likeness.distance
+                # Before hints are counted: late in a visit the most telling ones are spent.
+                if item not in spent:
+                    near.setdefault(item, likeness.distance)
+                    worth[item] = worth[item].joined(known) if item in worth else known
+                    distances[known.good] = distances[known.bad] = likeness.distance
         means = {item: known.mean for item, known in worth.items()}
         # What was tried in this very state comes before what was in one that is only like it.
         ranked = sorted(means, key=lambda item: (near[item], -abs(means[item]), item))

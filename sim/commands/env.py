@@ -12,11 +12,11 @@ from rich.table import Table
 
 from engine.errors import ConfigError, DataError
 from sim.commands.options import gathered
-from sim.config.layers import parse_set
-from sim.experiments.worlds import MOST_ITEMS, RECOMMENDED, Judgement, judge, recommended
+from sim.config.layers import configured, parse_set
+from sim.experiments.worlds import MOST_ITEMS, Judgement, judge
 from sim.views.at_random import at_random
 from sim.views.console import plain, write_json
-from sim.views.world import judgement_view, words_of
+from sim.views.world import judgement_view
 from storage.datasets import (
     BUILT_IN,
     FORMATS,
@@ -25,6 +25,7 @@ from storage.datasets import (
     Recipe,
     build_environment,
     check_free,
+    check_world,
     generate_environment,
     open_environment,
     read_head,
@@ -141,6 +142,7 @@ def build(
     """Build an environment from data."""
     check_free(target.out, replace=target.replace)
     check_name(target.called)
+    check_world(kind)
     with _console(stderr=True).status("reading the source and fitting the reward model …"):
         if kind in BUILT_IN:
             plain = (source, columns, form) == (None, ColumnOptions(), FormOptions())
@@ -189,11 +191,10 @@ def info(
 ) -> None:
     """Show what an environment is, check that it is whole, and judge it.
 
-    A world is judged by what policies get of the bound in it, with the default settings, or those
-    that are recommended for it.
+    A world is judged by what policies get of the bound in it, with the default settings.
     """
     environment = open_environment(env)
-    config = recommended(env, *map(parse_set, sets or ()))
+    config = configured(*map(parse_set, sets or ()))
     judgement = None
     if judged and len(environment.catalog) <= MOST_ITEMS:
         with _console(stderr=True).status("judging the world …"):
@@ -249,8 +250,7 @@ def _show(
     console.print(_portrait(environment))
     if judgement is not None:
         console.print("", judgement_view(judgement), sep="\n")
-    command = ["billp", "run", place, *words_of(RECOMMENDED.get(place, {}))]
-    console.print(f"\nNext:  {' '.join(map(quote, command))}", soft_wrap=True)
+    console.print(f"\nNext:  billp run {quote(place)}", soft_wrap=True)
 
 
 def _portrait(environment: Environment) -> Group:

@@ -1,12 +1,8 @@
 """Whether a world rewards knowing its users: its judgement in the terminal."""
 
-import json
-from collections.abc import Iterator
-
 from rich.console import Group
 from rich.table import Table
 
-from sim.config.run import Settings
 from sim.experiments.worlds import Judgement
 
 
@@ -34,13 +30,3 @@ def verdict(judged: Judgement) -> str:
     if all(met for _, _, met in judged.bars):
         return "this world rewards knowing its users."
     return "this world does not tell who knows its users."
-
-
-def words_of(settings: Settings, prefix: str = "") -> Iterator[str]:
-    """Yield *settings* as the words of a command."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from words_of(value, f"{prefix}{name}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            yield f"--set={prefix}{name}={text}"

@@ -32,12 +32,14 @@ from storage.journal import Identity, identity, read_journal
 from storage.memory import Memory
 from storage.runs import RunDirectory
 from tests.support.shell import Said, tree
+from tests.support.small import PLAIN
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 CONCURRENCY = 8
 SMALL: dict[str, Any] = {
+    **PLAIN,
     "episodes": 4,
     "limit": 3,
     "arrivals": "batches:2",

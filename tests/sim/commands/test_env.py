@@ -121,10 +121,14 @@ def test_info_judges_the_world(table: Path, tmp_path: Path) -> None:
     assert "a world is judged by" in str(error)
 
 
-def test_a_world_with_recommended_settings_says_them() -> None:
-    """So that they need not be looked up: the next command has them."""
-    shown = run("info", "synthetic:personal", "--no-judge").stdout
-    assert "--set=quit_rule=quantile '--set=rewards.satiation=[0.0, 0.6]'" in shown
+@pytest.mark.parametrize(
+    "words", [("info", "synthetic:personal"), ("build", "synthetic:personal", "--out", "world")]
+)
+def test_a_world_of_old_is_told_by_its_name_of_now(words: tuple[str, ...]) -> None:
+    """Whoever knew the worlds by other names learns both."""
+    error = failing(*words)
+    assert str(error) == "the world 'synthetic:personal' is the default now, and called 'synthetic'"
+    assert error.hint == "what was called 'synthetic' is 'synthetic:plain'"
 
 
 def test_list_shows_what_is_there(table: Path, tmp_path: Path) -> None:
@@ -134,7 +138,7 @@ def test_list_shows_what_is_there(table: Path, tmp_path: Path) -> None:
     (tmp_path / "broken" / "environment.toml").write_text("[")
     places = json.loads(run("list", tmp_path, "--json").stdout)["environments"]
     assert [place["environment"] for place in places] == [
-        *("synthetic", "synthetic:personal"),
+        *("synthetic", "synthetic:plain"),
         str(tmp_path / "broken"),
         str(tmp_path / "sound"),
     ]

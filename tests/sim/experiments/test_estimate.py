@@ -129,11 +129,14 @@ def test_users_come_back_in_the_sample() -> None:
     assert expected(episodes=2, sessions=300, arrivals="all").sample == 30
 
 
+PATIENT = {"quit_rule": "billp", "quit": {"lowest": 0.0, "window": 0}}
+
+
 @pytest.mark.parametrize(
     "huge",
     [
         {"episodes": 1_000_000, "test_episodes": 1_000, "test_every": 200_000},
-        {"episodes": 100_000, "limit": 150, "quit": {"lowest": 0.0, "window": 0}},
+        {"episodes": 100_000, "limit": 150, **PATIENT},
         {"episodes": 1, "sessions": 1_000_000, "arrivals": "all"},
     ],
 )

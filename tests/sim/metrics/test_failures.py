@@ -30,9 +30,9 @@ from tests.sim.runs.test_embedding_costs import FEW as EMBEDDING
 from tests.sim.runs.test_embedding_costs import Service
 from tests.support.served import Served, served
 from tests.support.shell import Said, Shell
-from tests.support.small import SMALL, Failing
+from tests.support.small import SMALL, Failing, words
 
-FEW = [word for n, v in SMALL.items() for word in ("--set", f"{n}={str(v).lower()}")]
+FEW = [*words(SMALL)]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from storage.replies import NAME, open_cache
 from storage.runs import RunDirectory
 from tests.support.served import served
 from tests.support.shell import Shell, tree
-from tests.support.small import SMALL, Counted, Failing, synthetic
+from tests.support.small import SMALL, Counted, Failing, synthetic, words
 
 BILLP = "from sim.cli import main; main()"
 
@@ -227,7 +227,7 @@ def test_cached_replies_cost_nothing(plain: Summary, cheap: Cheap) -> None:
 def test_processes_share_a_cache(plain: Summary, tmp_path: Path) -> None:
     """Both at once come to the same trace; a third run makes no call but the word before it."""
     cache, outs = tmp_path / "cache", [tmp_path / f"run {number}" for number in range(3)]
-    few = ("--episodes", "6", "--arrivals", "batches:2", "--set", "limit=7", "--cache", str(cache))
+    few = (*words(SMALL), "--cache", str(cache))
     with served() as service, ExitStack() as stack:
         processes = [
             stack.enter_context(
