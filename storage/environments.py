@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from storage.catalog import Catalog
 from storage.factors import Factors
 
-SCHEMA = 1
-"""The version of the directory format and of what the digest covers."""
+SCHEMA = 2
+"""The version of the directory format; since 2 the rewards are fitted to other ratings than the
+histories."""
+
+_COVERED = 1  # the version of what the digest covers: it did not change with that of directories
 
 
 _DECISIVE = (
-    *("schema", "users", "test_users", "items", "categories", "interactions"),
+    *("users", "test_users", "items", "categories", "interactions"),
     *(
         "rating_low",
         "rating_high",
@@ -62,12 +65,18 @@ class Unbiased(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How well the reward model predicts a held-out part, beside two simpler ones."""
+    """How well a model *fitted* to so many ratings predicts those held out, beside simpler ones.
 
+    What is held out is what histories tell. *drawn* are the errors of the world itself, where it is
+    a draw from what the ratings leave open around the *model*.
+    """
+
+    fitted: int
     held_out: int
     global_mean: Errors
     tuned_biases: Errors
     model: Errors
+    drawn: Errors | None = None
     unbiased: Unbiased | None = None
 
 
@@ -261,7 +270,7 @@ def arrays(environment: Environment) -> dict[str, NDArray[np.generic]]:
 def _contents(environment: Environment) -> Iterator[tuple[str, bytes]]:
     """Yield the parts that the digest covers, in a fixed order and one way of writing them."""
     head, factors = environment.head, environment.factors
-    facts = {name: getattr(head, name) for name in _DECISIVE}
+    facts = {"schema": _COVERED} | {name: getattr(head, name) for name in _DECISIVE}
     yield "head", _canonical(facts)
     yield "model", _canonical([factors.mean, factors.bits, factors.beta_squared])
     yield "titles", _canonical(environment.catalog.titles)

@@ -30,6 +30,7 @@ from storage.datasets import (
     read_head,
     save,
 )
+from storage.datasets.building import Drawn
 from storage.datasets.synthetic import TEST_SHARE
 from storage.environments import Environment, Fit, Head, Provenance
 from storage.names import check_name
@@ -51,6 +52,17 @@ class RecipeOptions:
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None
     dimensions: Annotated[int | None, typer.Option(help="Factors of the reward model.")] = None
     test_share: Annotated[float | None, typer.Option(help="Share of users to test with.")] = None
+    truth_share: Annotated[
+        float | None,
+        typer.Option(help="Share of each user's ratings that makes the world; the rest is told."),
+    ] = None
+    factors: Annotated[
+        Drawn | None,
+        typer.Option(help="Drawn from what the ratings leave open, or the mean of that."),
+    ] = None
+    sample: Annotated[
+        int | None, typer.Option(help="Which draw: each number is another, equally likely world.")
+    ] = None
     category_weight: Annotated[
         float | None, typer.Option(help="What categories count in distances, 0 to 1.")
     ] = None
@@ -265,7 +277,9 @@ def _portrait(environment: Environment) -> Group:
     facts.add_row("popular", _shortened(popular, head.items))
     parts: list[RenderableType] = [facts]
     if head.fit is not None:
-        parts += ["", f"Errors on {head.fit.held_out:,} held-out ratings:", _errors(head.fit)]
+        fitted, held = head.fit.fitted, head.fit.held_out
+        title = f"Fitted to {fitted:,} ratings; errors on the {held:,} that make the histories:"
+        parts += ["", title, _errors(head.fit)]
         parts += at_random(environment)
     return Group(*parts)
 
@@ -314,6 +328,8 @@ def _errors(fit: Fit) -> Table:
         "tuned biases": fit.tuned_biases,
         "reward model": fit.model,
     }
+    if fit.drawn is not None:
+        rows["this world, drawn around it"] = fit.drawn
     for name, errors in rows.items():
         table.add_row(name, f"{errors.rmse:.3f}", f"{errors.mae:.3f}")
     return table

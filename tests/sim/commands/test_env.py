@@ -70,7 +70,8 @@ def test_build_speaks_json(table: Path, tmp_path: Path) -> None:
     facts = json.loads(result.stdout)
     assert facts["digest"] == load(tmp_path / "world").head.digest
     assert facts["environment"] == str(tmp_path / "world")
-    assert set(facts["fit"]) == {"held_out", "global_mean", "tuned_biases", "model"}
+    models = {"global_mean", "tuned_biases", "model", "drawn"}
+    assert set(facts["fit"]) == {"fitted", "held_out", *models}
 
 
 def test_ratings_at_random_are_judged(tmp_path: Path) -> None:
