@@ -1,5 +1,6 @@
 """An environment: who visits, what can be recommended, and the model that rewards it."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -104,12 +105,16 @@ NOTHING = LeftOut()
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an environment comes from; decides nothing."""
+    """Where an environment comes from; decides nothing.
+
+    *forced* is what spoke against it, where it was written all the same.
+    """
 
     source: str
     files: tuple[SourceFile, ...] = ()
     options: dict[str, str | int | float] = {}
     left_out: LeftOut = NOTHING
+    forced: tuple[str, ...] = ()
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -234,6 +239,31 @@ def assemble(
     environment = Environment(head, catalog, factors, users, randomised)
     head = replace(head, digest=content_digest(environment))
     return Environment(head, catalog, factors, users, randomised)
+
+
+def with_near(environment: Environment, quantile: float, beta_squared: int) -> Environment:
+    """Return *environment* where items are near below another β, the *quantile* of all pairs.
+
+    Its digest is another; all else stays.
+    """
+    head = environment.head
+    told = {name: getattr(head, name) for name in Origin.__struct_fields__}
+    options = head.provenance.options | {"beta_quantile": quantile}
+    told["provenance"] = replace(head.provenance, options=options)
+    return assemble(
+        Origin(**told | {"beta_quantile": quantile}),
+        catalog=environment.catalog,
+        factors=dataclasses.replace(environment.factors, beta_squared=beta_squared),
+        users=environment.users,
+        randomised=environment.randomised,
+    )
+
+
+def forced(environment: Environment, why: tuple[str, ...]) -> Environment:
+    """Return *environment* with *why* it should not be there, which its digest leaves alone."""
+    provenance = replace(environment.head.provenance, forced=why)
+    head = replace(environment.head, provenance=provenance)
+    return dataclasses.replace(environment, head=head)
 
 
 def content_digest(environment: Environment) -> str:

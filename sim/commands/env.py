@@ -1,4 +1,4 @@
-"""`billp env`: build environments from data, look at them, list them."""
+"""`billp env`: build environments from data, look at them, calibrate and list them."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,8 +11,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from engine.errors import ConfigError, DataError
+from sim.commands.calibrate import calibrate
 from sim.commands.options import gathered
-from sim.config.layers import parse_set
+from sim.commands.targets import AsJson, TargetOptions
+from sim.config.layers import configured, parse_set
+from sim.experiments.objections import check_sound, objections
 from sim.experiments.worlds import MOST_ITEMS, RECOMMENDED, Judgement, judge, recommended
 from sim.views.at_random import at_random
 from sim.views.console import plain, write_json
@@ -24,22 +27,19 @@ from storage.datasets import (
     Form,
     Recipe,
     build_environment,
-    check_free,
     generate_environment,
     open_environment,
     read_head,
-    save,
 )
 from storage.datasets.building import Drawn
 from storage.datasets.synthetic import TEST_SHARE
-from storage.environments import Environment, Fit, Head, Provenance
-from storage.names import check_name
+from storage.environments import Environment, Fit, Head, Provenance, forced
 
 app = typer.Typer(
-    help="Build environments from data, look at them, list them.", no_args_is_help=True
+    help="Build environments from data, look at them, calibrate and list them.",
+    no_args_is_help=True,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")]
+app.command("calibrate")(calibrate)
 
 _FORMAT_HELP = "; ".join(f"{name} ({FORMATS.named(name).summary})" for name in FORMATS.own)
 _FORMAT_HELP += f"; {', '.join(BUILT_IN)} (generated from --seed, without a source)"
@@ -119,24 +119,6 @@ class FormOptions:
     )
 
 
-@dataclass(frozen=True)
-class TargetOptions:
-    """Where an environment goes."""
-
-    out: Annotated[Path, typer.Option(help="The directory to write.", show_default=False)]
-    name: Annotated[
-        str, typer.Option(help="What to call it; the directory's name if not given.")
-    ] = ""
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace an environment that is there.")
-    ] = False
-
-    @property
-    def called(self) -> str:
-        """What the environment is called."""
-        return self.name or self.out.resolve().name
-
-
 @app.command()
 @gathered
 def build(
@@ -148,11 +130,17 @@ def build(
     source: Annotated[
         Path | None, typer.Argument(metavar="SOURCE", help="The data: a directory or a file.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write a world that speaks against itself, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build an environment from data."""
-    check_free(target.out, replace=target.replace)
-    check_name(target.called)
+    """Build an environment from data, and judge it.
+
+    Nothing is written where the reward model predicts held-out ratings no better than biases or
+    their mean do, or chance gets nearly as much in the world as who knows everything.
+    """
+    target.check()
     with _console(stderr=True).status("reading the source and fitting the reward model …"):
         if kind in BUILT_IN:
             plain = (source, columns, form) == (None, ColumnOptions(), FormOptions())
@@ -160,7 +148,10 @@ def build(
         else:
             named = Columns(**asdict(columns), form=Form(**asdict(form)))
             environment = _built(kind, source, target, recipe.recipe(kind), named)
-        save(environment, target.out, replace=target.replace)
+    if kind not in BUILT_IN:
+        environment = _judged(environment, force=force)
+    with _console(stderr=True).status("writing …"):
+        target.save(environment)
     _show(environment, str(target.out), as_json=as_json)
 
 
@@ -183,6 +174,15 @@ def _built(
     if source is None:
         raise ConfigError(f"format {kind!r} needs a source", hint="name a directory or a file")
     return build_environment(kind, source, recipe, name=target.called, columns=columns)
+
+
+def _judged(environment: Environment, *, force: bool) -> Environment:
+    """Return *environment*, told what speaks against it; without *force* that is an error."""
+    with _console(stderr=True).status("judging the world …"):
+        found = objections(environment, configured())
+    if not force:
+        check_sound(found)
+    return forced(environment, tuple(one.what for one in found))
 
 
 @app.command()
@@ -309,7 +309,8 @@ def _sources(provenance: Provenance) -> list[tuple[str, str]]:
         "of users and items with too few": out.rare,
     }
     rows = [f"{count:,} {why}" for why, count in counts.items() if count]
-    return [*lines, ("left out", f"rows: {', '.join(rows)}")] if rows else lines
+    left_out = [("left out", f"rows: {', '.join(rows)}")] if rows else []
+    return [*lines, *left_out, *(("forced", what) for what in provenance.forced)]
 
 
 def _shortened(names: list[str] | tuple[str, ...], count: int) -> str:

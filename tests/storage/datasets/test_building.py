@@ -58,7 +58,7 @@ def altered(source: Interactions, rows: NDArray[np.bool_]) -> Interactions:
 @pytest.mark.parametrize("scale", ["rating", "hours", "positive"])
 def test_what_agents_are_told_did_not_make_the_world(scale: Scale) -> None:
     """Other ratings in histories, same rewards; other ratings of the truth, same histories."""
-    source = replace(data(scale), values=np.arange(len(data())) % 5 + 1.0)
+    source = replace(data(scale), values=(np.arange(len(data())) % 5 + 1).astype(np.float64))
     world = built(source)
     owners = np.repeat(np.arange(50), np.diff(world.users.offsets))
     told = {*zip(owners.tolist(), world.users.items.tolist(), strict=True)}
