@@ -161,7 +161,7 @@ class Tuning:
                 raise ConfigError(
                     f"{FIGURES[figure][0]} cannot be {wanted:g} in this world under these rules:"
                     f" the nearest is {found:.3g}, with β at {place.beta / STEPS:.2%} of pairs",
-                    hint="ask for that, or change the rules with --set",
+                    hint=f"ask for that, or move the users' threshold: --set quit.{self._name}=…",
                 )
 
     @cached_property
