@@ -43,7 +43,7 @@ def place(tmp_path: Path) -> Path:
     movielens = place / "ml-latest-small"
     movielens.mkdir()
     pairs = [(user, item) for user in range(30) for item in range(60) if (user * item) % 7 < 4]
-    ratings = [f"{u},{i},{1 + (u * i) % 5},{u + i}" for u, i in pairs]
+    ratings = [f"{u},{i},{2 + 3 * ((u + i) % 2)},{u + i}" for u, i in pairs]  # tastes differ
     films = [
         f"{item},Film {item} ({1950 + item}),{'Drama|War' if item % 2 else 'Comedy'}"
         for item in range(60)

@@ -16,7 +16,7 @@ from engine.chance import chance
 from engine.messages import number
 from sim.config.run import RunConfig
 from sim.experiments.crowd import Choice, Crowd, Floats, Items, Visits, play
-from storage.datasets.draws import words
+from storage.datasets.draws import integers
 from storage.environments import Environment
 
 MOST_ITEMS = 20_000
@@ -88,9 +88,11 @@ def at_random(seed: int) -> Choice:
     """Return the choice of any item that was not shown."""
 
     def choose(visits: Visits) -> Items:
-        drawn = words(seed, f"judged {len(visits.met)}", visits.shown.size) >> np.uint64(12)
-        drawn_open = np.where(visits.shown, -1.0, drawn.reshape(visits.shown.shape))
-        items: Items = np.argmax(drawn_open, axis=1)
+        # Everybody was shown one item at each step, so as many are open to each.
+        step = len(visits.met)
+        users, count = visits.shown.shape
+        rank = integers(seed, f"judged {step}", users, count - step)
+        items: Items = np.argmax(np.cumsum(~visits.shown, axis=1) > rank[:, None], axis=1)
         return items
 
     return choose

@@ -78,6 +78,17 @@ def beta_squared(places: NDArray[np.int16], quantile: float, seed: int) -> int:
     """Return the *quantile* of the squared distances of two different items, at least 1.
 
     So an item is always near to itself.
+    """
+    squared = distances_squared(places, seed)
+    if not len(squared):
+        return 1
+    rank = min(int(quantile * len(squared)), len(squared) - 1)
+    return max(int(np.partition(squared, rank)[rank]), 1)
+
+
+def distances_squared(places: NDArray[np.int16], seed: int) -> NDArray[np.int64]:
+    """Return the squared distances of pairs of different items.
+
     All pairs are taken where they are few, else 2,000,000 that depend on *seed* alone.
     """
     firsts, seconds = _pairs(len(places), seed)
@@ -86,10 +97,7 @@ def beta_squared(places: NDArray[np.int16], quantile: float, seed: int) -> int:
         block = slice(start, start + _BLOCK)
         steps = places[firsts[block]].astype(np.int32) - places[seconds[block]]
         squared[block] = np.einsum("ij,ij->i", steps, steps, dtype=np.int64)
-    if not len(squared):
-        return 1
-    rank = min(int(quantile * len(squared)), len(squared) - 1)
-    return max(int(np.partition(squared, rank)[rank]), 1)
+    return squared
 
 
 def _pairs(items: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
