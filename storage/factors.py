@@ -83,6 +83,15 @@ class Factors:
         values = (biases * (1 << self.bits) + products) / (1 << 2 * self.bits)
         return significant_all(np.clip(values, self.low, self.high))
 
+    def reward_each(
+        self, users: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return `reward` of each of *users* for the one of *items* beside it, bit for bit."""
+        products = (self.users[users].astype(np.int64) * self.items[items]).sum(axis=1)
+        biases = self.mean + self.user_bias[users].astype(np.int64) + self.item_bias[items]
+        values = ((biases << self.bits) + products) / (1 << 2 * self.bits)
+        return significant_all(np.clip(values, self.low, self.high))
+
     def quantile(self, user: int, share: float) -> float:
         """Return the reward below which at most a *share* of the catalog is to *user*."""
         known = self._quantiles
@@ -102,6 +111,18 @@ class Factors:
         products = self.places[others].astype(np.float64) @ place
         lengths = self._lengths_squared
         squared: NDArray[np.int64] = lengths[item] + lengths[others] - 2 * products.astype(np.int64)
+        return squared
+
+    def distances_squared_each(
+        self, items: NDArray[np.int64], others: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return `distance_squared` of each of *items* [k] to its own *others*, [k, m]."""
+        places, apart = self.places[items].astype(np.float64), self.places[others]
+        products = (apart.astype(np.float64) @ places[:, :, None])[:, :, 0]
+        lengths = self._lengths_squared
+        squared: NDArray[np.int64] = (
+            lengths[items][:, None] + lengths[others] - 2 * products.astype(np.int64)
+        )
         return squared
 
     @cached_property

@@ -21,13 +21,11 @@ from engine.scheduler import Bounds, Scheduler
 from sim.config.run import RunConfig
 from sim.config.stages import Course, point_of
 from sim.metrics.metrics import HEARD, MetricsFollower
-from sim.runs.visitors import arrivals_of, delay_of, returns_of
-from sim.world.users import Truth, Users
+from sim.runs.visitors import arrivals_of, delay_of, returns_of, users_of
+from sim.world.users import Truth
 from storage.datasets.ratings import training_ratings
 from storage.environments import Environment
 from storage.memory import Memory
-
-_SECOND = 1000
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def assemble(
         answer=answer,
         embed=embed,
         fold=folding(environment.catalog),
-        opening=_users(config, environment).opening,
+        opening=users_of(config, environment).opening,
         seed=config.seed,
         delay=delay_of(config),
         first=extent.first,
@@ -166,7 +164,7 @@ def staged(course: Course, handlers: Sequence[Handler[Trajectory]]) -> Handler[T
 def _subscriptions(
     config: RunConfig, environment: Environment
 ) -> list[tuple[type | UnionType, Handler[Trajectory]]]:
-    users = _users(config, environment)
+    users = users_of(config, environment)
     world = World(
         catalog=environment.catalog,
         settings=config.agent_settings,
@@ -199,18 +197,4 @@ def head_in(course: Course, digest: str) -> RunStarted:
         seed=config.seed,
         settings=config.deciding(),
         forks=course.forks(),
-    )
-
-
-def _users(config: RunConfig, environment: Environment) -> Users:
-    return Users(
-        environment=environment,
-        rule=config.rule,
-        quitting=config.quit,
-        rewards=config.rewards,
-        limit=config.limit,
-        history=config.history,
-        least_dwell=round(config.dwell[0] * _SECOND),
-        most_dwell=round(config.dwell[1] * _SECOND),
-        dwell_by_reward=config.dwell_by_reward,
     )

@@ -7,9 +7,25 @@ from engine.chance import chance
 from engine.errors import ConfigError
 from sim.config.run import RunConfig
 from sim.world.retention import coming_back
+from sim.world.users import Users
 from storage.environments import Environment, Head
 
 _SECOND = 1000
+
+
+def users_of(config: RunConfig, environment: Environment) -> Users:
+    """Return the users of *environment*, who respond and leave as *config* says."""
+    return Users(
+        environment=environment,
+        rule=config.rule,
+        quitting=config.quit,
+        rewards=config.rewards,
+        limit=config.limit,
+        history=config.history,
+        least_dwell=round(config.dwell[0] * _SECOND),
+        most_dwell=round(config.dwell[1] * _SECOND),
+        dwell_by_reward=config.dwell_by_reward,
+    )
 
 
 def delay_of(config: RunConfig) -> int:

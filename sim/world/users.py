@@ -1,5 +1,6 @@
 """The simulated user: arrives, dwells on what is recommended, responds, and leaves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import fsum
@@ -22,6 +23,7 @@ from engine.messages import (
     number,
 )
 from sim.world.quitting import Encounter, QuitRule
+from sim.world.quitting.rules import Streams
 from sim.world.rewards import RewardSettings, standing, true_reward, true_rewards
 from storage.environments import Environment
 
@@ -69,15 +71,21 @@ class Users:
     async def respond(self, delivery: Delivery[ActionTaken]) -> None:
         """Answer `ActionTaken` with `UserResponded`, after dwelling on the item."""
         action, trajectory = delivery.message, delivery.trajectory
+        streams = quit_streams(lambda purpose: delivery.chance(purpose, action.step))
+        response = self.answer(trajectory, action, streams)
+        dwell = self._dwell(response.reward, delivery.chance("dwell", action.step))
+        delivery.publish(response, after=dwell)
+
+    def answer(
+        self, trajectory: Trajectory, action: ActionTaken, streams: Streams
+    ) -> UserResponded:
+        """Return what the user of *trajectory* says to *action*; *streams* give its chance."""
         reward = true_reward(self.rewards, self.environment, trajectory, action.item)
-        stream = partial(_quit_stream, delivery)
-        met = Encounter(trajectory, action.item, reward, self.environment, stream)
+        met = Encounter(trajectory, action.item, reward, self.environment, streams)
         reason = self.rule.why(self.quitting, met)
-        dwell = self._dwell(reward, delivery.chance("dwell", action.step))
-        response = UserResponded(
+        return UserResponded(
             step=action.step, reward=reward, left=reason is not None, reason=reason
         )
-        delivery.publish(response, after=dwell)
 
     def _dwell(self, reward: float, stream: Stream) -> int:
         spread = self.most_dwell - self.least_dwell
@@ -105,8 +113,13 @@ class Users:
         )
 
 
-def _quit_stream(delivery: Delivery[ActionTaken], of: str = "") -> Stream:
-    return delivery.chance(f"quit {of}".rstrip(), delivery.message.step)
+def quit_streams(draw: Callable[[str], Stream]) -> Streams:
+    """Return the chance of quit rules at a step; *draw* gives that of a purpose at it."""
+    return partial(_quit_stream, draw)
+
+
+def _quit_stream(draw: Callable[[str], Stream], of: str = "") -> Stream:
+    return draw(f"quit {of}".rstrip())
 
 
 @dataclass(frozen=True)

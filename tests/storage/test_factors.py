@@ -51,6 +51,17 @@ def test_vectorised_rewards_are_the_single_ones(seed: int, bits: int, user: int)
     assert model.rewards(user).tolist() == [model.reward(user, item) for item in range(40)]
 
 
+@given(seed=st.integers(0, 1_000), bits=st.integers(4, 14))
+def test_pairs_in_a_row_are_the_single_ones(seed: int, bits: int) -> None:
+    """`reward_each` and `distances_squared_each` say of each what is said of it alone."""
+    model, items = factors(seed, bits), np.arange(40)
+    users, others = items % 5, np.array([items, items[::-1]]).T
+    pairs = zip(users.tolist(), items.tolist(), strict=True)
+    assert model.reward_each(users, items).tolist() == [model.reward(*pair) for pair in pairs]
+    apart = [model.distance_squared(item, others[item]).tolist() for item in items.tolist()]
+    assert model.distances_squared_each(items, others).tolist() == apart
+
+
 def test_reward_follows_the_formula() -> None:
     """A reward is mean + biases + the product of factors, clipped to the scale."""
     model = factors()

@@ -11,7 +11,7 @@ from sim.world.traits import trait
 from storage.environments import Environment
 from storage.factors import Factors
 
-_ONE = 1 << 10  # what stands for a tolerance of 1: distances are compared in whole numbers
+_ONE = 1 << 10  # what stands for a tolerance of 1
 
 
 class QuantileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,9 +33,15 @@ def too_near(
     recent = recent_items(trajectory, settings.window)
     if not len(recent):
         return False
-    borne = round(trait(trajectory.user, "tolerance", settings.tolerance) * _ONE)
     nearest = int(np.min(factors.distance_squared(item, recent)))
-    return nearest * _ONE * _ONE < factors.beta_squared * borne * borne
+    return nearest < reach_of(settings, factors, trajectory.user)
+
+
+def reach_of(settings: QuantileSettings, factors: Factors, user: int) -> int:
+    """Return the squared distance, in units of 1/`UNIT`², below which items are alike to *user*."""
+    borne = round(trait(user, "tolerance", settings.tolerance) * _ONE)
+    # Rounded up: a whole number is below it as it is below the fraction.
+    return -(-factors.beta_squared * borne * borne // (_ONE * _ONE))
 
 
 def _why(settings: QuantileSettings, at: Encounter) -> str | None:

@@ -1,0 +1,1 @@
+"""The simulated world for learners: many visits at once."""
