@@ -133,8 +133,9 @@ class AgentFile:
 
     Named are the settings that say where the file is, which leaves no mark on a trace; what its
     digest is, which may be another for each seed of one agent; and the digest of the environment
-    that the file was made in, of whose training users it may tell. *completed* returns settings of the agent, for a run of a seed,
-    with what the file says, unless they say it already; it raises ConfigError.
+    that the file was made in, of whose training users it may tell. *completed* returns settings of
+    the agent, for a run of a seed, with what the file says, unless they say it already; it raises
+    ConfigError.
     """
 
     path: str

@@ -65,8 +65,7 @@ def _labels(read: Sequence[RunOutcomes], *, apart: bool) -> list[str]:
     differing = {
         n
         for n in names
-        if len({settings.get(n) for settings in deciding}) > 1
-        and (apart or not n.endswith(DIGEST))
+        if len({settings.get(n) for settings in deciding}) > 1 and (apart or not n.endswith(DIGEST))
     }
     return [
         " ".join([run.head.agent, *_own(settings, differing)])

@@ -7,8 +7,7 @@ import numpy as np
 
 from agents.policies.learned.saved import Saved
 from engine.messages import number
-from sim.training.crowd import Crowd
-from sim.training.sight import Items, Sight
+from sim.training.sight import Items, Sight, Visited
 
 FEW = 3
 """Of how many first items the different sequences are counted as well."""
@@ -28,7 +27,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     beginnings: int
 
 
-def evaluate(saved: Saved, crowd: Crowd, sight: Sight, users: Items) -> Evaluation:
+def evaluate(saved: Saved, crowd: Visited, sight: Sight, users: Items) -> Evaluation:
     """Return what a policy comes to with *users*, by the numbers that it is played with."""
     crowd.begin(users)
     here = np.ones(len(users), np.bool_)

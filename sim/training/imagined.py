@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from agents.policies.learned.network import Floats
-from sim.training.crowd import Stepped
+from sim.gym.crowd import Stepped
 from sim.training.logged import Transitions
 from sim.training.scorer import Scorer
 from sim.training.sight import Flags, Items, Sight
@@ -52,9 +52,7 @@ def variety(log: Transitions, sight: Sight) -> Floats:
     """
     before = sight.recent(log.rows)[:, 0]
     rows = np.flatnonzero(before >= 0)
-    pairs, counts = np.unique(
-        np.stack([before[rows], log.items[rows]]), axis=1, return_counts=True
-    )
+    pairs, counts = np.unique(np.stack([before[rows], log.items[rows]]), axis=1, return_counts=True)
     totals = np.bincount(before[rows], minlength=sight.items)
     shares = counts / totals[pairs[0]]
     entropy = np.bincount(pairs[0], -shares * np.log(shares), sight.items)

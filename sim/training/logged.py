@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.training.crowd import Crowd
-from sim.training.sight import Flags, Items, Rows, Sight
+from sim.training.sight import Flags, Items, Rows, Sight, Visited
 from storage.datasets.draws import integers
 
 _AT_ONCE = 1_024
@@ -36,14 +35,14 @@ def gathered(parts: list[Transitions]) -> Transitions:
     return Transitions(*map(np.concatenate, zip(*(vars(p).values() for p in parts), strict=True)))
 
 
-def taken(crowd: Crowd, sight: Sight, items: Items, rows: Rows) -> Transitions:
+def taken(crowd: Visited, sight: Sight, items: Items, rows: Rows) -> Transitions:
     """Return what comes of *items* in a *crowd* of which *rows* are seen."""
     stepped = crowd.step(items)
     after = sight.rows(crowd)
     return Transitions(rows, items, stepped.rewards, stepped.left, stepped.truncated, after)
 
 
-def log(crowd: Crowd, sight: Sight, users: Items, *, episodes: int, seed: int) -> Transitions:
+def log(crowd: Visited, sight: Sight, users: Items, *, episodes: int, seed: int) -> Transitions:
     """Return so many *episodes* of *users* drawn at random, whole ones."""
     drawn = users[integers(seed, "logged users", episodes, len(users))]
     parts: list[Transitions] = []
@@ -52,10 +51,10 @@ def log(crowd: Crowd, sight: Sight, users: Items, *, episodes: int, seed: int) -
     return gathered(parts)
 
 
-def _logged(crowd: Crowd, sight: Sight, users: Items, name: str) -> list[Transitions]:
+def _logged(crowd: Visited, sight: Sight, users: Items, name: str) -> list[Transitions]:
     crowd.begin(users)
     here = np.ones(len(users), np.bool_)
-    parts = []
+    parts: list[Transitions] = []
     while here.any():
         items = at_random(crowd.shown, f"{name} {len(parts)}")
         step = taken(crowd, sight, items, sight.rows(crowd))

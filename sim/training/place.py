@@ -1,4 +1,4 @@
-"""The directory of a training: what was asked for, how it went, where it stands, what it came to."""
+"""The directory of a training: what was asked for, how it went, and what it came to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

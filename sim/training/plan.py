@@ -104,7 +104,7 @@ def offline(plan: Training) -> bool:
 
 def world_of(*layers: Mapping[str, Any]) -> RunConfig:
     """Return the configuration whose users are learned from; raises ConfigError."""
-    return configured({"agent": "random"}, *layers)
+    return configured(*layers, {"agent": "random", "episodes": 1})
 
 
 def deciding(config: RunConfig) -> Settings:

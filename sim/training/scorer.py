@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.policies.learned.network import Network
+from agents.policies.learned.network import Floats, Network
 from sim.training.plan import Training
 from sim.training.sight import FIRST, STEP, USER, Sight
 
@@ -169,8 +169,8 @@ class Scorer(nn.Module):
         )
 
 
-def _floats(weights: Tensor) -> np.ndarray:
-    return weights.detach().double().numpy()
+def _floats(weights: Tensor) -> Floats:
+    return np.asarray(weights.detach().double().numpy())
 
 
 class Critic(nn.Module):
@@ -181,9 +181,7 @@ class Critic(nn.Module):
         self.body = Body(sight, plan, learners)
         self.last = nn.Linear(plan.hidden, 1)
 
-    def forward(
-        self, obs: np.ndarray | Tensor, state: None = None, info: object = None
-    ) -> Tensor:
+    def forward(self, obs: np.ndarray | Tensor, state: None = None, info: object = None) -> Tensor:
         """Return the value of each of the rows *obs*, [n, 1]."""
         return self.last(self.body(torch.as_tensor(obs, dtype=torch.float32)))
 
@@ -191,8 +189,6 @@ class Critic(nn.Module):
 class ActionValues(Scorer):
     """A scorer as critics of actions are asked: without a state."""
 
-    def forward(
-        self, obs: np.ndarray | Tensor, state: None = None, info: object = None
-    ) -> Tensor:
+    def forward(self, obs: np.ndarray | Tensor, state: None = None, info: object = None) -> Tensor:
         """Return the value of each item, [n, items]."""
         return super().forward(obs)[0]

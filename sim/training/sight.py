@@ -6,6 +6,7 @@ replay buffer keeps no vectors of users and no masks of the catalog.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from agents.policies.learned.observation import Folding
 from agents.policies.predictions import Predictor
 from engine.errors import ConfigError
 from engine.messages import number
-from sim.training.crowd import Crowd
+from sim.gym.crowd import Stepped
 from storage.datasets.ratings import training_ratings
 from storage.environments import Environment
 
@@ -28,6 +29,41 @@ MOST_TOLD = 20_000
 
 USER, STEP, FIRST = 0, 1, 2
 """Where in a row the user, the step and the last items stand."""
+
+
+class Visited(Protocol):
+    """Many visits at once, in the world or in a model of it: see `sim.gym.crowd.Crowd`."""
+
+    @property
+    def users(self) -> Items:
+        """Whose each visit is, [n]."""
+        ...
+
+    @property
+    def steps(self) -> Items:
+        """How many items were recommended in each, [n]."""
+        ...
+
+    @property
+    def shown(self) -> Flags:
+        """Which items were, [n, items]."""
+        ...
+
+    def begin(self, users: Items) -> None:
+        """Begin visits by *users*, in place of all that there are."""
+        ...
+
+    def restart(self, where: Flags, users: Items) -> None:
+        """Begin visits by *users* in the places *where* others are over."""
+        ...
+
+    def step(self, items: Items) -> Stepped:
+        """Recommend an item in each visit."""
+        ...
+
+    def recent(self, count: int) -> tuple[Items, Floats]:
+        """Return the last items and rewards, [n, count], the newest last; −1 and 0 before them."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +84,7 @@ class Sight:
         """The size of the catalog."""
         return len(self.folding.items)
 
-    def rows(self, crowd: Crowd) -> Rows:
+    def rows(self, crowd: Visited) -> Rows:
         """Return what is seen of each visit of a *crowd*, [n, 2 + 2·window + limit]."""
         shown, rewards = crowd.recent(max(self.limit, self.window))
         items = np.flip(shown[:, -self.window :], axis=1)
@@ -76,9 +112,7 @@ class Sight:
         return rows[:, FIRST + 2 * self.window :].astype(np.int64)
 
 
-def sight(
-    environment: Environment, *, history: int, limit: int, window: int, told: bool
-) -> Sight:
+def sight(environment: Environment, *, history: int, limit: int, window: int, told: bool) -> Sight:
     """Return how visits in *environment* are seen; *told* which items are near which.
 
     Raises ConfigError if the catalog is too large to be told.

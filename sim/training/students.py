@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 from tianshou.algorithm import A2C, DQN, DiscreteBCQ, DiscreteCQL, DiscreteCRR
-from tianshou.algorithm.algorithm_base import Algorithm
+from tianshou.algorithm.algorithm_base import Algorithm, TrainingStats
 from tianshou.algorithm.imitation.discrete_bcq import DiscreteBCQPolicy
 from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
 from tianshou.algorithm.modelfree.qrdqn import QRDQNPolicy
@@ -26,12 +26,10 @@ from tianshou.data import Batch, ReplayBuffer, VectorReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 from torch import Tensor
 
-from sim.training.crowd import Crowd
-from sim.training.imagined import Imagined
 from sim.training.logged import Transitions, at_random, gathered, taken
 from sim.training.plan import Training
 from sim.training.scorer import ActionValues, Critic, Scorer
-from sim.training.sight import Items, Sight
+from sim.training.sight import Items, Sight, Visited
 from sim.training.supervised import SQN, Head
 from storage.datasets.draws import integers, words
 
@@ -112,7 +110,7 @@ class Drawn(ReplayBuffer):
 
 def buffer_of(steps: Transitions, *, scale: float = 1.0) -> Drawn:
     """Return a buffer of *steps*, whose rewards count *scale* times."""
-    return Drawn.from_data(
+    filled: Drawn = Drawn.from_data(
         obs=steps.rows,
         act=steps.items,
         rew=steps.rewards * scale,
@@ -121,6 +119,7 @@ def buffer_of(steps: Transitions, *, scale: float = 1.0) -> Drawn:
         done=steps.left | steps.truncated,
         obs_next=steps.after,
     )
+    return filled
 
 
 @dataclass(eq=False)
@@ -148,7 +147,7 @@ class Explorer:
     algorithm: Algorithm
     played: Played
     lesson: Lesson
-    crowd: Crowd
+    crowd: Visited
     steps: int = 0
     buffer: VectorReplayBuffer = field(init=False)
 
@@ -198,7 +197,7 @@ class Actor:
     algorithm: Algorithm
     played: Played
     lesson: Lesson
-    crowd: Crowd | Imagined
+    crowd: Visited
     scale: float
     steps: int = 0
 
@@ -233,16 +232,15 @@ class Actor:
         return step
 
 
-def _losses(told: object) -> dict[str, float]:
-    found: dict[str, float] = told.get_loss_stats_dict()
-    return {name: float(value) for name, value in found.items()}
+def _losses(told: TrainingStats) -> dict[str, float]:
+    return {name: float(value) for name, value in told.get_loss_stats_dict().items()}
 
 
 def _one() -> Tensor:
     return torch.ones(1)
 
 
-def dqn(lesson: Lesson, crowd: Crowd) -> Student:
+def dqn(lesson: Lesson, crowd: Visited) -> Student:
     """Return who learns by deep Q-learning in the world itself."""
     scorer = lesson.scorer()
     policy = DiscreteQLearningPolicy(model=scorer, action_space=lesson.actions)
@@ -256,7 +254,7 @@ def dqn(lesson: Lesson, crowd: Crowd) -> Student:
     return Explorer(algorithm, Played(scorer, _one()), lesson, crowd)
 
 
-def a2c(lesson: Lesson, crowd: Crowd | Imagined, scale: float) -> Student:
+def a2c(lesson: Lesson, crowd: Visited, scale: float) -> Student:
     """Return who learns as actor and critic, of rewards that count *scale* times."""
     actor = lesson.scorer(trust=_TRUST)
     policy = DiscreteActorPolicy(actor=actor, action_space=lesson.actions)

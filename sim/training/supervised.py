@@ -23,9 +23,7 @@ class Head(nn.Module):
         super().__init__()
         self.scorer, self.number = scorer, number
 
-    def forward(
-        self, obs: Any, state: None = None, info: object = None
-    ) -> tuple[Tensor, None]:
+    def forward(self, obs: Any, state: None = None, info: object = None) -> tuple[Tensor, None]:
         """Return what the head gives for each of the rows *obs*, [n, items]."""
         given, _ = self.scorer(obs)
         return given[:, :, self.number], state

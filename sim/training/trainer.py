@@ -23,12 +23,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from agents.policies.learned.saved import PolicyHead, read_policy, write_policy
 from engine.errors import InterruptedRunError, RunDirectoryError
 from sim.config.run import RunConfig
-from sim.training.crowd import Crowd
+from sim.gym.crowd import Crowd
 from sim.training.evaluation import Evaluation, evaluate
 from sim.training.imagined import MODELS, Imagined, fit, variety
 from sim.training.logged import Transitions, log
 from sim.training.place import Place
 from sim.training.plan import Training, offline, recipe
+from sim.training.results import CurvePoint, Told, Trained
 from sim.training.sight import Items, Sight, sight
 from sim.training.students import READERS, Lesson, Student, a2c, dqn
 from storage.datasets.draws import order, words
@@ -39,40 +40,6 @@ from storage.runs import write_whole
 
 _LOOKED_AT = 100
 """Training users by whom the curve is drawn; nobody looks at test users before the end."""
-
-
-class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """How things stood after so many *updates* and *steps* of a world, with training users."""
-
-    updates: int
-    steps: int
-    users: Evaluation
-    losses: dict[str, float]
-
-
-class Trained(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training came to: the policy, and what *test* users get by it.
-
-    *logged* is how many steps were logged at random, *steps* how many were taken in learning,
-    *seconds* how long this process took.
-    """
-
-    policy: str
-    digest: str
-    algorithm: str
-    seed: int
-    privileged: tuple[str, ...]
-    environment: str
-    updates: int
-    episodes: int
-    logged: int
-    steps: int
-    seconds: float
-    test: Evaluation | None
-
-
-Told = Callable[[int, CurvePoint | None], None]
-"""Is told after how many updates things stand how, where that was looked at."""
 
 
 @dataclass(eq=False)
@@ -102,7 +69,7 @@ class Trainer:
             told="pair" in self.plan.privileged,
         )
         self.crowd = Crowd(self.environment, self.config)
-        self.judging = Crowd(self.environment, self.config)
+        self.judging = Crowd(self.environment, self.config, range(len(self.environment.users)))
         self.student = self._student()
         inertia = get_ema_multi_avg_fn(self.plan.inertia)
         played = self.student.played

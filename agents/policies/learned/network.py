@@ -56,7 +56,7 @@ class Network:
     @property
     def width(self) -> int:
         """How many numbers g gives an item."""
-        return self.items.shape[1]
+        return int(self.items.shape[1])
 
     @property
     def told(self) -> bool:

@@ -34,7 +34,7 @@ class Folding:
     @property
     def width(self) -> int:
         """How many numbers a user's vector has: factors and a bias."""
-        return self.items.shape[1] + 1
+        return int(self.items.shape[1]) + 1
 
     def check(self) -> None:
         """Raise ValueError if the parts do not fit together."""
