@@ -137,7 +137,7 @@ def _asked(
     if where.resume is not None:
         place = Place(where.resume)
         plan, config = place.read_settings()
-        check_same(plan, own | ({} if name is None else {"algorithm": name}))
+        check_same(plan, config, own | ({} if name is None else {"algorithm": name}), asked)
         return place, plan, config
     if name is None:
         raise ConfigError("what is to be trained?", hint=f"there are {', '.join(ALGORITHMS)}")

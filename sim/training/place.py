@@ -92,9 +92,14 @@ def new_place(out: Path) -> Place:
     return Place(out)
 
 
-def check_same(plan: Training, asked: Mapping[str, Any]) -> None:
-    """Raise ConfigError if something is *asked* that the training to go on with has not."""
-    for name, value in asked.items():
-        if getattr(plan, name, value) != value:
-            what = f"{name} is {getattr(plan, name)!r} in the training that is gone on with"
+def check_same(
+    plan: Training, config: RunConfig, asked: Mapping[str, Any], world: Mapping[str, Any]
+) -> None:
+    """Raise ConfigError if something is *asked* of a training, or its *world*, that it has not."""
+    known = {**msgspec.to_builtins(plan), **deciding(config)}
+    again = training(str(asked.get("algorithm", plan.algorithm)), msgspec.to_builtins(plan), asked)
+    wanted = {**msgspec.to_builtins(again), **deciding(world_of(deciding(config), world))}
+    for name, value in known.items():
+        if wanted[name] != value:
+            what = f"{name} is {value!r} in the training that is gone on with"
             raise ConfigError(what, hint="train anew to change it")
