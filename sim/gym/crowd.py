@@ -16,7 +16,7 @@ from sim.gym.episode import Episode
 from sim.gym.measured import Measured, measurable
 from sim.gym.past import Flags, Floats, Past, Whole
 from sim.runs.scenario import check_runnable
-from sim.runs.visitors import users_of
+from sim.runs.visitors import audience, users_of
 from storage.environments import Environment
 
 
@@ -64,7 +64,7 @@ class _OneByOne:
 
 
 class Crowd:
-    """Visits to *environment* by *users*, the training users unless said, as *config* has them.
+    """Visits to *environment* by *users*, unless said those that *config* names, by its rules.
 
     Who begins one that is none of *users* is an error: a learner cannot come upon those that it is
     tested on. Raises ConfigError for a configuration that cannot be run.
@@ -76,7 +76,7 @@ class Crowd:
         check_runnable(config, environment)
         self.environment, self.config = environment, config
         self._welcome = np.zeros(len(environment.users), np.bool_)
-        self._welcome[environment.train_users if users is None else np.array(users)] = True
+        self._welcome[audience(config, environment) if users is None else users] = True
         self.begin(np.array([], np.int64))
 
     def begin(self, users: Whole, sessions: Whole | None = None) -> None:
@@ -155,7 +155,7 @@ class Crowd:
         again = self.shown[at, items]
         if again.any():
             what = f"item {int(items[again][0])} was shown in this visit before"
-            raise ConfigError(what, hint="choose where crowd.shown is false, or set repeats=allow")
+            raise ConfigError(what, hint="choose one that was not, or set repeats=allow")
 
     @property
     def steps(self) -> Whole:

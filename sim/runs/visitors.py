@@ -85,7 +85,7 @@ def visitors(config: RunConfig, environment: Environment) -> list[tuple[int, int
 
     When there are more episodes than users, everybody comes again in the same order.
     """
-    users = _drawn(config, _known(config, environment), "visitors")
+    users = _drawn(config, audience(config, environment), "visitors")
     return [
         (users[visit % len(users)], visit // len(users) * config.sessions)
         for visit in range(config.episodes)
@@ -94,12 +94,13 @@ def visitors(config: RunConfig, environment: Environment) -> list[tuple[int, int
 
 def check_visitors(config: RunConfig, environment: Environment) -> None:
     """Raise ConfigError for users that there are not."""
-    _checked(_known(config, environment), config.users)
+    _checked(audience(config, environment), config.users)
     if config.test_episodes:
         _checked(environment.test_users, "test")
 
 
-def _known(config: RunConfig, environment: Environment) -> Sequence[int]:
+def audience(config: RunConfig, environment: Environment) -> Sequence[int]:
+    """Return the users who may visit in training; raises ConfigError if there are none."""
     known: dict[str, Iterable[int]] = {
         "train": environment.train_users,
         "test": environment.test_users,

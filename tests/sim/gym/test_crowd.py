@@ -1,7 +1,7 @@
 """Many visits at once are as the visits of a run, one by one, bit for bit."""
 
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 from engine.chance import chance
 from engine.errors import ConfigError
 from sim.config.layers import configured
+from sim.config.run import Settings
 from sim.gym.crowd import Crowd
 from sim.gym.episode import Episode
 from sim.gym.past import Whole
 from sim.runs.visitors import users_of
-from tests.sim.gym.played import OURS, RULES, SMALL, played
+from tests.sim.gym.played import LIMIT, OURS, PATIENT, PLAIN, RULES, SMALL, Played, played
 
 EVERYBODY = range(len(SMALL.users))
-HOW = {"limit": 12, "seed": 5, "quit_rule": "billp", "rewards": {"satiation": [0.0, 0.0]}}
+HOW: Settings = {"limit": LIMIT, "seed": 5}
 
 
-def crowd(*more: dict[str, Any], users: int = 3) -> Crowd:
+def crowd(*more: Settings, users: int = 3) -> Crowd:
     found = Crowd(SMALL, configured(HOW, *more), EVERYBODY)
     found.begin(np.arange(users))
     return found
@@ -36,21 +37,24 @@ def choices(seed: int, crowd: Crowd) -> Whole:
     return np.array([stream.choice(row) for stream, row in zip(drawn, rows, strict=True)])
 
 
-@pytest.mark.parametrize("rules", RULES)
-def test_a_crowd_gets_what_a_run_gets(tmp_path: Path, rules: dict[str, Any]) -> None:
+def taken_again(run: Played) -> list[list[tuple[float, bool]]]:
+    """Return what users say in a crowd to the actions of a run: rewards, and who left."""
+    ours = Crowd(SMALL, run.config)
+    ours.begin(np.array([v.user for v in run.visits]), np.array([v.session for v in run.visits]))
+    said: list[list[tuple[float, bool]]] = [[] for _ in run.visits]
+    for step in range(LIMIT):
+        there = np.flatnonzero(~ours.over).tolist()
+        items = [v.items[step] if step < len(v.items) else -1 for v in run.visits]
+        came = ours.step(np.array(items))
+        for row in there:
+            said[row].append((float(came.rewards[row]), bool(came.left[row])))
+    return said
+
+
+def test_a_crowd_gets_what_a_run_gets(run: Played) -> None:
     """The same actions give the same rewards and lengths, whatever the rules and their chance."""
-    visits = played(tmp_path / "run", **(HOW | rules))
-    ours = Crowd(SMALL, configured(HOW | rules), EVERYBODY)
-    ours.begin(np.array([v.user for v in visits]), np.array([v.session for v in visits]))
-    for step in range(12):
-        items = np.array([v.items[step] if step < len(v.items) else -1 for v in visits])
-        came = ours.step(items)
-        for row, visit in enumerate(visits):
-            if step < len(visit.said):
-                response = visit.said[step]
-                assert (came.rewards[row], came.left[row]) == (response.reward, response.left)
-    assert ours.over.all()
-    assert ours.steps.tolist() == [len(visit.items) for visit in visits]
+    heard = [[(one.reward, one.left) for one in visit.said] for visit in run.visits]
+    assert taken_again(run) == heard
 
 
 @settings(deadline=None, max_examples=20)
@@ -63,7 +67,7 @@ def test_a_crowd_gets_what_a_run_gets(tmp_path: Path, rules: dict[str, Any]) -> 
     seed=st.integers(0, 1_000),
 )
 def test_all_at_once_is_one_by_one(
-    rules: dict[str, Any], offset: float, strength: float, recovery: float, drift: float, seed: int
+    rules: Settings, offset: float, strength: float, recovery: float, drift: float, seed: int
 ) -> None:
     """Whatever changes rewards, each visit goes as it does alone."""
     changes = {"offset": offset, "satiation": [0, strength], "recovery": recovery, "drift": drift}
@@ -78,9 +82,30 @@ def test_all_at_once_is_one_by_one(
             assert (came.rewards[user], came.left[user]) == (response.reward, response.left)
 
 
+@pytest.mark.slow
+@settings(deadline=None, max_examples=60)
+@given(
+    rules=st.sampled_from(RULES),
+    changes=st.fixed_dictionaries(
+        {
+            "offset": st.floats(-1, 1),
+            "satiation": st.tuples(st.just(0.0), st.floats(0, 2)),
+            "recovery": st.floats(0, 1),
+            "drift": st.floats(0, 1),
+        }
+    ),
+    seed=st.integers(0, 1 << 40),
+)
+def test_any_run_is_played_again(rules: Settings, changes: Settings, seed: int) -> None:
+    """By whatever rules, changes of rewards and seed: bit for bit."""
+    with TemporaryDirectory() as place:
+        run = played(Path(place) / "run", {**rules, "rewards": changes, "seed": seed})
+    assert taken_again(run) == [[(one.reward, one.left) for one in v.said] for v in run.visits]
+
+
 def test_who_left_is_left_alone() -> None:
     """A visit that is over gets nothing more, and nothing of it changes."""
-    ours = crowd({"quit": {"lowest": 6.0}})
+    ours = crowd(PLAIN, {"quit": {"lowest": 6.0}})
     assert ours.step(np.array([1, 2, 3])).left.all()
     again = ours.step(np.array([1, 2, 3]))
     assert not np.concatenate([again.rewards, again.left, again.truncated]).any()
@@ -89,7 +114,7 @@ def test_who_left_is_left_alone() -> None:
 
 def test_the_limit_truncates_who_stays() -> None:
     """And is not what made a user leave who leaves at the last step."""
-    ours = crowd({"limit": 2, "quit": {"window": 0, "lowest": 0.0}})
+    ours = crowd(PATIENT, {"limit": 2})
     assert not ours.step(np.array([1, 2, 3])).truncated.any()
     came = ours.step(np.array([2, 3, 4]))
     assert came.truncated.all()
@@ -98,7 +123,7 @@ def test_the_limit_truncates_who_stays() -> None:
 
 def test_a_visit_begins_in_the_place_of_another() -> None:
     """The others go on, and a user who comes again does so in a session of its own."""
-    ours = crowd({"quit": {"window": 0, "lowest": 0.0}})
+    ours = crowd(PATIENT)
     ours.step(np.array([1, 2, 3]))
     ours.restart(np.array([False, True, False]), np.array([2]))
     assert (ours.users.tolist(), ours.sessions.tolist()) == ([0, 2, 2], [0, 1, 0])
@@ -120,7 +145,7 @@ def test_a_place_that_is_taken_again_starts_afresh() -> None:
 
 
 def test_long_visits_are_kept_whole() -> None:
-    ours = crowd({"limit": 100, "quit": {"window": 0, "lowest": 0.0}}, users=1)
+    ours = crowd(PATIENT, {"limit": 100}, users=1)
     for item in range(100):
         ours.step(np.array([item]))
     assert ours.recent(100)[0].tolist() == [list(range(100))]
@@ -139,17 +164,16 @@ def test_learners_cannot_meet_who_tests_them() -> None:
 )
 def test_what_is_no_item_is_said(items: list[int], what: str) -> None:
     with pytest.raises(ConfigError, match=what):
-        crowd().step(np.array(items))
+        crowd(PLAIN).step(np.array(items))
 
 
 def test_what_was_shown_is_not_available() -> None:
     """Unless repeats are allowed."""
-    free = {"quit": {"window": 0, "lowest": 0.0}}
     for repeats in ("forbid", "avoid"):
-        ours = crowd(free, {"repeats": repeats})
+        ours = crowd(PATIENT, {"repeats": repeats})
         ours.step(np.array([1, 2, 3]))
         with pytest.raises(ConfigError, match="item 2 was shown in this visit before"):
             ours.step(np.array([2, 2, 4]))
-    ours = crowd(free, {"repeats": "allow"})
+    ours = crowd(PATIENT, {"repeats": "allow"})
     ours.step(np.array([1, 2, 3]))
     assert ours.step(np.array([1, 2, 3])).rewards.all()
