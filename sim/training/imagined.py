@@ -22,20 +22,20 @@ from sim.training.sight import Flags, Items, Sight
 from storage.datasets.draws import integers, words
 
 MODELS = 5
-_BATCHES, _BATCH, _RATE = 600, 512, 1e-3
+_BATCH, _RATE = 512, 1e-3
 _DOUBT = 1.0  # of the standard deviation between models: how much less a step brings
 _VARIETY = 0.1  # how much more a step brings after which the log went on most variously
 
 
-def fit(model: Scorer, log: Transitions, name: str) -> None:
-    """Fit *model* to the rewards of a log, and to whether users left; batches are drawn by *name*.
+def fit(model: Scorer, log: Transitions, batches: int, name: str) -> None:
+    """Fit *model* to the rewards of a log, and to whether users left, by *batches* drawn by *name*.
 
     Its first head is the reward, its second the log-odds that the user leaves.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=_RATE)
     rewards, left = (torch.tensor(a, dtype=torch.float32) for a in (log.rewards, log.left))
     rows, items = torch.tensor(log.rows), torch.tensor(log.items)
-    for batch in range(_BATCHES):
+    for batch in range(batches):
         drawn = torch.tensor(integers(0, f"model {name} {batch}", _BATCH, len(log)))
         given = model.at(rows[drawn], items[drawn])
         loss = functional.mse_loss(given[:, 0], rewards[drawn])

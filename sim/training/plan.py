@@ -26,17 +26,18 @@ ALGORITHMS: Mapping[str, str] = {
 }
 """Every algorithm by name, and what it does."""
 
+_ACTOR: Settings = {
+    **{"updates": 240, "rate": 1e-3, "batch": 1_024, "discount": 0.99, "inertia": 0.95},
+}
+
 DEFAULTS: Mapping[str, Settings] = {
-    "dqn": {"updates": 4_000, "visits": 64},
+    "dqn": {"updates": 1_500, "visits": 64},
     "sqn": {"updates": 1_000, "episodes": 20_000},
     "bcq": {"updates": 800, "episodes": 20_000},
     "cql": {"updates": 800, "episodes": 20_000},
     "crr": {"updates": 1_000, "episodes": 20_000},
-    "a2c": {"updates": 120, "visits": 128, "rate": 3e-3, "batch": 1_024, "discount": 0.99},
-    "dorl": {
-        **{"updates": 120, "visits": 128, "rate": 3e-3, "batch": 1_024, "discount": 0.99},
-        "episodes": 20_000,
-    },
+    "a2c": _ACTOR,
+    "dorl": {**_ACTOR, "episodes": 20_000},
 }
 """What is otherwise than in `Training` for an algorithm."""
 
@@ -53,7 +54,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     to the last ones. So many *updates* of its weights are made, each from a *batch* of steps at a
     learning *rate*; a step counts *discount* times the one before it. Who learns offline first logs
     *episodes* in which items were drawn at random; who learns in a world has so many *visits* at
-    once, and an actor takes *rollout* steps of each between updates. *width* is how many numbers
+    once, and an actor takes *rollout* steps of each between updates. A model of the
+    world is fitted to so many batches (*fits*). *width* is how many numbers
     stand for an item, *hidden* how wide the layers are, *window* how many of the last items are
     seen. What is played in the end is the mean of the weights, of which an update is the share
     1 − *inertia*. A *checkpoint* is written after so many updates. *threads* leave no mark but in
@@ -74,6 +76,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hidden: Positive = 128
     window: Positive = 4
     inertia: Share = 0.995
+    fits: Positive = 600
     checkpoint: Positive = 100
     threads: Positive = 1
 

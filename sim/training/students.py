@@ -19,12 +19,14 @@ from tianshou.algorithm.modelfree.qrdqn import QRDQNPolicy
 from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
 from tianshou.algorithm.optim import (
     AdamOptimizerFactory,
-    LRSchedulerFactoryLinear,
+    LRSchedulerFactory,
     OptimizerFactory,
 )
 from tianshou.data import Batch, ReplayBuffer, VectorReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from sim.training.logged import Transitions, at_random, gathered, taken
 from sim.training.plan import Training
@@ -41,6 +43,20 @@ _TRUST = 2.0  # how much of the predicted reward an actor begins with
 _ENTROPY, _CLIPPED, _TRACE = 0.02, 1.0, 0.95
 _KEPT = 50_000  # steps that are remembered
 _EXPLORING = (1.0, 0.05, 0.5)  # at first, at last, and after which share of the updates
+
+
+@dataclass(frozen=True)
+class Falling(LRSchedulerFactory):
+    """A rate that falls to 0 in so many *updates*.
+
+    In Python's numbers: those of NumPy, which tianshou's own makes, no checkpoint can be read with.
+    """
+
+    updates: int
+
+    def create_scheduler(self, optim: Optimizer) -> LRScheduler:
+        """Return what lets the rate of *optim* fall."""
+        return LambdaLR(optim, lambda update: 1 - update / self.updates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +79,8 @@ class Lesson:
     @property
     def optimizer(self) -> OptimizerFactory:
         """Adam, at a rate that falls to 0."""
-        falling = LRSchedulerFactoryLinear(self.plan.updates, 1, 1)
-        return AdamOptimizerFactory(lr=self.plan.rate).with_lr_scheduler_factory(falling)
+        rate = AdamOptimizerFactory(lr=self.plan.rate)
+        return rate.with_lr_scheduler_factory(Falling(self.plan.updates))
 
     def visitors(self, name: str, count: int) -> Items:
         """Return so many users, drawn."""

@@ -16,6 +16,7 @@ from shlex import quote
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -60,7 +61,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         torch.set_num_threads(self.plan.threads)
-        torch.manual_seed(self.plan.seed)
+        self._draw_by("beginning")
         self.sight = sight(
             self.environment,
             history=self.config.history,
@@ -98,12 +99,18 @@ class Trainer:
         return self._end()
 
     def _update(self, update: int) -> Mapping[str, float]:
-        torch.manual_seed(int(words(self.plan.seed, f"update {update}", 1)[0] >> 1))
+        self._draw_by(f"update {update}")
         losses = self.student.learn(update)
         self.averaged.update_parameters(self.student.played.scorer)
         if self.likely is not None:
             self.likely.update_parameters(self.student.played.likely)
         return losses
+
+    def _draw_by(self, name: str) -> None:
+        """Let torch, and what tianshou draws by NumPy's own stream, go on from a *name*."""
+        drawn = int(words(self.plan.seed, name, 1)[0])
+        torch.manual_seed(drawn >> 1)
+        np.random.seed(drawn % 2**32)
 
     def _look(self, updates: int, losses: Mapping[str, float], curve: AppendOnly) -> None:
         """Write a checkpoint, the policy as it stands, and a line of the curve."""
@@ -188,7 +195,7 @@ class Trainer:
         """Return a model of the world, fitted to a log."""
         models = nn.ModuleList(lesson.scorer(heads=2) for _ in range(MODELS))
         for position, model in enumerate(models):
-            fit(model, logged, f"{self.plan.seed} {position}")
+            fit(model, logged, self.plan.fits, f"{self.plan.seed} {position}")
         factors, name = self.environment.factors, f"{self.plan.seed}"
         various = variety(logged, self.sight)
         return Imagined(models, various, self.sight, factors.low, factors.high, name)
@@ -203,7 +210,6 @@ class Trainer:
         algorithm = self.student.algorithm
         state = {
             "algorithm": algorithm.state_dict(),
-            "rates": [one.state_dict() for one in algorithm.lr_schedulers],
             "averaged": self.averaged.state_dict(),
             "steps": self.student.steps,
         }
@@ -227,8 +233,8 @@ class Trainer:
     def _restore(self, state: dict[str, Any], done: int) -> None:
         algorithm = self.student.algorithm
         algorithm.load_state_dict(state["algorithm"])
-        for one, rate in zip(algorithm.lr_schedulers, state["rates"], strict=True):
-            one.load_state_dict(rate)
+        for rate in algorithm.lr_schedulers:
+            rate.last_epoch = done
         self.averaged.load_state_dict(state["averaged"])
         if self.likely is not None:
             self.likely.load_state_dict(state["likely"])
