@@ -70,7 +70,7 @@ def policy(
     parts: dict[str, object] = {"folding": own, "network": network(own, name, told=told)}
     if likely:
         parts["likely"] = network(own, "likely")
-    facts = {
+    facts: dict[str, Any] = {
         "algorithm": "none",
         "seed": 0,
         "recipe": "recipe",

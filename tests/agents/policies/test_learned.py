@@ -40,7 +40,7 @@ class Asked:
 
     def near(self, item: int) -> NDArray[np.bool_]:
         assert not self.silent
-        return np.arange(COUNT) % 2 == 0
+        return np.asarray(np.arange(COUNT) % 2 == 0)
 
     def rewards(self, trajectory: Trajectory) -> NDArray[np.float64]:
         raise AssertionError("nobody asks for rewards")

@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from engine.errors import ConfigError, LeakError
 from engine.messages import RunStarted
+from sim import Run
 from sim.analysis.compare import compare
 from sim.analysis.leaks import check_leaks
 from sim.config.layers import configured
@@ -22,7 +24,7 @@ from tests.support.policies import policy
 from tests.support.shell import Shell
 from tests.support.small import lines_of, only, recorded, synthetic, trace_of
 
-TESTED = {"episodes": 2, "test_episodes": 3, "limit": 4, "arrivals": "all"}
+TESTED: dict[str, Any] = {"episodes": 2, "test_episodes": 3, "limit": 4, "arrivals": "all"}
 
 
 def digest(directory: RunDirectory) -> str:
@@ -58,7 +60,7 @@ def test_another_policy_is_another_run(path: Path, tmp_path: Path) -> None:
 
 def test_python_names_a_policy_as_the_command_line_does(path: Path, tmp_path: Path) -> None:
     """In a configuration, or in place of the one that a configuration has."""
-    small = {"episodes": 3, "limit": 3}
+    small: dict[str, Any] = {"episodes": 3, "limit": 3}
     first = run(RunConfig(agent=f"rl:{path}", **small), out=tmp_path / "first")
     second = run(configured(small), agent=f"rl:{path}", out=tmp_path / "second")
     third = run(configured(small, {"agent": f"rl:{path}"}), out=tmp_path / "third")
@@ -138,10 +140,12 @@ def test_policies_of_one_recipe_are_one_agent(tmp_path: Path) -> None:
     assert len({*labels}) == 2
 
 
-def test_a_privileged_policy_says_so_in_every_comparison(tmp_path: Path) -> None:
-    """Also beside nothing but its like."""
+def test_a_privileged_policy_says_so_in_every_table(tmp_path: Path) -> None:
+    """Of a run, and of a comparison, also beside nothing but its like."""
     told = policy(tmp_path / "policy", told=True)
     directory = recorded(tmp_path / "run", agent=f"rl:{told}", **TESTED)
+    assert directory.read_summary()["privileged"] == "pair"
+    assert "rl told pair, which no agent could know," in Run.open(directory.path).summary.title
     (group,) = compare([directory.path]).groups
     assert group.label == "rl rl.privileged=pair"
 

@@ -142,7 +142,13 @@ def test_a_world_with_measures_of_its_own_is_learned_in(algorithm: str, tmp_path
 
 def test_an_actor_that_is_told_what_is_near_learns_to_stay_away_from_it(tmp_path: Path) -> None:
     """In the plain world it gets more than half of the bound's 223 from users it never met."""
-    how = {"updates": 40, "checkpoint": 40, "hidden": 128, "width": 32, "batch": 1_024}
+    how: dict[str, Any] = {
+        "updates": 40,
+        "checkpoint": 40,
+        "hidden": 128,
+        "width": 32,
+        "batch": 1_024,
+    }
     how |= {"visits": 128, "rollout": 8, "inertia": 0.9, "rate": 3e-3}
     world = open_environment("synthetic")
     found = trained(
