@@ -93,8 +93,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         metrics = values.pop("metrics")
         del values["manifest"]
         head = {name: values.pop(name) for name in ("run", "digest")}
-        some = ("train", "test_memory", "curve", "own_metrics", "quit_rule")
-        some += ("privileged", "retention")
+        of_some = ("train", "test_memory", "curve", "own_metrics", "quit_rule", "privileged")
+        some = (*of_some, "retention")
         told = {name: value for name in some if (value := values.pop(name))}
         return {**head, **metrics, **told, **values}
 
