@@ -349,7 +349,7 @@ def crr(lesson: Lesson, log: Transitions) -> Student:
         critic=ActionValues(lesson.sight, lesson.plan, lesson.users),
         optim=lesson.optimizer,
         gamma=lesson.plan.discount,
-        min_q_weight=_CAUTION,
+        min_q_weight=1.0,
         target_update_freq=_REFRESHED,
     )
     return Reader(algorithm, Played(actor, _one()), buffer_of(log), lesson.plan)
