@@ -20,7 +20,7 @@ class Satiation:
 
     catalog: Catalog
     recovery: Share
-    _left: Whole = field(default_factory=lambda: np.array([ONE], np.int64))
+    _left: Floats = field(default_factory=lambda: np.array([ONE], np.float64))
 
     def of(self, past: Past, at: Whole, items: Whole, strength: Whole) -> Floats:
         """Return by how much the rewards of *items* are lower in visits, [k]."""
@@ -36,20 +36,20 @@ class Satiation:
         steps = past.steps[at]
         longest, width = int(steps.max(initial=0)), len(self.catalog.category_names) + 1
         age = steps[:, None] - 1 - np.arange(longest)
-        left = np.where(age >= 0, self._left_after(longest)[np.maximum(age, 0)], 0)
-        column = names[past.met[at, :longest]] + width * np.arange(len(at))[:, None, None]
         # In float64 whole numbers below 2**53 are exact.
-        weights = np.broadcast_to(left[:, :, None], column.shape).ravel()
+        left = np.where(age >= 0, self._left_after(longest)[np.maximum(age, 0)], 0.0)
+        column = names[past.met[at, :longest]] + width * np.arange(len(at))[:, None, None]
+        weights = np.repeat(left.ravel(), names.shape[1])
         sums = np.bincount(column.ravel(), weights, minlength=len(at) * width)
         return sums.astype(np.int64).reshape(len(at), width)
 
-    def _left_after(self, steps: int) -> Whole:
+    def _left_after(self, steps: int) -> Floats:
         """Return what is left of an item after 0, 1, … steps; of at least so many."""
         if len(self._left) < max(steps, 1):
             left, kept = [ONE], round(self.recovery * ONE)
             while len(left) < 2 * steps:
                 left.append(left[-1] * kept >> BITS)
-            self._left = np.array(left, np.int64)
+            self._left = np.array(left, np.float64)
         return self._left
 
     @cached_property

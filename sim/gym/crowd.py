@@ -75,8 +75,8 @@ class Crowd:
     ) -> None:
         check_runnable(config, environment)
         self.environment, self.config = environment, config
-        self._welcome = np.zeros(len(environment.users), np.bool_)
-        self._welcome[audience(config, environment) if users is None else users] = True
+        welcome = audience(config, environment) if users is None else users
+        self._welcome = np.isin(np.arange(len(environment.users)), np.array(welcome))
         self.begin(np.array([], np.int64))
 
     def begin(self, users: Whole, sessions: Whole | None = None) -> None:
@@ -131,8 +131,11 @@ class Crowd:
 
         Raises ConfigError for what is no item, or was shown in the visit and must not be again.
         """
+        if items.shape != self.users.shape or items.dtype.kind not in "iu":
+            what = f"an array of {items.dtype} {items.shape}"
+            raise ConfigError(f"expected {len(self.users):,} items, by their positions, got {what}")
         at, stepped = np.flatnonzero(~self.over), self._nothing()
-        chosen = np.asarray(items, np.int64)[at]
+        chosen = items[at].astype(np.int64)
         self._check_items(at, chosen)
         rewards, left = self._answering.answer(at, chosen)
         self._past.add(at, chosen, rewards)
@@ -167,9 +170,14 @@ class Crowd:
         """Which items were, [n, items]; a view, not a copy."""
         return self._past.shown
 
+    def items(self, count: int) -> Whole:
+        """Return the last *count* items of each visit as `recent` does."""
+        return self._past.items_of(np.arange(len(self.users)), count)
+
     def recent(self, count: int) -> tuple[Whole, Floats]:
         """Return the last *count* items and rewards of each visit, [n, count], the newest last.
 
         Where there are fewer, −1 and 0 stand before them.
         """
-        return self._past.recent(np.arange(len(self.users)), count)
+        everywhere = np.arange(len(self.users))
+        return self._past.items_of(everywhere, count), self._past.rewards_of(everywhere, count)

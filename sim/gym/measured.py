@@ -12,8 +12,8 @@ from sim.config.run import RunConfig
 from sim.gym.changes import Drift, Satiation
 from sim.gym.past import Flags, Floats, Past, Whole
 from sim.world.dynamics import strength_of
-from sim.world.quitting.billp import QuitSettings
-from sim.world.quitting.quantile import QuantileSettings, reach_of
+from sim.world.quitting.billp import BILLP, QuitSettings
+from sim.world.quitting.quantile import QUANTILE, QuantileSettings, reach_of
 from storage.environments import Environment
 from storage.factors import significant_all
 
@@ -25,7 +25,8 @@ _FARTHEST = 1 << 52  # beyond all distances, and yet a whole number in float64
 
 def measurable(config: RunConfig) -> bool:
     """Tell whether users leave by such measures under *config*."""
-    return isinstance(config.quit, QuitSettings | QuantileSettings)
+    # Not by the settings: a rule of the user's own may have the same.
+    return any(config.rule is rule for rule in (BILLP, QUANTILE))
 
 
 class Measured:
@@ -81,7 +82,7 @@ class Measured:
 
     def _near(self, at: Whole, items: Whole) -> Flags:
         """Tell which of *items* are too much like one of the window."""
-        window, _ = self.past.recent(at, self.config.quit.window)
+        window = self.past.items_of(at, self.config.quit.window)
         squared = self.environment.factors.distances_squared_each(items, window)
         near: Flags = ((squared < self._measures[0, at][:, None]) & (window >= 0)).any(axis=1)
         return near

@@ -52,14 +52,15 @@ class Past:
         room = ((0, 0), (0, self.met.shape[1]))
         self.met, self.given = np.pad(self.met, room), np.pad(self.given, room)
 
-    def recent(self, at: Whole, count: int) -> tuple[Whole, Floats]:
-        """Return the last *count* items and rewards of visits, [k, count], the newest last.
+    def items_of(self, at: Whole, count: int) -> Whole:
+        """Return the last *count* items of visits, [k, count], the newest last.
 
-        Where there are fewer, −1 and 0 stand before them.
+        Where there are fewer, −1 stands before them.
         """
         place = self.steps[at][:, None] + np.arange(-count, 0)
-        row, column = at[:, None], np.maximum(place, 0)
-        known = place >= 0
-        return np.where(known, self.met[row, column], -1), np.where(
-            known, self.given[row, column], 0.0
-        )
+        return np.where(place >= 0, self.met[at[:, None], np.maximum(place, 0)], -1)
+
+    def rewards_of(self, at: Whole, count: int) -> Floats:
+        """Return the last *count* rewards of visits, as `items_of` does items; 0 for none."""
+        place = self.steps[at][:, None] + np.arange(-count, 0)
+        return np.where(place >= 0, self.given[at[:, None], np.maximum(place, 0)], 0.0)

@@ -40,7 +40,7 @@ class Sight:
             raise ConfigError(f"recent: expected at least 1 step, got {self.recent!r}")
 
     @property
-    def actions(self) -> Discrete[np.int64]:
+    def actions(self) -> Space[np.int64]:
         """Any item, by its position in the catalog."""
         return Discrete(len(self.environment.catalog))
 

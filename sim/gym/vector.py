@@ -69,7 +69,7 @@ class RecommendVector(VectorEnv[Observation, Whole, Floats | Flags]):
     ) -> tuple[Observation, Floats | Flags, Floats | Flags, Floats | Flags, dict[str, Any]]:
         """Recommend the items *actions* [num_envs], and return what came of them."""
         over = self._crowd.over.copy()
-        stepped = self._crowd.step(actions)
+        stepped = self._crowd.step(np.asarray(actions))
         self._begin_again(over)
         told = self._told()
         return self._observed(), stepped.rewards, stepped.left, stepped.truncated, told
@@ -81,13 +81,12 @@ class RecommendVector(VectorEnv[Observation, Whole, Floats | Flags]):
 
     def _observed(self) -> Observation:
         items, rewards = self._crowd.recent(self._sight.recent)
-        shown, _ = self._crowd.recent(self._sight.config.limit)
         return {
             "history": self._history.copy(),
             "ratings": self._ratings.copy(),
             "items": items,
             "rewards": rewards,
-            "shown": shown,
+            "shown": self._crowd.items(self._sight.config.limit),
             "step": self._crowd.steps[:, None].copy(),
         }
 

@@ -1,5 +1,6 @@
 """Many visits at once are as the visits of a run, one by one, bit for bit."""
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,7 @@ from sim.gym.crowd import Crowd
 from sim.gym.episode import Episode
 from sim.gym.past import Whole
 from sim.runs.visitors import users_of
+from sim.world.quitting.billp import BILLP
 from tests.sim.gym.played import LIMIT, OURS, PATIENT, PLAIN, RULES, SMALL, Played, played
 
 EVERYBODY = range(len(SMALL.users))
@@ -157,6 +159,21 @@ def test_learners_cannot_meet_who_tests_them() -> None:
     ours.begin(SMALL.train_users)
     with pytest.raises(ConfigError, match=f"user {SMALL.test_users[0]} may not visit"):
         ours.begin(SMALL.test_users)
+
+
+NEVER = replace(BILLP, why=lambda _, __: None)
+
+
+def test_a_rule_of_ones_own_is_asked() -> None:
+    """Also where its settings are those of one that is counted together."""
+    ours = crowd({**PLAIN, "quit_rule": f"{__name__}:NEVER", "quit": {"lowest": 6.0}})
+    assert not ours.step(np.array([1, 2, 3])).left.any()
+
+
+@pytest.mark.parametrize("items", [np.arange(4), np.arange(3.0), np.zeros((3, 1), np.int64)])
+def test_there_is_an_item_for_each_visit(items: Whole) -> None:
+    with pytest.raises(ConfigError, match="expected 3 items, by their positions"):
+        crowd().step(items)
 
 
 @pytest.mark.parametrize(
