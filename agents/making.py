@@ -22,7 +22,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Oracle(Protocol):
-    """Knows the true world; only the bound may ask it."""
+    """Knows the true world; only the bound may ask it, and policies that say that they do."""
 
     def rewards(self, trajectory: Trajectory) -> NDArray[np.float64]:
         """Return the reward that the user would give each item now."""
@@ -30,6 +30,10 @@ class Oracle(Protocol):
 
     def bores(self, trajectory: Trajectory, item: int) -> bool:
         """Tell whether *item* would make the user leave now, whatever its reward."""
+        ...
+
+    def near(self, item: int) -> NDArray[np.bool_]:
+        """Return which items are nearer to *item* than β, [items]."""
         ...
 
 
@@ -42,7 +46,8 @@ class World(Generic[S]):
     """What agents are made from; *settings* are the agent's own.
 
     *repeats* says what becomes of items shown before; *structured* asks models for JSON objects.
-    *ratings* gives what the training users rated before. *oracle* is for the bound alone.
+    *ratings* gives what the training users rated before. *oracle* is for the bound, and for
+    policies whose settings say what they are told.
     """
 
     catalog: Catalog
@@ -115,18 +120,48 @@ class NoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The settings of what has none."""
 
 
+DIGEST = "digest"
+"""How the names end of settings that are digests of an agent's files."""
+
+PRIVILEGED = "privileged"
+"""How the name ends of the setting that names what an agent is told that none could know."""
+
+
+@dataclass(frozen=True)
+class AgentFile:
+    """A file that an agent is made of: `NAME:PATH` is the agent called NAME with the file at PATH.
+
+    Named are the settings that say where the file is, which leaves no mark on a trace; what its
+    digest is, which may be another for each seed of one agent; and the digest of the environment
+    that the file was made in, of whose training users it may tell. *completed* returns settings of
+    the agent, for a run of a seed, with what the file says, unless they say it already; it raises
+    ConfigError.
+    """
+
+    path: str
+    digest: str
+    environment: str
+    completed: Callable[[Any, int], msgspec.Struct]
+
+    def at(self, path: str) -> dict[str, dict[str, str]]:
+        """Return the settings that stand for a file at *path*, whatever it says."""
+        table, _, name = self.path.partition(".")
+        return {table: {name: path, self.digest.partition(".")[2]: ""}}
+
+
 @dataclass(frozen=True)
 class Agent:
     """How an agent is made, its settings, whom it asks a model for, and the memories it writes.
 
     The fields of *settings* stand among those of a run, so they are tables with names of their own;
-    those of a role are `RoleSettings`.
+    those of a role are `RoleSettings`. *file* says what becomes of `NAME:PATH`.
     """
 
     make: Callable[[World[Any]], Subscriptions]
     settings: type[msgspec.Struct] = NoSettings
     roles: tuple[Role, ...] = ()
     memories: tuple[AgentMemory[Any], ...] = ()
+    file: AgentFile | None = None
 
     @property
     def critic(self) -> Role | None:

@@ -50,6 +50,10 @@ COMMANDS = {
         "experiment:experiment",
         "Train and test agents with several seeds, look for leaks, and compare them.",
     ),
+    "train": (
+        "train:train",
+        "Train a rival that learns by gradient; run its policy by --agent rl:PATH.",
+    ),
     "import-trajectories": (
         "import_trajectories:import_trajectories",
         "Make a run of a file that the code of BiLLP's authors wrote, to look at as at any other.",

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from os import environ, pathsep
 from pathlib import Path
 
@@ -45,8 +46,22 @@ def test_the_commands_of_a_readme_work(readme: Path, checkout: Path) -> None:
     """In the order in which a reader would type them."""
     for text in blocks(readme, "toml"):
         (checkout / text.split()[1]).write_text(text)
+    type_all(blocks(readme, "sh"), checkout)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("tianshou") is None, reason="needs the extra rl")
+def test_the_commands_that_train_work(checkout: Path) -> None:
+    """Those of `sim`, in the order in which a reader would type them; they need torch."""
+    commands = blocks(ROOT / "sim" / "README.md", "bash")
+    assert "billp train" in "".join(commands)
+    type_all(commands, checkout)
+
+
+def type_all(commands: list[str], checkout: Path) -> None:
+    """Type all *commands* in a *checkout*."""
     path = f"{Path(sys.executable).parent}{pathsep}{environ['PATH']}"
-    for command in "".join(blocks(readme, "sh")).splitlines():
+    for command in "".join(commands).splitlines():
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
             cwd=checkout,

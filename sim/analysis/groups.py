@@ -1,8 +1,9 @@
 """Which runs can be compared, and which are one group: those that differ by their seeds only."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from shlex import quote
 
+from agents.making import DIGEST, PRIVILEGED
 from engine.errors import ConfigError
 from engine.messages import RunStarted, Setting
 from sim.analysis.outcomes import RunOutcomes
@@ -37,14 +38,17 @@ def check_comparable(read: Sequence[RunOutcomes]) -> None:
 
 
 def grouped(read: Sequence[RunOutcomes]) -> dict[str, dict[int, RunOutcomes]]:
-    """Return the runs by the label of their group and their seed."""
-    deciding = [_deciding(run.head) for run in read]
-    names = {name for settings in deciding for name in settings}
-    differing = {n for n in names if len({settings.get(n) for settings in deciding}) > 1}
+    """Return the runs by the label of their group and their seed.
+
+    An agent that is made of files may have one of its own for each seed: only where that leaves two
+    runs of one seed in a group do the files' digests tell groups apart.
+    """
+    labels = _labels(read, apart=False)
+    if len({(label, run.head.seed) for label, run in zip(labels, read, strict=True)}) < len(read):
+        labels = _labels(read, apart=True)
     groups: dict[str, dict[int, RunOutcomes]] = {}
-    for run, settings in zip(read, deciding, strict=True):
-        own = [run.head.agent, *(f"{name}={settings.get(name)}" for name in sorted(differing))]
-        members = groups.setdefault(" ".join(own), {})
+    for label, run in zip(labels, read, strict=True):
+        members = groups.setdefault(label, {})
         if run.head.seed in members:
             raise ConfigError(
                 f"{run.path}: {run.head.agent} with seed {run.head.seed} is there twice",
@@ -52,6 +56,27 @@ def grouped(read: Sequence[RunOutcomes]) -> dict[str, dict[int, RunOutcomes]]:
             )
         members[run.head.seed] = run
     return groups
+
+
+def _labels(read: Sequence[RunOutcomes], *, apart: bool) -> list[str]:
+    """Return for each run its agent, what it is told that no agent knows, and what differs."""
+    deciding = [_deciding(run.head) for run in read]
+    names = {name for settings in deciding for name in settings}
+    differing = {
+        n
+        for n in names
+        if len({settings.get(n) for settings in deciding}) > 1 and (apart or not n.endswith(DIGEST))
+    }
+    return [
+        " ".join([run.head.agent, *_own(settings, differing)])
+        for run, settings in zip(read, deciding, strict=True)
+    ]
+
+
+def _own(settings: Mapping[str, Setting], differing: Collection[str]) -> list[str]:
+    told = {n for n, value in settings.items() if n.endswith(PRIVILEGED) and value}
+    shown = told.union(n for n in differing if settings.get(n, "") != "")
+    return [f"{name}={settings[name]}" for name in sorted(shown)]
 
 
 def _deciding(head: RunStarted) -> dict[str, Setting]:

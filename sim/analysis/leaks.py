@@ -2,7 +2,8 @@
 
 Looked at, in the files of a finished run: who was trained on and who was tested; what the memories
 hold, and by whom it was written; that every key is made of what an agent was shown, and of nothing
-else; that tests taught nobody where memory was frozen; and that no worked example names an item.
+else; that tests taught nobody where memory was frozen; that an agent from a file was trained in
+this very environment; and that no worked example names an item.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,10 @@ def check_leaks(directory: RunDirectory, environment: Environment) -> int:
     """
     check_examples(environment.catalog)
     head = read_head(directory.trace)
-    visits = _Visits(environment, head, cast_of(directory, head).memories)
+    cast = cast_of(directory, head)
+    visits = _Visits(environment, head, cast.memories)
+    if cast.file is not None:
+        _check_file(str(visits.setting(cast.file.environment)), head)
     for number, envelopes in read_episodes(directory.trace, _MAIN_LINE):
         visits.take(number, [envelope.message for envelope in envelopes])
     return sum(_check_memory(directory, name, visits) for name in visits.memories)
@@ -53,6 +57,18 @@ def check_examples(catalog: Catalog) -> None:
     for title in EXAMPLE_TITLES:
         if title.casefold() in folded:
             raise LeakError(f"the worked examples name {title!r}, which is an item of the catalog")
+
+
+def _check_file(environment: str, head: RunStarted) -> None:
+    """Raise LeakError unless what the agent was made of comes from the run's own training users.
+
+    In another environment, if only by the draw of its test users, others are trained on.
+    """
+    if environment != head.environment:
+        raise LeakError(
+            f"the agent {head.agent} was trained in another environment, "
+            f"{environment[:12]!r}, on users who may be among those it is tested on"
+        )
 
 
 @dataclass(eq=False)

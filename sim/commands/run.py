@@ -27,7 +27,8 @@ class WhatOptions:
     agent: Annotated[
         str | None,
         typer.Option(
-            help=f"{', '.join(AGENTS.own)}, or one of a package, or MODULE:OBJECT.",
+            help=f"{', '.join(AGENTS.own)}, or one of a package, or MODULE:OBJECT; rl:PATH plays a "
+            "policy of billp train.",
             show_default=_DEFAULT.agent,
         ),
     ] = None

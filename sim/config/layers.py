@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from agents.roster import spelled_out
 from engine.arrivals import plain_rule
 from engine.errors import ConfigError
 from sim.config.checks import check_values
@@ -71,6 +72,9 @@ def configured(*layers: Mapping[str, Any]) -> RunConfig:
     cannot be used.
     """
     settings = merged(*layers)
+    if isinstance(settings.get("agent"), str):
+        name, of_file = spelled_out(settings["agent"])
+        settings = merged(settings, of_file, {"agent": name})
     named = {name: value for name, value in settings.items() if name in {"agent", "quit_rule"}}
     plain = RunConfig(**_converted(named, _kinds(RunConfig), {}))
     own = _kinds(plain.cast.settings)
@@ -78,7 +82,10 @@ def configured(*layers: Mapping[str, Any]) -> RunConfig:
     del kinds["agent_settings"]
     found = _converted(settings, kinds, plain.settings())
     brought = {name: found.pop(name) for name in own if name in found}
-    config = RunConfig(**found, agent_settings=plain.cast.settings(**brought))
+    own_settings = plain.cast.settings(**brought)
+    if plain.cast.file is not None:
+        own_settings = plain.cast.file.completed(own_settings, found.get("seed", plain.seed))
+    config = RunConfig(**found, agent_settings=own_settings)
     check_values(config)
     return msgspec.structs.replace(config, arrivals=plain_rule(config.arrivals))
 

@@ -15,7 +15,7 @@ import msgspec
 from agents.making import Agent
 from agents.models.guards.budget import Price
 from agents.models.providers import plain_name
-from agents.roster import AGENTS
+from agents.roster import AGENTS, spelled_out
 from agents.settings import Count, Positive, Rate, Repeats, RoleSettings, Share
 from engine.errors import ConfigError
 from engine.messages import Setting
@@ -132,6 +132,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        agent, own = spelled_out(self.agent)
+        if own:
+            msgspec.structs.force_setattr(self, "agent", agent)
+            made = msgspec.convert(own, self.cast.settings)
+            msgspec.structs.force_setattr(self, "agent_settings", self.agent_settings or made)
         for name, kind in self.brought().items():
             if getattr(self, name) is None:
                 msgspec.structs.force_setattr(self, name, kind())
@@ -197,6 +202,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def deciding(self) -> tuple[tuple[str, Setting], ...]:
         """Return the settings that decide what the trace says, by dotted name."""
         settings, roles = self.settings(), self.roles
+        place = self.cast.file.path if self.cast.file else ""
         for role in roles:
             settings[role]["model"] = plain_name(settings[role]["model"])
         return tuple(
@@ -204,6 +210,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             for name, value in flat(settings)
             if name not in _NAMED
             and not leaves_no_mark(name, roles)
+            and name != place
             and (name not in _LATER or value != _LATER[name])
         )
 

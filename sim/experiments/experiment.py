@@ -18,7 +18,7 @@ import msgspec
 import tomli_w
 from anyio.abc import Process
 
-from agents.roster import AGENTS
+from agents.roster import agent_of
 from engine.errors import (
     BillpError,
     ConfigError,
@@ -163,7 +163,7 @@ def plan(experiment: Experiment) -> tuple[Planned, ...]:
     Raises ConfigError for an agent or a setting that does not exist, or if nobody is tested.
     """
     for agent in experiment.agents:
-        AGENTS.named(agent)
+        agent_of(agent)
     combinations = [*product(*experiment.sweep.values())]
     runs = [
         _planned(experiment, agent, dict(zip(experiment.sweep, values, strict=True)), seed)
@@ -178,8 +178,8 @@ def plan(experiment: Experiment) -> tuple[Planned, ...]:
 def _planned(experiment: Experiment, agent: str, swept: Settings, seed: int) -> Planned:
     layers = [parse_set(f"{name}={_written(value)}") for name, value in swept.items()]
     settings = merged(PROTOCOLS[experiment.protocol], experiment.settings, *layers)
-    own = {*AGENTS.named(agent).settings.__struct_fields__}
-    others = {n for a in experiment.agents for n in AGENTS.named(a).settings.__struct_fields__}
+    own = {*agent_of(agent).settings.__struct_fields__}
+    others = {n for a in experiment.agents for n in agent_of(a).settings.__struct_fields__}
     # What another agent of the experiment is told is no mistake; what none knows is one.
     asked = {name: value for name, value in settings.items() if name not in others - own}
     config = configured(asked, {"agent": agent, "seed": seed})

@@ -5,10 +5,11 @@ from typing import Any
 
 import msgspec
 
+from agents.making import PRIVILEGED
 from agents.models.access import Usage
 from engine.errors import RunDirectoryError
 from engine.html import note, table
-from engine.messages import RunStarted, number
+from engine.messages import RunStarted, Setting, number
 from sim.metrics.failures import Failure
 from sim.metrics.lifetimes import Retention, retention_rows
 from sim.metrics.metrics import CurvePoint, Measured, Metrics
@@ -77,6 +78,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     listeners: dict[str, Any] = {}
     own_metrics: dict[str, Found] = {}
     quit_rule: str = ""
+    privileged: str = ""
     retention: Retention | None = None
     manifest: str = ""
 
@@ -84,21 +86,23 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         """Return everything but the manifest as one object, the metrics beside the rest.
 
         What not all runs have is left out where it is empty: *train*, *test_memory* and *curve* are
-        of tests; *own_metrics*; a *quit_rule* that is not BiLLP's; *retention* is of users with
-        several sessions.
+        of tests; *own_metrics*; a *quit_rule* that is not BiLLP's; what a *privileged* agent is
+        told that none could know; *retention* is of users with several sessions.
         """
         values: dict[str, Any] = msgspec.to_builtins(self)
         metrics = values.pop("metrics")
         del values["manifest"]
         head = {name: values.pop(name) for name in ("run", "digest")}
-        some = ("train", "test_memory", "curve", "own_metrics", "quit_rule", "retention")
+        of_some = ("train", "test_memory", "curve", "own_metrics", "quit_rule", "privileged")
+        some = (*of_some, "retention")
         told = {name: value for name in some if (value := values.pop(name))}
         return {**head, **metrics, **told, **values}
 
     @property
     def title(self) -> str:
         """Whose numbers they are, and of which phase."""
-        run = f"{self.agent} in {self.environment}"
+        told = f" told {self.privileged}, which no agent could know," if self.privileged else ""
+        run = f"{self.agent}{told} in {self.environment}"
         if self.train is None:
             return run
         metrics, trained = self.metrics, self.train.episodes + self.train.failed
@@ -213,7 +217,15 @@ def summarise(
         failures=failures,
         listeners=listeners,
         quit_rule=str(settings.get("quit_rule", "")),
+        privileged=_privileged(settings),
         retention=measured.retention,
+    )
+
+
+def _privileged(settings: Mapping[str, Setting]) -> str:
+    """Return what the settings say that the agent is told and none could know."""
+    return ",".join(
+        str(value) for name, value in settings.items() if name.endswith(PRIVILEGED) and value
     )
 
 

@@ -7,7 +7,7 @@ from typing import Unpack
 
 from agents.making import Agent
 from agents.models.recorded import NothingRecorded
-from agents.roster import AGENTS
+from agents.roster import AGENTS, agent_of
 from engine.attempt import log
 from sim.config.layers import checked, configured
 from sim.config.run import RunConfig
@@ -82,7 +82,7 @@ def _with_parts(config: RunConfig | None, given: Parts) -> RunConfig:
     rule = QUIT_RULES.name_of(given.get("quit_rule", config.quit_rule))
     # What the configuration says to another agent, or of another rule, is not for these.
     others = {*config.agent_settings.__struct_fields__}
-    others -= {*AGENTS.named(agent).settings.__struct_fields__}
+    others -= {*agent_of(agent).settings.__struct_fields__}
     others |= {"quit"} if rule != config.quit_rule else set()
     kept = {name: value for name, value in config.settings().items() if name not in others}
     metrics = [METRICS.name_of(metric) for metric in given.get("metrics", config.metrics)]

@@ -124,7 +124,10 @@ def _quit_stream(draw: Callable[[str], Stream], of: str = "") -> Stream:
 
 @dataclass(frozen=True)
 class Truth:
-    """What only the bound may ask: the true rewards, and what bores by the quit *rule*."""
+    """What is true: rewards, what bores by the quit *rule*, what is near.
+
+    Only the bound may ask it, and policies that say that they do.
+    """
 
     environment: Environment
     rule: QuitRule
@@ -138,3 +141,7 @@ class Truth:
     def bores(self, trajectory: Trajectory, item: int) -> bool:
         """Tell whether *item* would make the user leave now, whatever its reward."""
         return self.rule.bores(self.quitting, trajectory, item, self.environment)
+
+    def near(self, item: int) -> NDArray[np.bool_]:
+        """Return which items are nearer to *item* than β, [items]."""
+        return self.environment.factors.near(item, np.arange(len(self.environment.catalog)))

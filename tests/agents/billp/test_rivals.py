@@ -37,6 +37,7 @@ from sim.runs.replay import replay
 from storage.memory import Memory
 from storage.runs import RunDirectory
 from tests.support.cast import Visit
+from tests.support.policies import policy
 from tests.support.small import Trace, only, recorded, synthetic, trace_of
 
 THINKING = frozenset({PlanMade, ActionTaken})
@@ -164,7 +165,9 @@ def see(tmp_path_factory: pytest.TempPathFactory) -> See:
         if name not in runs:
             model = Overheard()
             out = tmp_path_factory.mktemp("agent") / "run"
-            directory = recorded(out, model, agent=agent, **how)
+            file = AGENTS.named(agent).file and policy(out.with_name("policy"))
+            named = f"{agent}:{file}" if file else agent
+            directory = recorded(out, model, agent=named, **how)
             runs[name] = Seen(directory, trace_of(directory), model.requests)
         return runs[name]
 

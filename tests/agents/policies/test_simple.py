@@ -46,6 +46,9 @@ class Tastes:
         rewards = np.array([REWARDS[item] for item in EVERYTHING], np.float64)
         return rewards if trajectory.user == 0 else 6.0 - rewards
 
+    def near(self, item: int) -> NDArray[np.bool_]:
+        return np.zeros(len(CATALOG), np.bool_)
+
     def bores(self, trajectory: Trajectory, item: int) -> bool:
         recent = trajectory.recent(self.window)
         return any({*CATEGORIES[item]} & {*CATEGORIES[step.item]} for step in recent)

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         find_spec("stable_baselines3") is None,
-        reason="stable-baselines3 is not there: pip install -e '.[slow]'",
+        reason="stable-baselines3 is not there: pip install -e '.[learn]'",
     ),
 ]
 
