@@ -2,9 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
-from os import environ, pathsep
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,8 @@ from sim.runs.listeners import LISTENERS
 from sim.runs.watching import VIEWS
 from sim.world.quitting import QUIT_RULES
 from storage.datasets import FORMATS
+from tests.support.reading import Reader
+from tests.support.shell import Shell
 from tests.test_examples import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
@@ -41,21 +40,15 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @readmes
-def test_the_commands_of_a_readme_work(readme: Path, checkout: Path) -> None:
+def test_the_commands_of_a_readme_work(
+    readme: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In the order in which a reader would type them."""
     for text in blocks(readme, "toml"):
         (checkout / text.split()[1]).write_text(text)
-    path = f"{Path(sys.executable).parent}{pathsep}{environ['PATH']}"
-    for command in "".join(blocks(readme, "sh")).splitlines():
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", command],
-            cwd=checkout,
-            env={**environ, "PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    reader = Reader(checkout, Shell(capsys))
+    for line in filter(None, "".join(blocks(readme, "sh")).splitlines()):
+        reader.types(line)
 
 
 @readmes

@@ -39,7 +39,7 @@ def shell(
 
 @pytest.fixture
 def warm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let runs be processes that have imported what they need; how they begin is shown elsewhere."""
+    """Let runs be forked from a warm process; how they begin is shown by others."""
     monkeypatch.setattr(experiment, "_process", forked)
 
 
