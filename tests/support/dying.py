@@ -259,7 +259,7 @@ def executed(here: Path, script: Path) -> None:
 async def forked(words: Sequence[str]) -> bool:
     """Do what `experiment._process` does, in a process that is forked from a warm one."""
     with TemporaryDirectory() as place:
-        work = partial(typed, Path.cwd(), [*words, "--quiet"])
+        work = partial(typed, Path.cwd(), [*words, "--quiet"], **os.environ)
         said = await to_thread.run_sync(_one_by_one, work, Path(place) / "run")
     if said.status in {0, FailedEpisodesError.exit_status}:
         return said.status == 0
