@@ -32,7 +32,7 @@ def everything(session: nox.Session) -> None:
     """Run every test."""
     session.install("-e", ".[slow]")
     session.run("pytest", "-n", "auto")
-    session.run("pytest", "-n", "auto", "-m", "slow", "--ignore", _CROWDS)
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", "-m", "slow", "--ignore", _CROWDS)
     session.run("pytest", "-m", "slow", _CROWDS)
 
 

@@ -16,12 +16,14 @@ from engine.records import Record
 from sim.analysis.compare import compare
 from sim.analysis.leaks import check_examples, check_leaks
 from sim.config.layers import configured
+from sim.experiments import experiment
 from sim.experiments.experiment import PROTOCOLS, experiment_from, plan
 from sim.runs.run import run
 from storage.catalog import Catalog
 from storage.datasets import SYNTHETIC, open_environment
 from storage.memory import Memory
 from storage.runs import RunDirectory
+from tests.support.dying import forked
 from tests.support.shell import Shell, tree
 
 TINY = ["--episodes", "4", "--test-episodes", "4", "--set", "limit=4", "--set", "prompts=false"]
@@ -33,6 +35,12 @@ def shell(
 ) -> Shell:
     monkeypatch.chdir(tmp_path)
     return Shell(capsys)
+
+
+@pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs be forked from a warm process; how they begin is shown by others."""
+    monkeypatch.setattr(experiment, "_process", forked)
 
 
 # -- planning
@@ -143,6 +151,7 @@ def test_an_experiment_runs_and_goes_on(shell: Shell, tmp_path: Path) -> None:
     assert tree(tmp_path / "e" / "random-seed=1") == before
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_file_says_what_to_run(shell: Shell, tmp_path: Path) -> None:
     """Options go before the file."""
     (tmp_path / "e.toml").write_text(
@@ -158,6 +167,7 @@ def test_a_file_says_what_to_run(shell: Shell, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("warm")
 def test_seeds_are_added_until_it_is_decided(shell: Shell) -> None:
     """One by one, which is five at least; the same again finds all of it there."""
     words = ["experiment", "--agents", "diverse-greedy,random", "--until", "decided", *TINY]
@@ -173,6 +183,7 @@ def test_seeds_are_added_until_it_is_decided(shell: Shell) -> None:
     assert "the first gets more" in again.out
 
 
+@pytest.mark.usefixtures("warm")
 def test_an_experiment_says_that_nothing_was_decided(shell: Shell) -> None:
     """An agent that is told the same twice differs nowhere."""
     Path("e.toml").write_text('agents = ["random"]\n[sweep]\nmemory_size = [10, 20]\n')
@@ -183,6 +194,7 @@ def test_an_experiment_says_that_nothing_was_decided(shell: Shell) -> None:
     assert len([*Path("e").glob("random-*")]) == 10
 
 
+@pytest.mark.usefixtures("warm")
 def test_another_experiment_in_its_place_is_refused(shell: Shell) -> None:
     words = ["experiment", "--agents", "random", "--seeds", "1", *TINY, "--out", "e", "--json"]
     shell.fine(*words)

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from storage.datasets.synthetic import (
     synthetic,
 )
 from storage.environments import Environment
+from tests.support.dying import together
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +119,16 @@ def test_unwritable_cache_is_no_error(tmp_path: Path) -> None:
 
 def test_processes_share_the_cache(tmp_path: Path) -> None:
     """Several that start at once all get the world, and leave one whole copy behind."""
-    code = "import pathlib, sys; from storage.datasets.synthetic import synthetic as s;"
-    code += "sys.exit(s(pathlib.Path(sys.argv[1])).head.digest != sys.argv[2])"
-    command = [sys.executable, "-c", code, str(tmp_path), DIGEST]
-    running = [subprocess.Popen(command) for _ in range(4)]
-    assert [process.wait() for process in running] == [0, 0, 0, 0]
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
-    assert load(tmp_path / NAME).head.digest == DIGEST
+    cache = tmp_path / "cache"
+    said = together([partial(wanted, cache)] * 4, tmp_path / "said")
+    assert [process.status for process in said] == [0, 0, 0, 0]
+    assert [path.name for path in cache.iterdir()] == [NAME]
+    assert load(cache / NAME).head.digest == DIGEST
+
+
+def wanted(cache: Path) -> None:
+    """Get the world, or end with another status than 0."""
+    assert synthetic(cache).head.digest == DIGEST
 
 
 def test_the_plain_world_is_another(tmp_path: Path, plain: Environment) -> None:
