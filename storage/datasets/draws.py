@@ -30,7 +30,8 @@ def bells(seed: int, purpose: str, shape: tuple[int, ...], deviation: int) -> ND
     total -= 131_070
     total *= deviation
     total //= 37_837
-    return total.reshape(shape)
+    drawn: NDArray[np.int64] = total.reshape(shape)
+    return drawn
 
 
 def order(seed: int, purpose: str, count: int) -> NDArray[np.int64]:
