@@ -48,7 +48,8 @@ class ActorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     """*recall_count* states no further than *within*, and so many *candidates*.
 
     All experiences of these states count, *pooled* by item, and at most *hints* items of each sign
-    are told. Not pooled, *recall_count* experiences are recalled, the oldest first of one state.
+    are told that can be recommended. Not pooled, *recall_count* experiences are recalled, the
+    oldest first of one state.
     """
 
     recall_count: Count = 10

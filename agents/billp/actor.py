@@ -106,11 +106,10 @@ class Actor:
         trajectory = delivery.trajectory
         step = delivery.message.step
         shown = {done.item for done in trajectory.steps()}
-        advice = await self._advice(delivery)
-        hints = advice if self.repeats == "allow" else advice.without(shown)
+        advice = await self._advice(delivery, () if self.repeats == "allow" else shown)
         candidates = self._candidates(delivery, shown) if self.tools else []
         tools = self.consult(trajectory, candidates) if self.tools else ()
-        words, text = await ask(delivery, self.prompt(trajectory, tools, hints), self.grammar.read)
+        words, text = await ask(delivery, self.prompt(trajectory, tools, advice), self.grammar.read)
         forbidden = shown if self.repeats == "forbid" else ()
         grounded = self._ground(words, text, candidates, forbidden)
         delivery.publish(
@@ -126,11 +125,13 @@ class Actor:
             )
         )
 
-    async def _advice(self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]) -> Advice:
+    async def _advice(
+        self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], spent: Collection[int]
+    ) -> Advice:
         if not (self.recalling and self.settings.recall_count):
             return Advice()
         key = await delivery.embed(state_lines(delivery.trajectory))
-        return self.adviser.advise(delivery.view(EXPERIENCES), key)
+        return self.adviser.advise(delivery.view(EXPERIENCES), key, spent)
 
     def _candidates(
         self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], shown: Collection[int]

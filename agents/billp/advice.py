@@ -5,7 +5,7 @@ discouraged. Of each sign the items of the nearest states are told, of those of 
 telling first, each by the newest record that is of that sign.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
@@ -21,12 +21,6 @@ class Advice:
     encouraged: tuple[int, ...] = ()
     discouraged: tuple[int, ...] = ()
     found: tuple[Recall[Experience], ...] = ()
-
-    def without(self, items: set[int]) -> "Advice":
-        """Return the same, but of other items than *items*."""
-        good = tuple(item for item in self.encouraged if item not in items)
-        bad = tuple(item for item in self.discouraged if item not in items)
-        return Advice(good, bad, self.found)
 
 
 Worth = dict[int, list[tuple[int, float]]]
@@ -44,27 +38,30 @@ class Adviser:
     settings: ActorSettings
     _known: dict[int, tuple[Experience | None, Worth]] = field(default_factory=dict, compare=False)
 
-    def advise(self, view: View[Experience], key: Vector) -> Advice:
-        """Return what *view* says of the state *key*."""
+    def advise(self, view: View[Experience], key: Vector, spent: Collection[int] = ()) -> Advice:
+        """Return what *view* says of the state *key*, but for the items that are *spent*."""
         own = self.settings
         if own.pooled:
-            return self._pooled(view, key)
+            return self._pooled(view, key, spent)
         found = list(view.recall(key, own.recall_count, own.within))
         worth: Worth = {}
         for recall in found:
             record = recall.record.payload
             worth.setdefault(record.item, []).append((recall.position, record.advantage))
-        good = tuple(item for item, known in worth.items() if _sum(known) >= 0)
-        bad = tuple(item for item, known in worth.items() if _sum(known) < 0)
+        told = {item: _sum(known) for item, known in worth.items() if item not in spent}
+        good = tuple(item for item, total in told.items() if total >= 0)
+        bad = tuple(item for item, total in told.items() if total < 0)
         return Advice(good, bad, tuple(found))
 
-    def _pooled(self, view: View[Experience], key: Vector) -> Advice:
+    def _pooled(self, view: View[Experience], key: Vector, spent: Collection[int]) -> Advice:
         worth: Worth = {}
         distances: dict[int, float] = {}
         for likeness in view.alike(key, self.settings.recall_count, self.settings.within):
             for item, known in self._worth_of(view, likeness.positions).items():
-                worth.setdefault(item, []).extend(known)
-                distances.update(dict.fromkeys((place for place, _ in known), likeness.distance))
+                # Before hints are counted: late in a visit the most telling ones are spent.
+                if item not in spent:
+                    worth.setdefault(item, []).extend(known)
+                    distances |= dict.fromkeys((place for place, _ in known), likeness.distance)
         means = {item: _sum(known) / len(known) for item, known in worth.items()}
         # What was tried in this very state comes before what was in one that is only like it.
         near = {item: min(distances[place] for place, _ in known) for item, known in worth.items()}
