@@ -117,6 +117,16 @@ def test_who_goes_on_changes_nothing(shell: Shell, tmp_path: Path) -> None:
     assert sentence.endswith("holds no training")
 
 
+def test_what_is_done_is_not_gone_on_with(shell: Shell, tmp_path: Path) -> None:
+    """It would begin anew, over what it came to."""
+    place = new_place(tmp_path / "place")
+    place.write_settings(training("cql"), world_of())
+    place.result.touch()
+    sentence, hint = shell.refusal("train", "--resume", place.path)
+    assert sentence == f"{place.path}: this training is done"
+    assert str(place.policy) in hint
+
+
 def test_the_help_says_what_is_privileged(shell: Shell) -> None:
     """Nobody asks for it without having read that no agent could know it."""
     told = shell.fine("train", "--help")
