@@ -4,7 +4,7 @@ A prompt is Markdown that people and models read: a heading, then its lines. An 
 line, `- title | categories | reward`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from agents.trajectory import Step, Trajectory
 from storage.catalog import Catalog
@@ -16,6 +16,9 @@ SEPARATOR = " | "
 
 EXAMPLE_TITLES = ("Chess Duel", "Go Master")
 """What the worked examples of prompts recommend: items of no catalog, so that they teach none."""
+
+TASTE = "Taste: categories, and how much better than others the user likes them"
+"""The heading of what is inferred of a user."""
 
 OPENINGS = {
     "planner": "You plan recommendations",
@@ -56,6 +59,12 @@ def item_line(title: str, categories: Sequence[str], reward: float | None = None
 def item_lines(catalog: Catalog, items: Iterable[int]) -> Iterable[str]:
     """Return the lines of *items*."""
     return (item_line(catalog.titles[item], catalog.categories[item]) for item in items)
+
+
+def liking_lines(liking: Mapping[str, float]) -> list[str]:
+    """Return by how much better than others a user likes each category, the best liked first."""
+    order = sorted(liking, key=lambda name: (-liking[name], name))
+    return [f"- {name}{SEPARATOR}{liking[name]:+.2f}" for name in order]
 
 
 def history_lines(catalog: Catalog, trajectory: Trajectory) -> list[str]:

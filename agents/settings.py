@@ -37,25 +37,33 @@ class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PlannerSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """*recall_count* reflections no further than *within*; a prompt of at most *prompt_tokens*."""
+    """*recall_count* reflections no further than *within*; a prompt of at most *prompt_tokens*.
+
+    *taste* tells the user's taste.
+    """
 
     recall_count: Count = 2
     within: Distance = 2.0
     prompt_tokens: Positive = 3_000
+    taste: bool = True
 
 
 class ActorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """*recall_count* states no further than *within*, and so many *candidates*.
 
     All experiences of these states count, *pooled* by item, and at most *hints* items of each sign
-    are told. Not pooled, *recall_count* experiences are recalled, the oldest first of one state.
+    are told that can be recommended. Not pooled, *recall_count* experiences are recalled, the
+    oldest first of one state. *taste* tells the user's taste and what others rated the candidates;
+    *surprises* how these surprised whoever met them before.
     """
 
     recall_count: Count = 10
     within: Distance = 0.4
     pooled: bool = True
     hints: Count = 10
-    candidates: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
+    candidates: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 20
+    taste: bool = True
+    surprises: bool = True
 
 
 class CriticSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +88,14 @@ class PaperActorSettings(ActorSettings, frozen=True, kw_only=True, forbid_unknow
     within: Distance = 0.01
     hints: Count = 1_000
     candidates: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    taste: bool = False
+    surprises: bool = False
+
+
+class PaperPlannerSettings(PlannerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As in arXiv 2403.00843: who thinks is told no taste."""
+
+    taste: bool = False
 
 
 class PaperCriticSettings(CriticSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,5 +122,6 @@ class BillpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class PaperSettings(BillpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """BiLLP's with the defaults of the paper and its code, as far as ours differ."""
 
+    planner: PaperPlannerSettings = PaperPlannerSettings()
     actor: PaperActorSettings = PaperActorSettings()
     critic: PaperCriticSettings = PaperCriticSettings()

@@ -68,7 +68,7 @@ COMMANDS = {
         "Serve the embedded model by the OpenAI protocol, with faults if you want them.",
     ),
     "trace": ("trace:app", "Read, count and export the messages of a run."),
-    "env": ("env:app", "Build environments from data, look at them, list them."),
+    "env": ("env:app", "Build environments from data, look at them, calibrate and list them."),
     "cache": ("cache:app", "Look into a cache of replies, and prune it."),
 }
 """Each command: its module in sim.commands and what it is called there; its help's first line."""

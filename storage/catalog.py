@@ -17,15 +17,15 @@ def clean_title(text: str) -> str:
 def distinct_titles(titles: list[str]) -> tuple[str, ...]:
     """Return *titles* with a number after every title that stood there before: "Emma (2)"."""
     taken = set(titles)
-    seen: set[str] = set()
+    # By the title: thousands of items may be called alike, and none is to count from 1 again.
+    numbers: dict[str, int] = {}
     distinct = []
     for title in titles:
-        name, number = title, 1
+        name, number = title, numbers.get(title, 0) + 1
         # A made name must not be that of a title which stands there by itself.
-        while name in seen or (number > 1 and name in taken):
+        while number > 1 and (name := f"{title} ({number})") in taken:
             number += 1
-            name = f"{title} ({number})"
-        seen.add(name)
+        numbers[title] = number
         distinct.append(name)
     return tuple(distinct)
 

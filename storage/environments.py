@@ -1,5 +1,6 @@
 """An environment: who visits, what can be recommended, and the model that rewards it."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from storage.catalog import Catalog
 from storage.factors import Factors
 
-SCHEMA = 1
-"""The version of the directory format and of what the digest covers."""
+SCHEMA = 2
+"""The version of the directory format; since 2 the rewards are fitted to other ratings than the
+histories."""
+
+_COVERED = 1  # the version of what the digest covers: it did not change with that of directories
 
 
 _DECISIVE = (
-    *("schema", "users", "test_users", "items", "categories", "interactions"),
+    *("users", "test_users", "items", "categories", "interactions"),
     *(
         "rating_low",
         "rating_high",
@@ -62,12 +66,18 @@ class Unbiased(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How well the reward model predicts a held-out part, beside two simpler ones."""
+    """How well a model *fitted* to so many ratings predicts those held out, beside simpler ones.
 
+    What is held out is what histories tell. *drawn* are the errors of the world itself, where it is
+    a draw from what the ratings leave open around the *model*.
+    """
+
+    fitted: int
     held_out: int
     global_mean: Errors
     tuned_biases: Errors
     model: Errors
+    drawn: Errors | None = None
     unbiased: Unbiased | None = None
 
 
@@ -95,12 +105,16 @@ NOTHING = LeftOut()
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an environment comes from; decides nothing."""
+    """Where an environment comes from; decides nothing.
+
+    *forced* is what spoke against it, where it was written all the same.
+    """
 
     source: str
     files: tuple[SourceFile, ...] = ()
     options: dict[str, str | int | float] = {}
     left_out: LeftOut = NOTHING
+    forced: tuple[str, ...] = ()
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -227,6 +241,31 @@ def assemble(
     return Environment(head, catalog, factors, users, randomised)
 
 
+def with_near(environment: Environment, quantile: float, beta_squared: int) -> Environment:
+    """Return *environment* where items are near below another β, the *quantile* of all pairs.
+
+    Its digest is another; all else stays.
+    """
+    head = environment.head
+    told = {name: getattr(head, name) for name in Origin.__struct_fields__}
+    options = head.provenance.options | {"beta_quantile": quantile}
+    told["provenance"] = replace(head.provenance, options=options)
+    return assemble(
+        Origin(**told | {"beta_quantile": quantile}),
+        catalog=environment.catalog,
+        factors=dataclasses.replace(environment.factors, beta_squared=beta_squared),
+        users=environment.users,
+        randomised=environment.randomised,
+    )
+
+
+def forced(environment: Environment, why: tuple[str, ...]) -> Environment:
+    """Return *environment* with *why* it should not be there, which its digest leaves alone."""
+    provenance = replace(environment.head.provenance, forced=why)
+    head = replace(environment.head, provenance=provenance)
+    return dataclasses.replace(environment, head=head)
+
+
 def content_digest(environment: Environment) -> str:
     """Return the sha256 of what *environment* logically is, whatever its files look like."""
     digest = sha256()
@@ -261,7 +300,7 @@ def arrays(environment: Environment) -> dict[str, NDArray[np.generic]]:
 def _contents(environment: Environment) -> Iterator[tuple[str, bytes]]:
     """Yield the parts that the digest covers, in a fixed order and one way of writing them."""
     head, factors = environment.head, environment.factors
-    facts = {name: getattr(head, name) for name in _DECISIVE}
+    facts = {"schema": _COVERED} | {name: getattr(head, name) for name in _DECISIVE}
     yield "head", _canonical(facts)
     yield "model", _canonical([factors.mean, factors.bits, factors.beta_squared])
     yield "titles", _canonical(environment.catalog.titles)

@@ -17,6 +17,8 @@ from sim.runs.listeners import LISTENERS
 from sim.runs.watching import VIEWS
 from sim.world.quitting import QUIT_RULES
 from storage.datasets import FORMATS
+from tests.support.reading import Reader
+from tests.support.shell import Shell
 from tests.test_examples import EXAMPLES
 
 ROOT = Path(__file__).parents[1]
@@ -42,11 +44,15 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @readmes
-def test_the_commands_of_a_readme_work(readme: Path, checkout: Path) -> None:
+def test_the_commands_of_a_readme_work(
+    readme: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In the order in which a reader would type them."""
     for text in blocks(readme, "toml"):
         (checkout / text.split()[1]).write_text(text)
-    type_all(blocks(readme, "sh"), checkout)
+    reader = Reader(checkout, Shell(capsys))
+    for line in filter(None, "".join(blocks(readme, "sh")).splitlines()):
+        reader.types(line)
 
 
 @pytest.mark.slow
@@ -55,11 +61,6 @@ def test_the_commands_that_train_work(checkout: Path) -> None:
     """Those of `sim`, in the order in which a reader would type them; they need torch."""
     commands = blocks(ROOT / "sim" / "README.md", "bash")
     assert "billp train" in "".join(commands)
-    type_all(commands, checkout)
-
-
-def type_all(commands: list[str], checkout: Path) -> None:
-    """Type all *commands* in a *checkout*."""
     path = f"{Path(sys.executable).parent}{pathsep}{environ['PATH']}"
     for command in "".join(commands).splitlines():
         done = subprocess.run(

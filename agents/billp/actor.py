@@ -2,44 +2,74 @@
 
 Its prompt, in order: task and grammar (system); the thought, the user's history, the recent
 recommendations with their rewards, what the tools say (categories of the last 10 items, categories
-not yet tried, candidates that fit the thought), what was worth recommending in like states and what
-was not, the question.
+not yet tried, the user's taste, candidates that fit the thought), what was worth recommending in
+like states and what was not, the question. Beside candidates stands what others rated them, and how
+they surprised earlier visitors.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from agents.asking import ask
-from agents.billp.advice import Advice, Adviser
+from agents.billp.advice import Advice, Adviser, Surprise, Surprises
 from agents.billp.grounding import Grounded, Grounder
-from agents.billp.memories import EXPERIENCES, Experience, recalled
+from agents.billp.memories import EXPECTED, EXPERIENCES, experiences, recalled
 from agents.billp.states import WINDOW, state_lines, states
+from agents.billp.taste import NO_TASTE, Taste, Taster
 from agents.billp.tools import CandidateSearch, category_counts, untried
 from agents.billp.values import Judge, judged_steps
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
-from agents.prompts import OPENINGS, history_lines, item_lines, section, step_line
+from agents.prompts import (
+    OPENINGS,
+    SEPARATOR,
+    TASTE,
+    history_lines,
+    item_lines,
+    liking_lines,
+    section,
+    step_line,
+)
 from agents.settings import ActorSettings, Repeats
 from agents.trajectory import Delivery, Trajectory
 from engine.errors import UnreadableReplyError
-from engine.messages import ActionTaken, EpisodeSettled, PlanMade, PlanRequested, ToolResult
+from engine.messages import (
+    ActionTaken,
+    EpisodeSettled,
+    PlanMade,
+    PlanRequested,
+    ToolResult,
+    number,
+)
 from storage.catalog import Catalog
 
 ROLE = "actor"
 _NOTHING = Advice()
+_UNKNOWN: Mapping[int, Surprise] = {}
 
 
-def task(*, thinking: bool = True, tools: bool = True, recalling: bool = True) -> str:
+def task(
+    *,
+    thinking: bool = True,
+    tools: bool = True,
+    recalling: bool = True,
+    taste: bool = True,
+    surprises: bool = True,
+) -> str:
     """Return the task of an actor: it is promised nothing that it does not get."""
     follow = ", following the thought of a planner" if thinking else ""
     what = "one of the candidates or any other item" if tools else "any item"
     learned = "Prefer what was encouraged in like states, leave what was discouraged, and mind"
+    rated = "Beside an item stands what others rated it, and how many did" if taste else ""
+    beside = ", and how much better than expected it pleased earlier visitors" if surprises else ""
+    told = f"{rated}{beside}. " if rated else ""
     return (
         f"{OPENINGS[ROLE]} for a user{follow}. You may take {what} that you know to be in "
-        f"the catalog. {learned if recalling else 'Mind'} that the user leaves when an item is too "
-        "much like recent ones."
+        f"the catalog. {told}{learned if recalling else 'Mind'} that the user leaves when an item "
+        "is too much like recent ones."
     )
 
 
@@ -82,7 +112,8 @@ class Actor:
     """Recommends an item for each thought; *repeats* says what becomes of items shown before.
 
     *judge* says afterwards what each step of an episode was worth. Not *recalling* its prompt has
-    nothing of earlier visits, without *tools* no help from the catalog.
+    nothing of earlier visits, without *tools* no help from the catalog, without a *taster* nothing
+    of what others rated, nor of what the user's taste is.
     """
 
     catalog: Catalog
@@ -95,22 +126,30 @@ class Actor:
     grammar: Grammar[str] = PLAIN
     recalling: bool = True
     tools: bool = True
+    taster: Taster | None = None
 
     @cached_property
     def adviser(self) -> Adviser:
         """What asks the actor's memory."""
         return Adviser(self.settings)
 
+    @cached_property
+    def surprises(self) -> Surprises:
+        """What knows how items surprised."""
+        return Surprises()
+
     async def act(self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]) -> None:
         """Answer `PlanMade`, or `PlanRequested` where nobody thinks, with `ActionTaken`."""
         trajectory = delivery.trajectory
         step = delivery.message.step
         shown = {done.item for done in trajectory.steps()}
-        advice = await self._advice(delivery)
-        hints = advice if self.repeats == "allow" else advice.without(shown)
+        advice = await self._advice(delivery, () if self.repeats == "allow" else shown)
         candidates = self._candidates(delivery, shown) if self.tools else []
-        tools = self.consult(trajectory, candidates) if self.tools else ()
-        words, text = await ask(delivery, self.prompt(trajectory, tools, hints), self.grammar.read)
+        taste = NO_TASTE if self.taster is None else self.taster.taste(trajectory)
+        known = self._surprises(delivery)
+        tools = self.consult(trajectory, candidates, known) if self.tools else ()
+        prompt = self.prompt(trajectory, tools, advice, taste, known)
+        words, text = await ask(delivery, prompt, self.grammar.read)
         forbidden = shown if self.repeats == "forbid" else ()
         grounded = self._ground(words, text, candidates, forbidden)
         delivery.publish(
@@ -122,15 +161,28 @@ class Actor:
                 grounding=grounded.kind,
                 distance=grounded.distance,
                 recalled=recalled(advice.found),
-                tools=tools,
+                tools=(*tools, *self._expected(taste, grounded.item)),
             )
         )
 
-    async def _advice(self, delivery: Delivery[PlanMade] | Delivery[PlanRequested]) -> Advice:
+    def _expected(self, taste: Taste, item: int) -> tuple[ToolResult, ...]:
+        if self.taster is None:
+            return ()
+        worth = number(self.taster.expected(taste, item))
+        return (ToolResult(tool=EXPECTED, text=f"{worth:g}"),)
+
+    def _surprises(self, delivery: Delivery[Any]) -> Mapping[int, Surprise]:
+        if not (self.recalling and self.settings.surprises):
+            return {}
+        return self.surprises.of(delivery.view(EXPERIENCES))
+
+    async def _advice(
+        self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], spent: Collection[int]
+    ) -> Advice:
         if not (self.recalling and self.settings.recall_count):
             return Advice()
         key = await delivery.embed(state_lines(delivery.trajectory))
-        return self.adviser.advise(delivery.view(EXPERIENCES), key)
+        return self.adviser.advise(delivery.view(EXPERIENCES), key, spent)
 
     def _candidates(
         self, delivery: Delivery[PlanMade] | Delivery[PlanRequested], shown: Collection[int]
@@ -151,23 +203,43 @@ class Actor:
         nearest = self.grounder.nearest(text, among, forbidden)
         return Grounded(nearest.item, "fallback", nearest.distance)
 
-    def consult(self, trajectory: Trajectory, candidates: list[int]) -> tuple[ToolResult, ...]:
-        """Return what the tools say at this point."""
+    def consult(
+        self,
+        trajectory: Trajectory,
+        candidates: list[int],
+        known: Mapping[int, Surprise] = _UNKNOWN,
+    ) -> tuple[ToolResult, ...]:
+        """Return what the tools say at this point; *known* is how items surprised."""
         recent = trajectory.recent(WINDOW)
         counts = ", ".join(f"{name} {count}" for name, count in category_counts(recent))
         fresh = ", ".join(untried(self.catalog, list(trajectory.steps()), WINDOW))
-        lines = item_lines(self.catalog, candidates)
+        lines = self._told(candidates, known)
         return (
             ToolResult(tool="categories", text=counts),
             ToolResult(tool="untried", text=fresh),
             ToolResult(tool="candidates", text="\n".join(lines)),
         )
 
+    def _told(self, items: Collection[int], known: Mapping[int, Surprise]) -> list[str]:
+        """Return the lines of *items*, with what others rated them and how they surprised."""
+        lines = []
+        for item, line in zip(items, item_lines(self.catalog, items), strict=True):
+            told = [line]
+            if self.taster is not None:
+                standing = self.taster.standing
+                told.append(f"rated {standing.means[item]:.2f} by {standing.counts[item]}")
+            if item in known:
+                told.append(f"surprise {known[item].mean:+.2f} in {known[item].count}")
+            lines.append(SEPARATOR.join(told))
+        return lines
+
     def prompt(
         self,
         trajectory: Trajectory,
         tools: tuple[ToolResult, ...],
         advice: Advice = _NOTHING,
+        taste: Taste = NO_TASTE,
+        known: Mapping[int, Surprise] = _UNKNOWN,
     ) -> Prompt:
         """Return the question for the item of a step."""
         said = {result.tool: result.text for result in tools}
@@ -176,9 +248,10 @@ class Actor:
         text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))
         text += section("Categories of the recent recommendations", [said.get("categories", "")])
         text += section("Categories not yet tried", [said.get("untried", "")])
+        text += section(TASTE, liking_lines(taste.by_category))
         text += section("Candidates", [said.get("candidates", "")])
-        text += section("Encouraged in like states", item_lines(self.catalog, advice.encouraged))
-        text += section("Discouraged in like states", item_lines(self.catalog, advice.discouraged))
+        text += section("Encouraged in like states", self._told(advice.encouraged, known))
+        text += section("Discouraged in like states", self._told(advice.discouraged, known))
         text += f"## Question\nWhich item is recommended at step {trajectory.step}?"
         system = f"{self.task}\n{self.grammar.words}"
         schema = self.grammar.schema
@@ -188,10 +261,7 @@ class Actor:
         """Keep what each item was worth under the state in which it was recommended."""
         episode = delivery.episode
         texts = states(delivery.trajectory)
-        items = {m.step: m for m in episode if isinstance(m, ActionTaken)}
-        entries = []
-        for step in self.judge(episode):
-            action = items[step.step]
-            worth = Experience(item=action.item, title=action.title, advantage=step.advantage)
-            entries.append((await delivery.embed(texts[step.step]), worth))
+        advantages = {step.step: step.advantage for step in self.judge(episode)}
+        kept = experiences(episode, advantages)
+        entries = [(await delivery.embed(texts[step]), worth) for step, worth in kept.items()]
         delivery.remember(EXPERIENCES, entries)

@@ -5,17 +5,21 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
-from agents.embeddings import hashed
+from agents.embeddings import DIMENSIONS, hashed
 from engine.messages import GroundingKind, number
 from storage.catalog import Catalog
+from storage.products import dots_of
 
 _CLOSE = 88.0
 """Likeness in per cent from which two titles are taken for spellings of one."""
+
+Vectors: TypeAlias = NDArray[np.int8]
 
 _NOISE = re.compile(r"[^\w]+")
 
@@ -67,9 +71,11 @@ class Grounder:
 
     def nearest(self, words: str, among: Sequence[int], taken: Collection[int] = ()) -> Grounded:
         """Return the item *among* some whose title is nearest to *words* by vector."""
+        if not among:
+            raise ValueError("every item is taken")
         everything = among == range(len(self.catalog))
-        vectors = self._vectors if everything else self._vectors[np.asarray(among, np.intp)]
-        dots = vectors @ hashed((words,)).astype(np.float32)
+        vectors = self._vectors if everything else self._vectors_of(among)
+        dots = dots_of(vectors, hashed((words,)))
         for place in np.argsort(-dots, kind="stable")[: len(taken) + 1]:
             item = among[int(place)]
             if item not in taken:
@@ -89,10 +95,15 @@ class Grounder:
         return dict(reversed(pairs))
 
     @cached_property
-    def _vectors(self) -> NDArray[np.float32]:
-        # Float32 is exact here: the partial sums of products of such small integers stay far below
-        # 2**24, whatever their order.
-        return np.stack([hashed((title,)) for title in self.catalog.titles]).astype(np.float32)
+    def _vectors(self) -> Vectors:
+        # Of large catalogs hardly a run needs them, and then only here: words like no title.
+        return self._vectors_of(range(len(self.catalog)))
+
+    def _vectors_of(self, items: Sequence[int]) -> Vectors:
+        rows = np.empty((len(items), DIMENSIONS), np.int8)
+        for place, item in enumerate(items):
+            rows[place] = hashed((self.catalog.titles[item],))
+        return rows
 
 
 def normalised(title: str) -> str:

@@ -1,6 +1,6 @@
 """The three memories of BiLLP, what their records say, and how messages tell of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ from engine.messages import (
     Recalled,
     ReflectionWritten,
     StateValued,
+    UserResponded,
     number,
 )
 from engine.records import Recall, Vector, View, distance
@@ -35,12 +36,16 @@ class Reflection(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Experience(msgspec.Struct, frozen=True, kw_only=True):
-    """What an item was worth in a state; the key is the state."""
+class Experience(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an item was worth in a state; the key is the state.
+
+    *surprise* is by how much its reward was above what was expected of it, if anything was.
+    """
 
     item: int
     title: str
     advantage: float
+    surprise: float | None = None
 
 
 class Valuation(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,13 +83,35 @@ def _reflections(episode: Sequence[Message], _: object) -> list[Reflection]:
 
 
 def _experiences(episode: Sequence[Message], _: object) -> list[Experience]:
+    worths = {m.step: m.advantage for m in episode if isinstance(m, AdvantageEstimated)}
+    return [*experiences(episode, worths).values()]
+
+
+EXPECTED = "expected"
+"""The tool that says what the item taken should be worth to the user."""
+
+
+def experiences(
+    episode: Sequence[Message], advantages: Mapping[int, float]
+) -> dict[int, Experience]:
+    """Return what is kept of the steps of an *episode* that have *advantages*, by number."""
     actions = {m.step: m for m in episode if isinstance(m, ActionTaken)}
-    worths = [m for m in episode if isinstance(m, AdvantageEstimated) and m.step in actions]
-    return [
-        Experience(item=action.item, title=action.title, advantage=worth.advantage)
-        for worth in worths
-        for action in [actions[worth.step]]
-    ]
+    rewards = {m.step: m.reward for m in episode if isinstance(m, UserResponded)}
+    return {
+        step: Experience(
+            item=actions[step].item,
+            title=actions[step].title,
+            advantage=advantage,
+            surprise=_surprise(actions[step], rewards.get(step)),
+        )
+        for step, advantage in advantages.items()
+        if step in actions
+    }
+
+
+def _surprise(action: ActionTaken, reward: float | None) -> float | None:
+    expected = next((result.text for result in action.tools if result.tool == EXPECTED), None)
+    return None if expected is None or reward is None else number(reward - float(expected))
 
 
 def _valuations(episode: Sequence[Message], settings: BillpSettings) -> list[Valuation]:
@@ -104,6 +131,11 @@ def learned_values(episode: Sequence[Message], *, outcomes: bool) -> dict[int, f
     return {state: number(min(max(v, LOWEST), HIGHEST)) for state, v in targets.items()}
 
 
+def _experience_says(record: Experience) -> str:
+    surprise = "" if record.surprise is None else f", surprise {record.surprise:+g}"
+    return f"{record.title}: advantage {record.advantage:+g}{surprise}"
+
+
 REFLECTIONS = AgentMemory(
     "planner",
     Reflection,
@@ -117,7 +149,7 @@ EXPERIENCES = AgentMemory(
     "actor",
     Experience,
     key_lines=states,
-    says=lambda record: f"{record.title}: advantage {record.advantage:+g}",
+    says=_experience_says,
     keyed_by="recent items",
     told=_experiences,
     asked=lambda m: (m.step, m.recalled) if isinstance(m, ActionTaken) else None,

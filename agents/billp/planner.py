@@ -1,7 +1,8 @@
 """The planner: macro-learning. Before each action it writes a thought, guided by reflections.
 
 Its prompt, in order: task and grammar (system); reflections from the most similar users, the user's
-history, the steps so far with their thoughts (the oldest thoughts are cut first), the question.
+history and taste, the steps so far with their thoughts (the oldest thoughts are cut first), the
+question.
 """
 
 from collections.abc import Sequence
@@ -9,9 +10,18 @@ from dataclasses import dataclass
 
 from agents.asking import ask
 from agents.billp.memories import REFLECTIONS, Reflection, at_random, recalled
+from agents.billp.taste import Taster
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
-from agents.prompts import OPENINGS, TOKEN, history_lines, section, step_lines
+from agents.prompts import (
+    OPENINGS,
+    TASTE,
+    TOKEN,
+    history_lines,
+    liking_lines,
+    section,
+    step_lines,
+)
 from agents.trajectory import Delivery, Trajectory, task_lines
 from engine.errors import UnreadableReplyError
 from engine.messages import EpisodeSettled, PlanMade, PlanRequested, ReflectionWritten
@@ -48,7 +58,8 @@ STRUCTURED = structured("thought", {"type": "string"}, EXAMPLE, read_thought)
 class Planner:
     """Writes the thought for each step; recalls *recall_count* reflections (arXiv: K = 2).
 
-    They are those of the most similar users, unless they are drawn at *random* as in Reflexion.
+    They are those of the most similar users, unless they are drawn at *random* as in Reflexion. A
+    *taster* tells the user's taste.
     """
 
     catalog: Catalog
@@ -57,6 +68,7 @@ class Planner:
     prompt_tokens: int = 3_000
     grammar: Grammar[str] = PLAIN
     random: bool = False
+    taster: Taster | None = None
 
     async def plan(self, delivery: Delivery[PlanRequested]) -> None:
         """Answer `PlanRequested` with `PlanMade`."""
@@ -85,6 +97,9 @@ class Planner:
             "Reflections from earlier visits", (f"- {r.record.payload.text}" for r in found)
         )
         head += section("History of the user", history_lines(self.catalog, trajectory))
+        if self.taster is not None:
+            liking = self.taster.taste(trajectory).by_category
+            head += section(TASTE, liking_lines(liking))
         system = f"{TASK}\n\n{self.grammar.words}"
         room = self.prompt_tokens * TOKEN - len(system) - len(head)
         text = head + section("Steps so far", step_lines(trajectory, room))

@@ -17,6 +17,7 @@ from agents.billp.planner import Planner
 from agents.billp.reflector import PLAIN as REFLECTION_IN_WORDS
 from agents.billp.reflector import STRUCTURED as REFLECTION_AS_JSON
 from agents.billp.reflector import Reflector
+from agents.billp.taste import Taster
 from agents.billp.tools import CandidateSearch
 from agents.billp.values import Judge, judged_steps, returned_steps
 from agents.making import Agent, Role, Subscriptions, World
@@ -40,6 +41,7 @@ def planner(
 ) -> Planner:
     """Return the planner; not *recalling* it has no reflections, *random* ones as in Reflexion."""
     own = world.settings.planner
+    taster = Taster(world.catalog, world.ratings) if own.taste else None
     return Planner(
         world.catalog,
         own.recall_count if recalling else 0,
@@ -47,6 +49,7 @@ def planner(
         own.prompt_tokens,
         THOUGHT_AS_JSON if world.structured else THOUGHT_IN_WORDS,
         random,
+        taster,
     )
 
 
@@ -60,17 +63,25 @@ def actor(
 ) -> Actor:
     """Return the actor; not *recalling* it has no experiences, not *thinking* no planner."""
     own = world.settings.actor
+    taster = Taster(world.catalog, world.ratings) if own.taste and tools else None
     return Actor(
         world.catalog,
         CandidateSearch(world.catalog),
         Grounder(world.catalog),
         own,
-        task(thinking=thinking, tools=tools, recalling=recalling),
+        task(
+            thinking=thinking,
+            tools=tools,
+            recalling=recalling,
+            taste=taster is not None,
+            surprises=taster is not None and recalling and own.surprises,
+        ),
         repeats=world.repeats,
         judge=judge,
         grammar=ACTION_AS_JSON if world.structured else ACTION_IN_WORDS,
         recalling=recalling,
         tools=tools,
+        taster=taster,
     )
 
 

@@ -5,9 +5,11 @@ the messages of the request and its seed. In process it is also told who asks; w
 asked, the opening of the task tells. What it achieves says nothing about what language models
 achieve.
 
-- planner: weighs categories by past rewards and by what the reflections say was liked or not; if a
-  reflection says to vary, it warns of the categories shown lately;
-- actor: takes the candidate that fits the thought, what was encouraged and what was discouraged;
+- planner: weighs categories by the user's taste, if it is told, else by past rewards, and by what
+  the reflections say was liked or not; if a reflection says to vary, it warns of the categories
+  shown lately;
+- actor: takes the candidate that others rated best, by the user's taste, how it surprised, the
+  thought, and what was encouraged and discouraged;
 - critic: scores the variety of the last items and their rewards, and leans on the remembered value;
 - reflector: tells from the last steps whether likeness or a low reward made the user leave.
 """
@@ -19,18 +21,24 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import sqrt
 
 from agents.grammar import field_of
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.providers import Door, Opening, Provider
-from agents.prompts import SEPARATOR, TOKEN, role_of, sections
+from agents.prompts import SEPARATOR, TASTE, TOKEN, role_of, sections
 from engine.chance import Stream
 from engine.errors import CallFailedError
 
 _RECENT = 4
 _LOW = 2.0
 _MIDDLE = 3.0
+_DOUBT = 4
+_WISH = 0.3
 _REWARD = re.compile(r"-?\d{1,9}\.\d\d")
+_RATED = re.compile(r"rated (-?\d{1,9}\.\d\d) by \d{1,12}")
+_SURPRISE = re.compile(r"surprise ([+-]\d{1,9}\.\d\d) in (\d{1,12})")
+_LIKING = re.compile(r"[+-]\d{1,9}\.\d\d")
 _VALUE = re.compile(r"-?\d{1,9}(\.\d{1,9})?(e[+-]\d\d)?")
 _LIKED = "liked: "
 _NOT_LIKED = "not welcome: "
@@ -45,6 +53,8 @@ class _Line:
     title: str
     categories: tuple[str, ...]
     reward: float | None
+    rated: float = _MIDDLE
+    surprise: float = 0.0
 
     @property
     def content(self) -> float:
@@ -107,9 +117,18 @@ def _usual(line: str) -> _Line:
 def _line(line: str) -> _Line:
     # From the right: a title may contain the separator.
     parts = line[2:].split(SEPARATOR)
+    found = _SURPRISE.fullmatch(parts[-1]) if len(parts) > 2 else None
+    surprise, times = (float(found[1]), int(found[2])) if found else (0.0, 0)
+    parts = parts[:-1] if found else parts
+    found = _RATED.fullmatch(parts[-1]) if len(parts) > 2 else None
+    rated = float(found[1]) if found else _MIDDLE
+    parts = parts[:-1] if found else parts
     reward = float(parts.pop()) if len(parts) > 2 and _REWARD.fullmatch(parts[-1]) else None
     names = parts.pop() if len(parts) > 1 else ""
-    return _Line(SEPARATOR.join(parts), tuple(names.split(", ")) if names else (), reward)
+    categories = tuple(names.split(", ")) if names else ()
+    # A few surprises may be chance: they count as with as many that were none.
+    lasting = surprise * times / (times + _DOUBT)
+    return _Line(SEPARATOR.join(parts), categories, reward, rated, lasting)
 
 
 def _worth(lines: Iterable[_Line]) -> dict[str, float]:
@@ -119,6 +138,22 @@ def _worth(lines: Iterable[_Line]) -> dict[str, float]:
         for name in line.categories:
             worth[name] += line.content - _MIDDLE
     return worth
+
+
+def _liking(text: Sections) -> dict[str, float]:
+    """Return how much better than others the user likes categories, as far as a prompt tells."""
+    found: dict[str, float] = defaultdict(float)
+    for line in text.get(TASTE, ()):
+        name, _, liked = line.removeprefix("- ").rpartition(SEPARATOR)
+        if _LIKING.fullmatch(liked):
+            found[name] = float(liked)
+    return found
+
+
+def _usual_liking(text: Sections) -> dict[str, float]:
+    """Return a guess at the same by the user's history alone."""
+    worth = _worth(_read(text.get("History of the user", ())))
+    return {name: 0.3 * value for name, value in worth.items()}
 
 
 def _names(opening: str, text: str) -> list[str]:
@@ -138,7 +173,7 @@ def _best(worth: Mapping[str, float], count: int) -> list[str]:
 
 def _plan(text: Sections, stream: Stream) -> str:
     steps = _read(text.get("Steps so far", ()))
-    worth = _worth([*_read(text.get("History of the user", ())), *steps])
+    worth = _liking(text) or _worth([*_read(text.get("History of the user", ())), *steps])
     lessons = " ".join(text.get("Reflections from earlier visits", ()))
     for name in _names(_LIKED, lessons):
         worth[name] += 1.0
@@ -165,15 +200,17 @@ def _act(text: Sections, stream: Stream) -> str:
     thought = " ".join(text.get("Thought", ()))
     wish, _, warning = thought.partition("avoid")
     varied = thought.startswith("Vary")
-    worth = _worth(_read(text.get("History of the user", ())))
-    worked = {line.title: 8.0 - place for place, line in enumerate(encouraged)}
+    liking = _liking(text) or _usual_liking(text)
+    worked = {line.title: 1 - place / 10 for place, line in enumerate(encouraged)}
     failed = {line.title for line in discouraged}
 
     def fit(line: _Line) -> float:
-        score = 0.3 * sum(worth.get(name, 0.0) for name in line.categories)
-        score += sum(1.0 for name in line.categories if name in wish)
-        score -= sum(1.0 for name in line.categories if name in warning)
-        score += worked.get(line.title, 0.0) - 6.0 * (line.title in failed)
+        known = sum(liking.get(name, 0.0) for name in line.categories)
+        # All in rewards: what others gave, how much more this user should, what the item surprised.
+        score = line.rated + known / sqrt(max(1, len(line.categories))) + line.surprise
+        score += _WISH * sum(1 for name in line.categories if name in wish)
+        score -= _WISH * sum(1 for name in line.categories if name in warning)
+        score += worked.get(line.title, 0.0) - (line.title in failed)
         if varied:
             score -= 10.0 * sum(_alike(line, other) for other in recent)
         return score

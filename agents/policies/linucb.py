@@ -145,22 +145,24 @@ class LinUCB:
         return np.asarray(logs / max(float(logs.max()), 1.0))
 
     @cached_property
-    def _membership(self) -> Floats:
-        names = {name: column for column, name in enumerate(self.catalog.category_names)}
-        table = np.zeros((len(self.catalog), max(1, len(names))))
-        for item, own in enumerate(self.catalog.categories):
-            table[item, [names[name] for name in own]] = 1.0
-        return table
-
-    @cached_property
-    def _sizes(self) -> Floats:
-        return np.asarray(self._membership.sum(axis=1))
+    def _sizes(self) -> NDArray[np.int64]:
+        return np.array([len(set(names)) for names in self.catalog.categories], np.int64)
 
     def _likeness(self, item: int, items: slice | list[int]) -> Floats:
-        table, sizes = self._membership, self._sizes
-        both = table[items] @ table[item]
-        either = sizes[items] + sizes[item] - both
-        return np.asarray(both / np.maximum(either, 1.0))
+        both = self._shared(item, items)
+        either = self._sizes[items] + self._sizes[item] - both
+        return np.asarray(both / np.maximum(either, 1))
+
+    def _shared(self, item: int, items: slice | list[int]) -> NDArray[np.int64]:
+        """Return how many categories each of *items* has in common with *item*."""
+        own = set(self.catalog.categories[item])
+        if isinstance(items, list):
+            return np.array([len(own.intersection(self.catalog.categories[i])) for i in items])
+        # By the members of its categories: a table of items × categories may not fit.
+        shared = np.zeros(len(self.catalog), np.int64)
+        for name in own:
+            shared[self.catalog.members[name]] += 1
+        return shared[items]
 
 
 def _added(moments: Moments, view: View[Pull], start: int) -> Moments:

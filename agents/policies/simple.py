@@ -74,8 +74,8 @@ class Popular:
 
     def choose(self, trajectory: Trajectory, shown: Collection[int], stream: Stream) -> int:
         """Return the most popular item left."""
-        order: list[int] = self.catalog.by_popularity.tolist()
-        return next(item for item in order if item not in shown)
+        first: list[int] = self.catalog.by_popularity[: len(shown) + 1].tolist()
+        return next(item for item in first if item not in shown)
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,8 @@ Measuring: TypeAlias = Callable[[Sequence[Message]], float | None]
 def _measuring(directory: RunDirectory, metric: Metric) -> Measuring:
     """Return what measures visits of a run by the messages of their main lines."""
     settings, proven = directory.read_proven()
-    environment = open_environment(read_course(settings, proven=proven).config.environment)
+    name = read_course(settings, proven=proven).config.environment
+    environment = open_environment(name, check_head(directory.trace).environment)
     return lambda visit: metric.of(trajectory_of(visit, environment), environment)
 
 

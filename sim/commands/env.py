@@ -1,4 +1,4 @@
-"""`billp env`: build environments from data, look at them, list them."""
+"""`billp env`: build environments from data, look at them, calibrate and list them."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,12 +11,15 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from engine.errors import ConfigError, DataError
+from sim.commands.calibrate import calibrate
 from sim.commands.options import gathered
-from sim.config.layers import parse_set
-from sim.experiments.worlds import MOST_ITEMS, RECOMMENDED, Judgement, judge, recommended
+from sim.commands.targets import AsJson, TargetOptions
+from sim.config.layers import configured, parse_set
+from sim.experiments.objections import check_sound, objections
+from sim.experiments.worlds import MOST_ITEMS, Judgement, judge
 from sim.views.at_random import at_random
 from sim.views.console import plain, write_json
-from sim.views.world import judgement_view, words_of
+from sim.views.world import judgement_view
 from storage.datasets import (
     BUILT_IN,
     FORMATS,
@@ -24,21 +27,20 @@ from storage.datasets import (
     Form,
     Recipe,
     build_environment,
-    check_free,
+    check_world,
     generate_environment,
     open_environment,
     read_head,
-    save,
 )
+from storage.datasets.building import Drawn
 from storage.datasets.synthetic import TEST_SHARE
-from storage.environments import Environment, Fit, Head, Provenance
-from storage.names import check_name
+from storage.environments import Environment, Fit, Head, Provenance, forced
 
 app = typer.Typer(
-    help="Build environments from data, look at them, list them.", no_args_is_help=True
+    help="Build environments from data, look at them, calibrate and list them.",
+    no_args_is_help=True,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")]
+app.command("calibrate")(calibrate)
 
 _FORMAT_HELP = "; ".join(f"{name} ({FORMATS.named(name).summary})" for name in FORMATS.own)
 _FORMAT_HELP += f"; {', '.join(BUILT_IN)} (generated from --seed, without a source)"
@@ -51,6 +53,17 @@ class RecipeOptions:
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.")] = None
     dimensions: Annotated[int | None, typer.Option(help="Factors of the reward model.")] = None
     test_share: Annotated[float | None, typer.Option(help="Share of users to test with.")] = None
+    truth_share: Annotated[
+        float | None,
+        typer.Option(help="Share of each user's ratings that makes the world; the rest is told."),
+    ] = None
+    factors: Annotated[
+        Drawn | None,
+        typer.Option(help="Drawn from what the ratings leave open, or the mean of that."),
+    ] = None
+    sample: Annotated[
+        int | None, typer.Option(help="Which draw: each number is another, equally likely world.")
+    ] = None
     category_weight: Annotated[
         float | None, typer.Option(help="What categories count in distances, 0 to 1.")
     ] = None
@@ -107,24 +120,6 @@ class FormOptions:
     )
 
 
-@dataclass(frozen=True)
-class TargetOptions:
-    """Where an environment goes."""
-
-    out: Annotated[Path, typer.Option(help="The directory to write.", show_default=False)]
-    name: Annotated[
-        str, typer.Option(help="What to call it; the directory's name if not given.")
-    ] = ""
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace an environment that is there.")
-    ] = False
-
-    @property
-    def called(self) -> str:
-        """What the environment is called."""
-        return self.name or self.out.resolve().name
-
-
 @app.command()
 @gathered
 def build(
@@ -136,11 +131,18 @@ def build(
     source: Annotated[
         Path | None, typer.Argument(metavar="SOURCE", help="The data: a directory or a file.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write a world that speaks against itself, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build an environment from data."""
-    check_free(target.out, replace=target.replace)
-    check_name(target.called)
+    """Build an environment from data, and judge it.
+
+    Nothing is written where the reward model predicts held-out ratings no better than biases or
+    their mean do, or chance gets nearly as much in the world as who knows everything.
+    """
+    target.check()
+    check_world(kind)
     with _console(stderr=True).status("reading the source and fitting the reward model …"):
         if kind in BUILT_IN:
             plain = (source, columns, form) == (None, ColumnOptions(), FormOptions())
@@ -148,7 +150,10 @@ def build(
         else:
             named = Columns(**asdict(columns), form=Form(**asdict(form)))
             environment = _built(kind, source, target, recipe.recipe(kind), named)
-        save(environment, target.out, replace=target.replace)
+    if kind not in BUILT_IN:
+        environment = _judged(environment, force=force)
+    with _console(stderr=True).status("writing …"):
+        target.save(environment)
     _show(environment, str(target.out), as_json=as_json)
 
 
@@ -173,6 +178,15 @@ def _built(
     return build_environment(kind, source, recipe, name=target.called, columns=columns)
 
 
+def _judged(environment: Environment, *, force: bool) -> Environment:
+    """Return *environment*, told what speaks against it; without *force* that is an error."""
+    with _console(stderr=True).status("judging the world …"):
+        found = objections(environment, configured())
+    if not force:
+        check_sound(found)
+    return forced(environment, tuple(one.what for one in found))
+
+
 @app.command()
 def info(
     env: Annotated[
@@ -189,11 +203,10 @@ def info(
 ) -> None:
     """Show what an environment is, check that it is whole, and judge it.
 
-    A world is judged by what policies get of the bound in it, with the default settings, or those
-    that are recommended for it.
+    A world is judged by what policies get of the bound in it, with the default settings.
     """
     environment = open_environment(env)
-    config = recommended(env, *map(parse_set, sets or ()))
+    config = configured(*map(parse_set, sets or ()))
     judgement = None
     if judged and len(environment.catalog) <= MOST_ITEMS:
         with _console(stderr=True).status("judging the world …"):
@@ -249,8 +262,7 @@ def _show(
     console.print(_portrait(environment))
     if judgement is not None:
         console.print("", judgement_view(judgement), sep="\n")
-    command = ["billp", "run", place, *words_of(RECOMMENDED.get(place, {}))]
-    console.print(f"\nNext:  {' '.join(map(quote, command))}", soft_wrap=True)
+    console.print(f"\nNext:  billp run {quote(place)}", soft_wrap=True)
 
 
 def _portrait(environment: Environment) -> Group:
@@ -265,7 +277,9 @@ def _portrait(environment: Environment) -> Group:
     facts.add_row("popular", _shortened(popular, head.items))
     parts: list[RenderableType] = [facts]
     if head.fit is not None:
-        parts += ["", f"Errors on {head.fit.held_out:,} held-out ratings:", _errors(head.fit)]
+        fitted, held = head.fit.fitted, head.fit.held_out
+        title = f"Fitted to {fitted:,} ratings; errors on the {held:,} that make the histories:"
+        parts += ["", title, _errors(head.fit)]
         parts += at_random(environment)
     return Group(*parts)
 
@@ -295,7 +309,8 @@ def _sources(provenance: Provenance) -> list[tuple[str, str]]:
         "of users and items with too few": out.rare,
     }
     rows = [f"{count:,} {why}" for why, count in counts.items() if count]
-    return [*lines, ("left out", f"rows: {', '.join(rows)}")] if rows else lines
+    left_out = [("left out", f"rows: {', '.join(rows)}")] if rows else []
+    return [*lines, *left_out, *(("forced", what) for what in provenance.forced)]
 
 
 def _shortened(names: list[str] | tuple[str, ...], count: int) -> str:
@@ -314,6 +329,8 @@ def _errors(fit: Fit) -> Table:
         "tuned biases": fit.tuned_biases,
         "reward model": fit.model,
     }
+    if fit.drawn is not None:
+        rows["this world, drawn around it"] = fit.drawn
     for name, errors in rows.items():
         table.add_row(name, f"{errors.rmse:.3f}", f"{errors.mae:.3f}")
     return table

@@ -45,6 +45,9 @@ OPERATIONAL = frozenset(
 
 _NAMED = ("environment", "agent", "model", "seed")
 
+EARLIER: Settings = {"quit_rule": "billp", "rewards": {"satiation": [0.0, 0.0]}}
+"""What goes without saying in a run.toml that was written before there were these settings."""
+
 _LATER = {
     "quit_rule": "billp",
     "linucb.alpha": 1.0,
@@ -56,14 +59,20 @@ _LATER = {
     "retention.loss": 0.0,
     "retention.delay": 0.0,
     "retention.steps": 50,
+    "planner.taste": False,
+    "actor.taste": False,
+    "actor.surprises": False,
 }
-"""Settings that there were not at first: a trace names them where they are not what they were."""
+"""Settings that there were not at first: a trace names them where they are not what they were.
+
+What they were, which the defaults need not be any more.
+"""
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run. Durations are in seconds of virtual time, *patience* in seconds of real time.
 
-    *environment* is a directory, `synthetic` or `synthetic:personal`. *episodes* first visits by
+    *environment* is a directory, `synthetic` or `synthetic:plain`. *episodes* first visits by
     *users* of the training or the test part, in an order drawn from the seed, each of up to
     *sessions* sessions with *return_gap* between them (least, mean beyond it), as their *retention*
     says. Then *test_episodes* test users visit, and if *test_every* is set, so do they at the
@@ -99,7 +108,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     dwell: tuple[Duration, Duration] = (5.0, 60.0)
     dwell_by_reward: Share = 0.0
     embeddings: str = "hashing"
-    quit_rule: str = "billp"
+    quit_rule: str = "quantile"
     quit: Any = None
     rewards: RewardSettings = RewardSettings()
     agent_settings: Any = None

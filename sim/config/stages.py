@@ -19,7 +19,7 @@ from engine.errors import ConfigError, RunDirectoryError
 from engine.messages import EpisodeEnded, EpisodeSettled, EpisodeStarted, ForkedFrom, Message
 from sim.config.layers import configured
 from sim.config.parts import check_parts, part_origins
-from sim.config.run import RunConfig, Settings
+from sim.config.run import EARLIER, RunConfig, Settings
 from storage.datasets import open_environment
 from storage.environments import Environment
 
@@ -145,6 +145,7 @@ class _Fork(msgspec.Struct, frozen=True, kw_only=True):
 def read_course(settings: Settings, *, proven: bool) -> Course:
     """Return the course that run.toml says; raises ConfigError or RunDirectoryError.
 
+    A setting that it does not have is what it was before it could be set.
     RunDirectoryError as well if a part that it needs is not here, or would be imported from where
     only a file says that is not *proven* to be written here.
     """
@@ -155,7 +156,7 @@ def read_course(settings: Settings, *, proven: bool) -> Course:
         begins = [(BEGINNING, "", {}), *((parse_point(f.at), f.parent, f.say) for f in forks)]
     except (TypeError, ValueError) as error:
         raise RunDirectoryError(f"run.toml: not a fork: {error}") from error
-    configs = map(configured, [*(fork.config for fork in forks), final])
+    configs = [configured(EARLIER, said) for said in (*(fork.config for fork in forks), final)]
     return Course(
         tuple(
             Stage(point, config, parent, say)

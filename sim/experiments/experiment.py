@@ -48,14 +48,17 @@ PROTOCOLS: dict[str, Settings] = {
         "test_memory": "learning",
         "arrivals": "batches:10",
         "repeats": "allow",
+        "quit_rule": "billp",
+        "rewards": {"satiation": [0.0, 0.0]},
     },
     "curve": {"episodes": 300, "test_episodes": 100, "test_every": 50, "test_memory": "frozen"},
 }
 """What each protocol sets, unless it is set otherwise.
 
 `frozen`: memories are fixed when the test begins. `paper`: as in arXiv 2403.00843, training in
-batches of 10, memories that go on learning in the test, and repeats allowed. `curve`: a test with
-fixed memories before, between and after the training episodes.
+batches of 10, memories that go on learning in the test, repeats allowed, and users who leave by its
+rule and are never sated. `curve`: a test with fixed memories before, between and after the training
+episodes.
 """
 
 

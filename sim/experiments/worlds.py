@@ -7,7 +7,6 @@ chosen greedily with full knowledge of them; the *reader* knows of items what lo
 the rewards so far; the *ideal* does so for the true factors of items.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,17 +14,10 @@ import numpy as np
 
 from engine.chance import chance
 from engine.messages import number
-from sim.config.layers import configured
-from sim.config.run import RunConfig, Settings
+from sim.config.run import RunConfig
 from sim.experiments.crowd import Choice, Crowd, Floats, Items, Visits, play
-from storage.datasets.draws import words
-from storage.datasets.synthetic import PERSONAL
+from storage.datasets.draws import integers
 from storage.environments import Environment
-
-RECOMMENDED: Mapping[str, Settings] = {
-    PERSONAL: {"quit_rule": "quantile", "rewards": {"satiation": [0.0, 0.6]}}
-}
-"""Settings with which a built-in world rewards knowing its users."""
 
 MOST_ITEMS = 20_000
 """In larger catalogs so many users would not fit into memory at once."""
@@ -59,11 +51,6 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
             ("a reader of categories gets", "at least 75 %", self.reader >= 0.75),
             ("the bound stays", "to the limit", self.len >= 0.98 * self.limit),
         ]
-
-
-def recommended(environment: str, *more: Settings) -> RunConfig:
-    """Return how an *environment* of this name is best judged, with *more* settings on top."""
-    return configured(RECOMMENDED.get(environment, {}), *more)
 
 
 def judge(environment: Environment, config: RunConfig) -> Judgement:
@@ -101,9 +88,11 @@ def at_random(seed: int) -> Choice:
     """Return the choice of any item that was not shown."""
 
     def choose(visits: Visits) -> Items:
-        drawn = words(seed, f"judged {len(visits.met)}", visits.shown.size) >> np.uint64(12)
-        drawn_open = np.where(visits.shown, -1.0, drawn.reshape(visits.shown.shape))
-        items: Items = np.argmax(drawn_open, axis=1)
+        # Everybody was shown one item at each step, so as many are open to each.
+        step = len(visits.met)
+        users, count = visits.shown.shape
+        rank = integers(seed, f"judged {step}", users, count - step)
+        items: Items = np.argmax(np.cumsum(~visits.shown, axis=1) > rank[:, None], axis=1)
         return items
 
     return choose

@@ -65,12 +65,14 @@ def dominating(catalog: Catalog) -> frozenset[str]:
     labelled = np.array([bool(names) for names in catalog.categories], dtype=np.bool_)
     total = int(popularity[labelled].sum())
     covered = np.zeros(len(catalog), dtype=np.bool_)
-    found = []
+    reached, found = 0, []
     for name in sorted(met, key=lambda name: (-met[name], name)):
-        if 5 * int(popularity[covered].sum()) >= 4 * total:
+        if 5 * reached >= 4 * total:
             break
         found.append(name)
-        covered[members[name]] = True
+        fresh = members[name][~covered[members[name]]]
+        reached += int(popularity[fresh].sum())
+        covered[fresh] = True
     return frozenset(found)
 
 

@@ -9,6 +9,7 @@ from agents.roster import AGENTS
 from engine.errors import ConfigError, DataError, RunDirectoryError, TraceError
 from engine.messages import PlanRequested, RunStarted
 from sim.config.stages import Course, Point, read_course
+from storage.datasets import open_environment
 from storage.environments import Environment
 from storage.journal import Recording, read_journal
 from storage.runs import RunDirectory, open_run
@@ -49,7 +50,9 @@ def open_recorded(path: PathLike[str] | str, environment: Environment | None = N
     course = read_course(settings, proven=proven)
     recording = read_journal(directory.journal)
     head = read_head(directory.trace) if whole_size(directory.trace) else None
-    environment = environment or course.environment
+    if environment is None:
+        digest = "" if head is None else head.environment
+        environment = open_environment(course.config.environment, digest)
     if head is not None:
         check_environment(head, environment, course.config.environment)
     return RecordedRun(directory, course, environment, recording, proven)

@@ -8,6 +8,7 @@ from typing import Unpack
 from agents.making import Agent
 from agents.models.recorded import NothingRecorded
 from agents.roster import AGENTS, agent_of
+from engine.attempt import log
 from sim.config.layers import checked, configured
 from sim.config.run import RunConfig
 from sim.config.stages import BEGINNING, Course, Stage
@@ -62,7 +63,14 @@ async def run_async(
 def _planned(config: RunConfig | None, given: Parts) -> Scenario:
     """Return what is to be run."""
     config = _with_parts(config, given)
-    return scenario(Course((Stage(BEGINNING, config),)), given)
+    return _warned(scenario(Course((Stage(BEGINNING, config),)), given))
+
+
+def _warned(planned: Scenario) -> Scenario:
+    """Return what is *planned*; whoever runs a world that was forced is told why not to."""
+    for why in planned.environment.head.provenance.forced:
+        log("warning", "this world was built by force", why=why)
+    return planned
 
 
 def _with_parts(config: RunConfig | None, given: Parts) -> RunConfig:

@@ -170,9 +170,11 @@ class _Recorded:
     def _environment(self) -> str:
         config = (self.course or self._course()).config
         name = self.given or config.environment
-        environment = open_environment(name)
-        if whole_size(self.directory.trace):
-            check_environment(read_head(self.directory.trace), environment, name)
+        traced = whole_size(self.directory.trace)
+        head = read_head(self.directory.trace) if traced else None
+        environment = open_environment(name, "" if head is None else head.environment)
+        if head is not None:
+            check_environment(head, environment, name)
         self.environment = environment
         self.metering = Metering(
             MetricsFollower(environment.catalog, environment.factors, config.sessions)

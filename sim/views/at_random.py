@@ -3,7 +3,7 @@
 from rich.console import RenderableType
 from rich.table import Table
 
-from storage.datasets.at_random import PICKED, accuracy_at_random, worth_at_random
+from storage.datasets.at_random import PICKED, Ranking, accuracy_at_random, ranking_at_random
 from storage.environments import Environment, Unbiased
 
 
@@ -16,9 +16,7 @@ def at_random(environment: Environment) -> list[RenderableType]:
         "",
         "Ratings of what people chose, and of what they were shown:",
         _accuracies(fit.unbiased, environment),
-        "",
-        f"The mean of {PICKED} picks of what each was shown at random:",
-        _worths(environment),
+        *_ranking(environment),
     ]
 
 
@@ -36,12 +34,27 @@ def _accuracies(fit: Unbiased, environment: Environment) -> Table:
     return table
 
 
-def _worths(environment: Environment) -> Table:
+def _ranking(environment: Environment) -> list[RenderableType]:
     """Return what policies are worth: the world should rank them as people do."""
+    ranking = ranking_at_random(environment)
+    if ranking is None:
+        return []
     table = _table("people's ratings", "this world's rewards")
-    for one in worth_at_random(environment):
+    for one in ranking.worths:
         table.add_row(one.policy, f"{one.rated:.2f} ± {one.margin:.2f}", f"{one.rewarded:.2f}")
-    return table
+    title = f"What {PICKED} of what each was shown at random are worth, chosen by policies:"
+    return ["", title, table, in_words(ranking)]
+
+
+def in_words(ranking: Ranking) -> str:
+    """Return in words whether the world ranks policies as people do."""
+    if not ranking.decided:
+        return "People tell no two of them apart: the order says nothing."
+    told = f"Of {ranking.decided} pairs that people tell apart (95 %)"
+    if not ranking.swapped:
+        return f"{told} all stand in the same order in this world."
+    swapped = ", ".join(f"{better} above {worse}" for better, worse in ranking.swapped)
+    return f"{told} {len(ranking.swapped)} do not stand so in this world: {swapped}."
 
 
 def _table(*columns: str) -> Table:

@@ -7,7 +7,9 @@ from rich.console import Group
 from rich.table import Table
 
 from sim.config.run import Settings
+from sim.experiments.calibration import FIGURES, Calibration
 from sim.experiments.worlds import Judgement
+from storage.environments import Head
 
 
 def judgement_view(judged: Judgement) -> Group:
@@ -44,3 +46,18 @@ def words_of(settings: Settings, prefix: str = "") -> Iterator[str]:
         else:
             text = value if isinstance(value, str) else json.dumps(value)
             yield f"--set={prefix}{name}={text}"
+
+
+def calibration_view(found: Calibration, before: Head, now: Head) -> Group:
+    """Return what was wanted, what was found, and what chance and the bound get with it."""
+    table = Table(title=f"Visits of {found.reached.users} users", title_justify="left")
+    for name in ("", "wanted", "before", "reached"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for figure, (name, get) in FIGURES.items():
+        form = "{:.1%}" if figure == "random_share" else "{:.2f}"
+        asked = found.wanted.get(figure)
+        numbers = [None if asked is None else asked, get(found.before), get(found.reached)]
+        table.add_row(name, *("" if one is None else form.format(one) for one in numbers))
+    old, new = before.beta_quantile, found.beta_quantile
+    near = f"near: distance below β = {now.beta:g}, {new:.2%} of all pairs (was {old:.2%})"
+    return Group(near, *words_of(found.settings), table)

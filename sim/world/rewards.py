@@ -28,7 +28,7 @@ class RewardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     offset: float = 0.0
-    satiation: tuple[Strength, Strength] = (0.0, 0.0)
+    satiation: tuple[Strength, Strength] = (0.0, 0.6)
     recovery: Share = 0.8
     drift: Share = 0.0
 

@@ -24,6 +24,7 @@ __all__ = [
     "Recipe",
     "build_environment",
     "check_free",
+    "check_world",
     "generate_environment",
     "load",
     "open_environment",
@@ -60,11 +61,31 @@ FORMATS: Parts[Format] = Parts(
 """The formats that environments are built from."""
 
 
-def open_environment(name: str) -> Environment:
-    """Return the built-in environment if *name* is one of theirs, else that in directory *name*."""
+def open_environment(name: str, digest: str = "") -> Environment:
+    """Return the built-in environment if *name* is one of theirs, else that in directory *name*.
+
+    A run that was in one of *digest* gets it by the name that it had then: the built-in ones have
+    changed theirs. Raises DataError for what is no environment, ConfigError for a name of old.
+    """
+    now = built_in.FORMER.get(name, "")
+    if now and digest == built_in.DIGESTS[now]:
+        return _called(open_environment(now), name)
+    check_world(name)
     if name in BUILT_IN:
         return built_in.synthetic(user_cache_path("billp"), name)
     return load(Path(name))
+
+
+def check_world(name: str) -> None:
+    """Raise ConfigError if *name* was that of a built-in world, and is none any more."""
+    now = built_in.FORMER.get(name)
+    if now and name not in BUILT_IN:
+        what = f"the world {name!r} is the default now, and called {now!r}"
+        raise ConfigError(what, hint=f"what was called {now!r} is {built_in.FORMER[now]!r}")
+
+
+def _called(environment: Environment, name: str) -> Environment:
+    return replace(environment, head=msgspec.structs.replace(environment.head, name=name))
 
 
 def generate_environment(
@@ -81,7 +102,7 @@ def generate_environment(
     if not 0.0 < test_share < 1.0:
         raise ConfigError(f"test share: expected a share between 0 and 1, got {test_share!r}")
     environment = built_in.build_synthetic(seed, test_share=test_share, world=world)
-    return replace(environment, head=msgspec.structs.replace(environment.head, name=name))
+    return _called(environment, name)
 
 
 def build_environment(

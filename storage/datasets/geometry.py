@@ -5,7 +5,7 @@ categories; the mix has neither fault. Everything here is exact, hence the same 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ ALL_PAIRS = 2_000
 
 SAMPLED_PAIRS = 2_000_000
 _BLOCK = 100_000
+_ITEMS = 8_192
 
 
 def places_of(
@@ -32,25 +33,43 @@ def places_of(
     without factors where its categories say, so that what is unknown makes nobody alike.
     """
     share = round(weight * UNIT)
-    first = unit(factors.astype(np.int64))
-    second = unit(category_vectors(categories))
+    weights = category_weights(categories)
+    places = np.empty((len(factors), factors.shape[1] + max(len(weights), 1)), dtype=np.int16)
+    # What is mixed takes four times the room of what comes of it, several times over.
+    for start in range(0, len(factors), _ITEMS):
+        some = slice(start, start + _ITEMS)
+        vectors = category_vectors(categories[some], weights)
+        places[some] = _mixed(factors[some].astype(np.int64), vectors, share)
+    return places
+
+
+def _mixed(
+    factors: NDArray[np.int64], vectors: NDArray[np.int64], share: int
+) -> NDArray[np.int64]:
+    first, second = unit(factors), unit(vectors)
     has_first, has_second = first.any(axis=1), second.any(axis=1)
     shares = np.where(has_first, np.where(has_second, share, 0), UNIT)
     near, far = roots((UNIT - shares) * UNIT), roots(shares * UNIT)
-    mixed = np.hstack([first * near[:, None], second * far[:, None]]) // UNIT
-    return mixed.astype(np.int16)
+    return np.hstack([first * near[:, None], second * far[:, None]]) // UNIT
 
 
-def category_vectors(categories: Sequence[Sequence[str]]) -> NDArray[np.int64]:
-    """Return a row for each item: log₂(items ÷ members) in 64ths where it is in the category."""
+def category_weights(categories: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Return log₂(items ÷ members) in 64ths of each category that takes part, largest first."""
     count = Counter(name for names in categories for name in names)
     names = sorted(count, key=lambda name: (-count[name], name))[:CATEGORY_LIMIT]
-    column = {name: position for position, name in enumerate(names)}
-    vectors = np.zeros((len(categories), max(len(names), 1)), dtype=np.int64)
+    return {name: _rarity(len(categories), count[name]) for name in names}
+
+
+def category_vectors(
+    categories: Sequence[Sequence[str]], weights: Mapping[str, int]
+) -> NDArray[np.int64]:
+    """Return a row for each item: the weight of each category that it is in, else 0."""
+    column = {name: position for position, name in enumerate(weights)}
+    vectors = np.zeros((len(categories), max(len(weights), 1)), dtype=np.int64)
     for item, own in enumerate(categories):
         for name in own:
             if name in column:
-                vectors[item, column[name]] = _rarity(len(categories), count[name])
+                vectors[item, column[name]] = weights[name]
     return vectors
 
 
@@ -78,6 +97,17 @@ def beta_squared(places: NDArray[np.int16], quantile: float, seed: int) -> int:
     """Return the *quantile* of the squared distances of two different items, at least 1.
 
     So an item is always near to itself.
+    """
+    squared = distances_squared(places, seed)
+    if not len(squared):
+        return 1
+    rank = min(int(quantile * len(squared)), len(squared) - 1)
+    return max(int(np.partition(squared, rank)[rank]), 1)
+
+
+def distances_squared(places: NDArray[np.int16], seed: int) -> NDArray[np.int64]:
+    """Return the squared distances of pairs of different items.
+
     All pairs are taken where they are few, else 2,000,000 that depend on *seed* alone.
     """
     firsts, seconds = _pairs(len(places), seed)
@@ -86,10 +116,7 @@ def beta_squared(places: NDArray[np.int16], quantile: float, seed: int) -> int:
         block = slice(start, start + _BLOCK)
         steps = places[firsts[block]].astype(np.int32) - places[seconds[block]]
         squared[block] = np.einsum("ij,ij->i", steps, steps, dtype=np.int64)
-    if not len(squared):
-        return 1
-    rank = min(int(quantile * len(squared)), len(squared) - 1)
-    return max(int(np.partition(squared, rank)[rank]), 1)
+    return squared
 
 
 def _pairs(items: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from engine.errors import DataError
 from storage.datasets.collecting import collect
-from storage.datasets.delimited import read_delimited
+from storage.datasets.delimited import delimited, read_delimited
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Description, Interactions
+from storage.datasets.sources import Source
 from storage.datasets.table_files import Table
 
 NO_GENRE = {"(no genres listed)", "unknown", ""}
@@ -31,13 +32,13 @@ def read(source: Path, _: Columns) -> Interactions:
 
 def _latest(source: Path) -> Interactions:
     movies = read_delimited(source / "movies.csv", ",")
-    return _ratings(read_delimited(source / "ratings.csv", ","), _described(movies), movies)
+    ratings = Source(source / "ratings.csv")
+    return _ratings(ratings, delimited(ratings, ","), _described(movies), movies)
 
 
 def _one_million(source: Path) -> Interactions:
     movies = _plain(source / "movies.dat", "::", _MOVIE, encoding="latin-1")
-    ratings = _plain(source / "ratings.dat", "::", _RATING)
-    return _ratings(ratings, _described(movies), movies)
+    return _plain_ratings(source / "ratings.dat", "::", _described(movies), movies)
 
 
 def _hundred_thousand(source: Path) -> Interactions:
@@ -53,7 +54,7 @@ def _hundred_thousand(source: Path) -> Interactions:
             movies.texts("movieId"), movies.texts("title"), *flags, strict=True
         )
     }
-    return _ratings(_plain(source / "u.data", "\t", _RATING), described, movies)
+    return _plain_ratings(source / "u.data", "\t", described, movies)
 
 
 _LAYOUTS: dict[str, Callable[[Path], Interactions]] = {
@@ -79,10 +80,20 @@ def _kept(genres: Iterable[str]) -> tuple[str, ...]:
     return tuple(genre for genre in genres if genre not in NO_GENRE)
 
 
-def _ratings(table: Table, described: dict[str, Description], movies: Table) -> Interactions:
+def _plain_ratings(
+    path: Path, separator: str, described: dict[str, Description], movies: Table
+) -> Interactions:
+    ratings = Source(path)
+    parts = delimited(ratings, separator, header=_RATING, quote=None)
+    return _ratings(ratings, parts, described, movies)
+
+
+def _ratings(
+    source: Source, parts: Iterable[Table], described: dict[str, Description], movies: Table
+) -> Interactions:
     columns = Columns(user="userId", item="movieId", rating="rating", time="timestamp")
-    sources = (table.source, movies.source)
-    return collect([table], columns, described=lambda _: described, sources=sources)
+    sources = (source, movies.source)
+    return collect(parts, columns, described=lambda _: described, sources=sources)
 
 
 FORMAT = Format(

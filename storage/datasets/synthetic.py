@@ -21,12 +21,15 @@ from storage.environments import Environment, Origin, Provenance, Users, assembl
 from storage.factors import Factors
 
 NAME = "synthetic"
-DIGEST = "29cc81ac9ba28ad8ccae20724566eee0aa3a548d2d84703ab6267a2bf1b74b3b"
-"""The digest of the default synthetic world; traces recorded on it depend on it."""
+DIGEST = "1bc7063a166236505e5742c6d7a7619714400f42ad01323c1477ac56e2c09038"
+"""The digest of the default world: taste is personal, and categories tell of it."""
 
-PERSONAL = "synthetic:personal"
-PERSONAL_DIGEST = "1bc7063a166236505e5742c6d7a7619714400f42ad01323c1477ac56e2c09038"
-"""The name and the digest of the world in which taste is personal, and categories tell of it."""
+PLAIN = "synthetic:plain"
+PLAIN_DIGEST = "29cc81ac9ba28ad8ccae20724566eee0aa3a548d2d84703ab6267a2bf1b74b3b"
+"""The name and the digest of the world in which one sequence for all does nearly as well."""
+
+FORMER = {NAME: PLAIN, "synthetic:personal": NAME}
+"""The worlds by the names that they had before 0.6.0."""
 
 DIMENSIONS = 16
 CLUSTERS = 24
@@ -57,10 +60,10 @@ class Weights:
     leanings: int
 
 
-WORLDS = {NAME: Weights(30, 25, 25, 46), PERSONAL: Weights(60, 10, 10, 75)}
+WORLDS = {NAME: Weights(60, 10, 10, 75), PLAIN: Weights(30, 25, 25, 46)}
 """The built-in worlds, by name."""
 
-DIGESTS = {NAME: DIGEST, PERSONAL: PERSONAL_DIGEST}
+DIGESTS = {NAME: DIGEST, PLAIN: PLAIN_DIGEST}
 
 
 def build_synthetic(

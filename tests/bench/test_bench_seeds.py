@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 
 from sim import Experiment, experiment
+from tests.support.small import PLAIN
 
 MOST = 30
 
@@ -38,7 +39,7 @@ def test_bench_seeds(tmp_path: Path, one: str, other: str, effect: float | None)
         until="decided",
         effect=effect,
         most_seeds=MOST,
-        settings={"episodes": 30, "test_episodes": 40, "prompts": False},
+        settings={**PLAIN, "episodes": 30, "test_episodes": 40, "prompts": False},
     )
     report = experiment(what, out=tmp_path / "e")
     (decision,), (pair,) = report.decisions, report.comparison.pairs

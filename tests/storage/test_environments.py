@@ -159,7 +159,7 @@ def test_another_schema_is_refused(saved: Path) -> None:
     document = tomllib.loads((saved / HEAD).read_text())
     document["environment"]["schema"] = 99
     (saved / HEAD).write_text(tomli_w.dumps(document))
-    assert "expected schema 1, got 99" in str(reading(saved))
+    assert "expected schema 2, got 99" in str(reading(saved))
 
 
 def test_a_directory_that_is_none_has_a_hint(tmp_path: Path) -> None:

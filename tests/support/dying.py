@@ -3,26 +3,34 @@
 import asyncio
 import os
 import random
+import runpy
 import signal
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import pytest
+from anyio import to_thread
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatModel, ChatReply, ChatRequest
 from agents.models.recorded import Resumed
-from engine.errors import CallFailedError
-from sim.cli import main
+from agents.roster import AGENTS
+from engine.errors import CallFailedError, FailedEpisodesError
+from sim.cli import COMMANDS, main
 from sim.config.layers import configured
+from sim.experiments import experiment
 from sim.runs.resume import resume
 from sim.runs.run import run
 from sim.verification.verify import verify
@@ -32,12 +40,14 @@ from storage.journal import Identity, identity, read_journal
 from storage.memory import Memory
 from storage.runs import RunDirectory
 from tests.support.shell import Said, tree
+from tests.support.small import PLAIN
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 CONCURRENCY = 8
 SMALL: dict[str, Any] = {
+    **PLAIN,
     "episodes": 4,
     "limit": 3,
     "arrivals": "batches:2",
@@ -45,10 +55,15 @@ SMALL: dict[str, Any] = {
     "fsync": "none",
 }
 PATIENCE = 300.0  # seconds, for a machine that is busy
+_TURN = Lock()
 
-# Forks processes of a warm one that has no threads: importing anew would take a second each time.
+# Forks processes of a warm one that has no threads: importing anew would take a second each time,
+# and what the command line imports where it is used takes longer than a small run.
+_COMMANDS = (f"sim.commands.{place.partition(':')[0]}" for place, _ in COMMANDS.values())
+_AGENTS = (place.partition(":")[0] for place in AGENTS.own.values())
+_OTHERS = ("anyio._backends._asyncio", "pydantic", "rich.progress", "typer._adapters", "uvloop")
 _WARM = get_context("forkserver")
-_WARM.set_forkserver_preload(["tests.support.dying"])
+_WARM.set_forkserver_preload(["tests.support.dying", *_COMMANDS, *_AGENTS, *_OTHERS])
 
 
 @dataclass(frozen=True)
@@ -178,9 +193,20 @@ class Living:
         return Said(self.process.exitcode, self.out.read_text(), self.err.read_text())
 
 
+def together(works: Sequence[Callable[[], object]], place: Path) -> list[Said]:
+    """Do *works* at once, each in such a process; return what they said, in their order."""
+    with ExitStack() as stack:
+        begun = [
+            stack.enter_context(living(work, place / str(number) / "any"))
+            for number, work in enumerate(works)
+        ]
+        return [process.ended() for process in begun]
+
+
 @contextmanager
 def living(work: Callable[[], object], place: Path, death: Death | None = None) -> Iterator[Living]:
     """Do *work* in a process that is forked from a warm one; what it says is put beside *place*."""
+    place.parent.mkdir(parents=True, exist_ok=True)
     out, err = place.with_name("out.txt"), place.with_name("err.txt")
     process = _WARM.Process(target=_live, args=(work, death, out, err))
     process.start()
@@ -221,6 +247,31 @@ def typed(here: Path, words: Sequence[str], **environment: str) -> None:
     os.chdir(here)
     os.environ.update(environment)
     main(words)
+
+
+def executed(here: Path, script: Path) -> None:
+    """Be Python that runs a *script* for somebody who is *here*; a warning is an error."""
+    os.chdir(here)
+    sys.argv = [str(script)]
+    sys.path.insert(0, str(script.parent))
+    warnings.simplefilter("error")
+    runpy.run_path(str(script), run_name="__main__")
+
+
+async def forked(words: Sequence[str]) -> bool:
+    """Do what `experiment._process` does, in a process that is forked from a warm one."""
+    with TemporaryDirectory() as place:
+        work = partial(typed, Path.cwd(), [*words, "--quiet"], **os.environ)
+        said = await to_thread.run_sync(_one_by_one, work, Path(place) / "run")
+    if said.status in {0, FailedEpisodesError.exit_status}:
+        return said.status == 0
+    assert isinstance(said.status, int)
+    raise experiment._failure(said.err, said.status)
+
+
+def _one_by_one(work: Callable[[], object], place: Path) -> Said:
+    with _TURN:  # threads that wait for processes would take each other's news
+        return in_own_process(work, place)
 
 
 def billp(directory: RunDirectory, words: Sequence[str], death: Death | None = None) -> Said:

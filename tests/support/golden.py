@@ -13,7 +13,10 @@ from storage.runs import RunDirectory
 TRACES = Path(__file__).parents[2] / "traces"
 KEPT = ("run.toml", "trace.jsonl", "calls.jsonl", "summary.json")
 
-RUNS = ("synthetic-billp", "synthetic-returning", "synthetic-diverse-greedy")
+RUNS = (
+    *("synthetic-billp", "synthetic-returning", "synthetic-diverse-greedy"),
+    "synthetic-default",
+)
 FORKED = "synthetic-forked"
 
 

@@ -1,5 +1,7 @@
 """A small run to record, fork, compare and damage; models that count, break off or tell."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from engine.calls import Call
 from engine.errors import CallFailedError, ServiceError
 from engine.messages import Envelope, Message
 from sim.config.layers import configured
+from sim.config.run import Settings
 from sim.runs.run import run
 from storage.datasets import open_environment
 from storage.environments import Environment
@@ -22,12 +25,31 @@ from storage.traces import read_trace
 M = TypeVar("M")
 Trace = list[Envelope[Message]]
 
-SMALL = {"episodes": 6, "arrivals": "batches:2", "limit": 7, "prompts": False, "fsync": "none"}
+PAPER: Settings = {"quit_rule": "billp", "rewards": {"satiation": [0.0, 0.0]}}
+"""The rules of BiLLP's paper."""
+
+PLAIN: Settings = {"environment": "synthetic:plain", **PAPER}
+"""For tests whose figures are of that world and these rules, and promise nothing of others."""
+
+SMALL: Settings = {
+    **PLAIN,
+    **{"episodes": 6, "arrivals": "batches:2", "limit": 7, "prompts": False, "fsync": "none"},
+}
+
+
+def words(settings: Settings, prefix: str = "") -> Iterator[str]:
+    """Yield the options by which a command is told *settings*."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from words(value, f"{prefix}{name}.")
+        else:
+            yield from ("--set", f"{prefix}{name}={json.dumps(value)}")
 
 
 @cache
 def synthetic() -> Environment:
-    return open_environment("synthetic")
+    """Return the world of `PLAIN`."""
+    return open_environment("synthetic:plain")
 
 
 @dataclass

@@ -170,13 +170,26 @@ def test_only_where_repeats_are_allowed_they_are_offered(repeats: Repeats, offer
     assert bool(lines(second, "Encouraged in like states")) == offers
 
 
-def test_the_message_tells_all_that_was_recalled() -> None:
-    """Also what the prompt leaves out, because the item was shown."""
+@pytest.mark.parametrize(("pooled", "recalled"), [(True, []), (False, [0])])
+def test_the_message_tells_what_was_recalled(pooled: bool, recalled: list[int]) -> None:
+    """Of an item that was shown nothing is, unless so many records are recalled, whatever of."""
     memories = known(EXPERIENCES, (START, worth(GO, 1.0)))
     visit = saying("recommend[Go Master]", "recommend[Star Pilot]")
-    told = acted(replace(visit, memories=memories), actor_for("forbid"))
+    told = acted(replace(visit, memories=memories), settled(pooled=pooled, within=2.0))
     assert "Encouraged in like states" not in headings(told.prompts[1])
-    assert [r.position for r in told.only(ActionTaken)[1].recalled] == [0]
+    assert [r.position for r in told.only(ActionTaken)[1].recalled] == recalled
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_there_are_as_many_hints_late_in_a_visit(sign: float) -> None:
+    """Items that were shown take nobody's place among them."""
+    records = [(START, worth(item, sign)) for item in EVERYTHING]
+    visit = saying(*[f"recommend[{CATALOG.titles[item]}]" for item in EVERYTHING[:4]])
+    visit = replace(visit, memories=known(EXPERIENCES, *records))
+    heading = f"{'Encouraged' if sign > 0 else 'Discouraged'} in like states"
+    prompts = acted(visit, settled(hints=3, within=2.0)).prompts
+    assert [len(lines(prompt, heading)) for prompt in prompts] == [3, 3, 3, 3]
+    assert lines(prompts[3], heading) == [*item_lines(CATALOG, EVERYTHING[3:6])]
 
 
 def test_the_whole_catalog_can_be_shown_without_repeats() -> None:

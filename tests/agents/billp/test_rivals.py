@@ -16,7 +16,7 @@ from agents.billp.values import returned_steps
 from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
-from agents.prompts import sections
+from agents.prompts import TASTE, sections
 from agents.roster import AGENTS
 from engine.chance import chance
 from engine.messages import (
@@ -95,6 +95,7 @@ TOOLS = {
     "Categories of the recent recommendations",
     "Categories not yet tried",
     "Candidates",
+    TASTE,
 }
 BATCH = 2  # users at a time; the next ones know what these left
 
@@ -275,14 +276,14 @@ def test_an_agent_recalls_what_it_remembers(see: See, agent: str) -> None:
 
 @of_whoever_asks
 def test_tools_help_whoever_has_them(see: See, agent: str) -> None:
-    """Without them no tool says anything, and the prompt has neither categories nor candidates."""
+    """Without them none says anything: the prompt has no categories, taste or candidates."""
     seen = see(agent)
     spoke = {tool.tool for action in only(seen.trace, ActionTaken) for tool in action.tools}
     if agent == "billp:no-tools":
         assert (spoke, seen.headings("actor") & TOOLS) == (set(), set())
     else:
         assert (spoke, seen.headings("actor") & TOOLS) == (
-            {"categories", "untried", "candidates"},
+            {"categories", "untried", "candidates", "expected"},
             TOOLS,
         )
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from agents.billp.actor import Actor, read_action
-from agents.billp.advice import Advice
+from agents.billp.advice import Advice, Surprise
 from agents.billp.critic import Critic, read_value
 from agents.billp.grounding import Grounder
 from agents.billp.memories import Reflection, Valuation
 from agents.billp.planner import Planner, read_thought
 from agents.billp.reflector import Reflector, read_reflection
+from agents.billp.taste import NO_TASTE, Taste, Taster
 from agents.billp.tools import CandidateSearch
 from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
@@ -27,6 +28,7 @@ from engine.errors import CallFailedError
 from engine.messages import EpisodeEnded
 from engine.records import P, Recall, Record
 from storage.catalog import Catalog
+from storage.datasets.fitting import Ratings
 from tests.support.cast import (
     CATALOG,
     CHESS,
@@ -45,6 +47,12 @@ ACTOR = Actor(CATALOG, CandidateSearch(CATALOG), Grounder(CATALOG), ActorSetting
 CRITIC = Critic(CATALOG)
 REFLECTOR = Reflector(CATALOG)
 SEEDS = range(20)
+EVERYTHING_RATED = Ratings(
+    np.arange(len(CATALOG)),
+    np.arange(len(CATALOG)),
+    np.full(len(CATALOG), 3.0),
+    (len(CATALOG), len(CATALOG)),
+)
 CALL = Call(episode=1, user=2, session=0, step=3, role="planner", occurrence=0)
 
 
@@ -233,6 +241,38 @@ def test_the_actor_leaves_what_was_discouraged() -> None:
     so_far = trajectory(rated=[(HOUSE, 5.0)])
     assert chosen(so_far, [HOUSE, RACER]) == {"Haunted House"}
     assert chosen(so_far, [HOUSE, RACER], (HOUSE, -1.0)) == {"Night Racer"}
+
+
+def rated(items: list[int], taste: Taste = NO_TASTE, **surprises: tuple[float, int]) -> set[str]:
+    """Return what the actor's rule takes of candidates that are all rated 3.00 by others."""
+    actor = replace(ACTOR, taster=Taster(CATALOG, lambda: EVERYTHING_RATED))
+    known = {
+        CATALOG.titles.index(title.replace("_", " ")): Surprise(round(mean * times * 2**80), times)
+        for title, (mean, times) in surprises.items()
+    }
+    so_far = msgspec.structs.replace(trajectory(rated=()), thought="Go on.")
+    tools = actor.consult(so_far, items, known)
+    prompt = actor.prompt(so_far, tools, Advice(), taste, known)
+    return {read_action(said(prompt, seed)) for seed in SEEDS}
+
+
+def test_the_actor_takes_what_the_user_should_like_better_than_others() -> None:
+    assert rated([HOUSE, RACER]) == {"Haunted House", "Night Racer"}
+    assert rated([HOUSE, RACER], Taste({"Racing": 0.5}, 0.0)) == {"Night Racer"}
+
+
+def test_the_actor_takes_what_others_rated_best() -> None:
+    lines = ["- Go | Puzzle | rated 2.90 by 7", "- Chess | Puzzle | rated 3.10 by 7"]
+    text = "## Candidates\n" + "\n".join(lines) + "\n"
+    assert read_action(said(Prompt(role="actor", step=0, system="", text=text))) == "Chess"
+
+
+def test_the_actor_takes_what_surprised_often() -> None:
+    """Once may be chance: it counts as with four that were no surprise."""
+    once, often = (1.0, 1), (0.5, 12)
+    assert rated([HOUSE, RACER], Night_Racer=once) == {"Night Racer"}
+    assert rated([HOUSE, RACER], Night_Racer=once, Haunted_House=often) == {"Haunted House"}
+    assert rated([HOUSE, RACER], Night_Racer=(-1.0, 1)) == {"Haunted House"}
 
 
 def test_the_actor_varies_if_the_thought_says_so() -> None:

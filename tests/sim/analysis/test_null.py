@@ -1,8 +1,8 @@
 """A true null: one agent against itself, its seeds parted in two at random.
 
 The tables in data/ are R_traj of 40 test users (columns) under seeds 1 to 20 (rows), after 30
-training episodes in the synthetic world with 8 % of its users to test with. `made` makes such a
-table anew, as the slow test does.
+training episodes in the plain world with 8 % of its users to test with, by the paper's rules.
+`made` makes such a table anew, as the slow test does.
 """
 
 from pathlib import Path
@@ -14,9 +14,11 @@ import pytest
 from sim.analysis.outcomes import averages, read_outcomes
 from sim.analysis.seeds import seed_means, signs_p, t_p
 from sim.analysis.statistics import Floats, sign_flip_p
-from sim.config.run import RunConfig
+from sim.config.layers import configured
 from sim.runs.run import run
 from storage.datasets import generate_environment, save
+from storage.datasets.synthetic import PLAIN
+from tests.support.small import PAPER
 
 DATA = Path(__file__).parent / "data"
 SPLITS = 1000
@@ -46,10 +48,9 @@ def test_an_agent_seldom_differs_from_itself(agent: str, times: float) -> None:
 def made(agent: str, place: Path) -> Floats:
     """Return such a table of *agent*, by runs in *place*."""
     world = place / "world"
-    save(generate_environment(0, test_share=0.08), world)
-    settings = RunConfig(
-        agent=agent, environment=str(world), episodes=30, test_episodes=40, prompts=False
-    )
+    save(generate_environment(0, test_share=0.08, world=PLAIN), world)
+    how = {"environment": str(world), "episodes": 30, "test_episodes": 40, "prompts": False}
+    settings = configured(PAPER, how, {"agent": agent})
     paths = [place / f"seed={seed}" for seed in range(1, 21)]
     for seed, path in enumerate(paths, start=1):
         run(msgspec.structs.replace(settings, seed=seed), out=path)

@@ -262,7 +262,7 @@ def test_arrivals_that_do_not_exist(refusal: Refusal) -> None:
         ("planner=3", "'planner' is a table of settings, got 3"),
         ("episodes=0", "episodes: expected int >= 1, got 0"),
         ("dwell=[9, 3]", "dwell must be two durations"),
-        ("quit.lowest=inf", "quit.lowest must be a finite number, got inf"),
+        ("rewards.offset=inf", "rewards.offset must be a finite number, got inf"),
         ("seed", "expected key=value, got 'seed'"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_fork_tells_what_came_of_it(shell: Shell, run: RunDirectory) -> None:
 def test_forks_without_a_place_are_numbered(shell: Shell, run: RunDirectory) -> None:
     """They stand beside the runs, and quiet ones say nothing."""
     assert [shell.fine("fork", run.path, *AT, "--quiet") for _ in range(2)] == ["", ""]
-    names = ["synthetic-billp-fork-1", "synthetic-billp-fork-2"]
+    names = ["synthetic:plain-billp-fork-1", "synthetic:plain-billp-fork-2"]
     assert sorted(path.name for path in Path("traces/runs").iterdir()) == names
 
 

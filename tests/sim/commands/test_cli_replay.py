@@ -156,7 +156,7 @@ def test_an_unfinished_run_is_told_how_to_go_on(shell: Shell) -> None:
 def test_an_environment_may_have_moved(shell: Shell, spoilt: RunDirectory) -> None:
     spoilt.write_config({**spoilt.read_config(), "environment": "gone"})
     assert "gone: is not an environment" in shell.refusal("replay", spoilt.path)[0]
-    moved = shell.fine("replay", spoilt.path, "--environment", "synthetic")
+    moved = shell.fine("replay", spoilt.path, "--environment", "synthetic:plain")
     assert "spoilt agrees to the byte." in moved
 
 
@@ -416,7 +416,10 @@ def test_what_cannot_be_asked(
             lambda run: alter(run, 0, b'"schema":%d' % SCHEMA, b'"schema":%d' % (SCHEMA + 1)),
             f"spoilt/trace.jsonl:1: the trace has schema {SCHEMA + 1}, newer than {SCHEMA}",
         ),
-        (lambda run: alter(run, 0, b'"environment":"', b'"environment":"0'), "but synthetic is"),
+        (
+            lambda run: alter(run, 0, b'"environment":"', b'"environment":"0'),
+            "synthetic:plain is",
+        ),
         (lambda run: alter(run, 0, b"{", b""), "spoilt/trace.jsonl:1: expected RunStarted"),
         (
             lambda run: run.trace.write_bytes(b"".join(lines_of(run)[:50])),

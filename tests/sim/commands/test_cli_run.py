@@ -183,7 +183,7 @@ def test_run_toml_suffices_to_run_again(shell: Shell) -> None:
 def test_a_file_then_options_then_single_settings(shell: Shell) -> None:
     """The later wins, setting by setting; what nobody names is left as it is."""
     Path("mine.toml").write_text(
-        "episodes = 9\nseed = 1\nhistory = 5\n[quit]\nwindow = 3\nlowest = 1.5\n"
+        "episodes = 9\nseed = 1\nhistory = 5\n[quit]\nwindow = 3\nquantile = 0.5\n"
     )
     told = ("--config", "mine.toml", "--episodes", "2", "--seed", "2")
     shell.fine(
@@ -192,7 +192,7 @@ def test_a_file_then_options_then_single_settings(shell: Shell) -> None:
     settings = RunDirectory(Path("mine")).read_config()
     decided = {name: settings[name] for name in ("episodes", "seed", "history", "limit")}
     assert decided == {"episodes": 2, "seed": 3, "history": 5, "limit": 50}
-    assert settings["quit"] == {"window": 1, "lowest": 1.5, "first_step": True}
+    assert settings["quit"] == {"window": 1, "quantile": 0.5, "tolerance": [1.0, 1.0]}
 
 
 @pytest.mark.parametrize("agent", ["random", "popular", "diverse-greedy"])

@@ -8,7 +8,10 @@ from typer.testing import CliRunner, Result
 
 from engine.errors import BillpError, ConfigError, DataError
 from sim.commands.env import app
+from sim.config.run import RunConfig
+from sim.runs.run import run as run_episodes
 from storage.datasets import load
+from storage.datasets.draws import integers
 from storage.environments import LeftOut
 
 COAT = Path(__file__).parents[4] / "shared" / "data" / "coat"
@@ -16,10 +19,15 @@ COAT = Path(__file__).parents[4] / "shared" / "data" / "coat"
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    rows = [f"u{user},i{item},{1 + (user * item) % 5}" for user in range(9) for item in range(7)]
+    """Forty users who like one half of twenty items, and have rated most of them."""
+    pairs = [(user, item) for user in range(40) for item in range(20) if (user + item // 2) % 5]
+    rows = [f"u{user},i{item},{2 + 3 * ((user + item) % 2)}" for user, item in pairs]
     path = tmp_path / "table.csv"
     path.write_text("\n".join(["user,item,stars", *rows]) + "\n")
     return path
+
+
+STARS = ("--rating", "stars")
 
 
 def run(*arguments: str | Path) -> Result:
@@ -39,22 +47,25 @@ def test_build_writes_and_shows_the_environment(table: Path, tmp_path: Path) -> 
     result = run("build", "csv", table, "--out", tmp_path / "world", "--rating", "stars")
     head = load(tmp_path / "world").head
     assert (head.name, head.rating_high) == ("world", 5.0)
-    for text in ("9: 7 to learn from, 2 to test with", "1 to 5", "tuned biases", "billp run"):
+    for text in ("40: 32 to learn from, 8 to test with", "2 to 5", "tuned biases", "billp run"):
         assert text in result.stdout
 
 
 def test_options_reach_the_recipe(table: Path, tmp_path: Path) -> None:
     """What is asked for takes the place of what suits the format."""
     options = ["--seed", "3", "--dimensions", "2", "--beta-quantile", "0.2", "--test-share", "0.5"]
+    options += ["--rating", "stars", "--truth-share", "0.6", "--sample", "2", "--force"]
     run("build", "csv", table, "--out", tmp_path / "world", "--name", "mine", *options)
     head = load(tmp_path / "world").head
     assert (head.name, head.seed, head.dimensions, head.beta_quantile) == ("mine", 3, 2, 0.2)
-    assert head.test_users == 4
+    assert head.test_users == 20
+    told = head.provenance.options
+    assert (told["truth_share"], told["sample"], told["factors"]) == (0.6, 2, "sampled")
 
 
 def test_what_was_left_out_is_said(table: Path, tmp_path: Path) -> None:
     """Options and counts stand in the head and in the portrait, and so does what was recognised."""
-    table.write_bytes(gzip.compress(table.read_bytes() + b"u0,i0,4\nu1,i1,9\n"))
+    table.write_bytes(gzip.compress(table.read_bytes() + b"u0,i2,4\nu1,i1,9\n"))
     options = ["--rating", "stars", "--scale", "1:5", "--missing", "9", "--min-item", "9"]
     result = run("build", "csv", table, "--out", tmp_path / "world", *options)
     provenance = load(tmp_path / "world").head.provenance
@@ -64,13 +75,80 @@ def test_what_was_left_out_is_said(table: Path, tmp_path: Path) -> None:
         assert text in run("info", tmp_path / "world", "--no-judge").stdout == result.stdout
 
 
+@pytest.fixture
+def guesses(tmp_path: Path) -> Path:
+    """Ratings that are drawn, so that nobody can know them."""
+    drawn = zip(*(integers(0, name, 500, below).tolist() for name, below in DRAWN), strict=True)
+    path = tmp_path / "guesses.csv"
+    rows = [f"u{user},i{item},{1 + stars}" for user, item, stars in drawn]
+    path.write_text("\n".join(["user,item,stars", *rows]) + "\n")
+    return path
+
+
+DRAWN = (("user", 40), ("item", 60), ("stars", 5))
+
+
+def test_a_world_that_knows_nobody_is_refused(guesses: Path, tmp_path: Path) -> None:
+    """The sentence has the figures; nothing is written, and what was there before stays."""
+    out = tmp_path / "world"
+    error = failing("build", "csv", guesses, *STARS, "--out", out)
+    assert isinstance(error, DataError)
+    assert re.search(r"held-out ratings no better .* RMSE \d\.\d+ against \d\.\d+ of", str(error))
+    assert "--force" in error.hint
+    assert not out.exists()
+
+
+def test_a_forced_world_says_so(
+    guesses: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its head, in its portrait, and once before each run in it."""
+    out = tmp_path / "world"
+    shown = run("build", "csv", guesses, *STARS, "--out", out, "--force", "--beta-quantile", "0.9")
+    (model, span) = load(out).head.provenance.forced
+    assert "held-out ratings" in model
+    assert "diverse-greedy gets" in span
+    assert re.search(r"forced +the reward model predicts", shown.stdout)
+    config = RunConfig(environment=str(out), agent="random", episodes=2)
+    run_episodes(config, out=tmp_path / "run")
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("this world was built by force") == 2
+
+
+def test_calibration_writes_another_world(table: Path, tmp_path: Path) -> None:
+    """With what was found, and the command that runs it; the environment it is of stays."""
+    run("build", "csv", table, *STARS, "--out", tmp_path / "world")
+    arguments: list[str | Path] = ["calibrate", tmp_path / "world"]
+    arguments += ["--out", tmp_path / "short", "--set", "limit=15"]
+    shown = run(*arguments, "--bound-len", "10", "--random-len", "2.5").stdout
+    assert re.search(r"the bound's Len +│ +10\.00 │ +\d+\.\d+ │ +(9\.[89]|10\.)", shown)
+    assert "--set=quit.lowest=" in shown or "--set=quit.quantile=" in shown
+    before, head = load(tmp_path / "world").head, load(tmp_path / "short").head
+    assert (head.name, head.items) == ("short", before.items)
+    assert head.beta_quantile > before.beta_quantile == 0.08
+    facts = json.loads(run(*arguments, "--replace", "--bound-len", "10", "--json").stdout)
+    assert facts["digest"] == load(tmp_path / "short").head.digest
+    assert facts["calibration"]["wanted"] == {"bound_len": 10.0}
+
+
+def test_what_cannot_be_calibrated_is_said_before_work(table: Path, tmp_path: Path) -> None:
+    """Nothing wanted, a directory that is taken, more than there can be: nothing is written."""
+    out = tmp_path / "short"
+    assert "nothing is wanted" in str(failing("calibrate", "nowhere", "--out", out))
+    assert "is a file" in str(failing("calibrate", "nowhere", "--out", table))
+    run("build", "csv", table, *STARS, "--out", tmp_path / "world")
+    error = failing("calibrate", tmp_path / "world", "--out", out, "--bound-len", "99")
+    assert "the bound's Len cannot be 99" in str(error)
+    assert not out.exists()
+
+
 def test_build_speaks_json(table: Path, tmp_path: Path) -> None:
     """One object on stdout, with all of the head."""
-    result = run("build", "csv", table, "--out", tmp_path / "world", "--json")
+    result = run("build", "csv", table, "--out", tmp_path / "world", *STARS, "--json")
     facts = json.loads(result.stdout)
     assert facts["digest"] == load(tmp_path / "world").head.digest
     assert facts["environment"] == str(tmp_path / "world")
-    assert set(facts["fit"]) == {"held_out", "global_mean", "tuned_biases", "model"}
+    models = {"global_mean", "tuned_biases", "model", "drawn"}
+    assert set(facts["fit"]) == {"fitted", "held_out", *models}
 
 
 def test_ratings_at_random_are_judged(tmp_path: Path) -> None:
@@ -78,10 +156,11 @@ def test_ratings_at_random_are_judged(tmp_path: Path) -> None:
     if not COAT.exists():
         pytest.skip(f"needs {COAT}")
     portrait = run("build", "coat", COAT, "--out", tmp_path / "coat").stdout
-    assert re.search(r"chosen, held out +│ +696 ", portrait)
+    assert re.search(r"chosen, held out +│ +3,480 ", portrait)
     assert re.search(r"shown at random +│ +4,274 ", portrait)
-    policies = re.findall(r"(?:popular|best for the user) +│ +(\S+) ± \S+ │ +(\S+) ", portrait)
+    policies = re.findall(r"(?:random|greedy for what is told) +│ +(\S+) ± \S+ │ +(\S+) ", portrait)
     assert policies[0] < policies[1]
+    assert re.search(r"Of \d pairs that people tell apart \(95 %\) ", portrait)
     unbiased = json.loads(run("info", tmp_path / "coat", "--json").stdout)["fit"]["unbiased"]
     assert abs(unbiased["chosen"]["bias"]) < 0.1 < unbiased["shown"]["bias"] < 0.5
     assert unbiased["shown"]["rmse"] < 1.2
@@ -113,7 +192,7 @@ def test_info_judges_the_world(table: Path, tmp_path: Path) -> None:
     """However small; by settings of the user's own too. The bars that are not met are marked."""
     run("build", "csv", table, "--out", tmp_path / "world", "--rating", "stars")
     shown = run("info", tmp_path / "world").stdout
-    for text in ("best fixed", "one sequence for all gets at most 60 %", "9 users: this world"):
+    for text in ("best fixed", "one sequence for all gets at most 60 %", "40 users: this world"):
         assert text in shown
     facts = json.loads(run("info", tmp_path / "world", "--json", "--set", "limit=3").stdout)
     assert facts["judgement"]["limit"] == 3
@@ -121,20 +200,24 @@ def test_info_judges_the_world(table: Path, tmp_path: Path) -> None:
     assert "a world is judged by" in str(error)
 
 
-def test_a_world_with_recommended_settings_says_them() -> None:
-    """So that they need not be looked up: the next command has them."""
-    shown = run("info", "synthetic:personal", "--no-judge").stdout
-    assert "--set=quit_rule=quantile '--set=rewards.satiation=[0.0, 0.6]'" in shown
+@pytest.mark.parametrize(
+    "words", [("info", "synthetic:personal"), ("build", "synthetic:personal", "--out", "world")]
+)
+def test_a_world_of_old_is_told_by_its_name_of_now(words: tuple[str, ...]) -> None:
+    """Whoever knew the worlds by other names learns both."""
+    error = failing(*words)
+    assert str(error) == "the world 'synthetic:personal' is the default now, and called 'synthetic'"
+    assert error.hint == "what was called 'synthetic' is 'synthetic:plain'"
 
 
 def test_list_shows_what_is_there(table: Path, tmp_path: Path) -> None:
     """Sound environments with their sizes, broken ones with the reason, the built-in ones."""
-    run("build", "csv", table, "--out", tmp_path / "sound")
+    run("build", "csv", table, "--out", tmp_path / "sound", *STARS)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "environment.toml").write_text("[")
     places = json.loads(run("list", tmp_path, "--json").stdout)["environments"]
     assert [place["environment"] for place in places] == [
-        *("synthetic", "synthetic:personal"),
+        *("synthetic", "synthetic:plain"),
         str(tmp_path / "broken"),
         str(tmp_path / "sound"),
     ]
@@ -145,9 +228,9 @@ def test_list_shows_what_is_there(table: Path, tmp_path: Path) -> None:
 def test_a_taken_directory_is_refused_before_work(table: Path, tmp_path: Path) -> None:
     """Nobody waits for a fit that cannot be kept; --replace says it is meant."""
     out = tmp_path / "world"
-    run("build", "csv", table, "--out", out)
+    run("build", "csv", table, "--out", out, *STARS)
     assert "--replace" in failing("build", "csv", tmp_path / "missing.csv", "--out", out).hint
-    run("build", "csv", table, "--out", out, "--replace", "--name", "second")
+    run("build", "csv", table, "--out", out, "--replace", "--name", "second", *STARS)
     assert load(out).head.name == "second"
 
 
@@ -164,5 +247,5 @@ def test_bad_input_leaves_nothing_behind(table: Path, tmp_path: Path) -> None:
         file.write("u1,i99,many\n")
     error = failing("build", "csv", table, "--rating", "stars", "--out", tmp_path / "world")
     assert isinstance(error, DataError)
-    assert str(error).startswith(f"{table}:65: ")
+    assert str(error).startswith(f"{table}:642: ")
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]

@@ -19,7 +19,7 @@ from agents.settings import (
 from engine.errors import ConfigError
 from sim.config.layers import configured, merged, parse_set, read_config
 from sim.config.run import RunConfig
-from sim.world.quitting.billp import QuitSettings
+from sim.world.quitting.quantile import QuantileSettings
 from storage.runs import RunDirectory
 
 OPERATIONAL = {
@@ -64,7 +64,7 @@ configs = st.builds(
     repeats=st.sampled_from(["forbid", "avoid", "allow"]),
     dwell=ordered,
     embeddings=st.sampled_from(["hashing", "openai/some"]),
-    quit=st.builds(QuitSettings, window=counts, lowest=durations, first_step=st.booleans()),
+    quit=st.builds(QuantileSettings, window=counts, quantile=st.floats(0, 1), tolerance=ordered),
     agent_settings=st.builds(
         BillpSettings,
         planner=st.builds(PlannerSettings, **recalling, prompt_tokens=counts),
@@ -103,8 +103,8 @@ def test_later_layers_win() -> None:
 
 def test_tables_are_merged_by_name() -> None:
     """A layer that changes one setting of a role leaves the others of it alone."""
-    config = configured({"quit": {"window": 2, "lowest": 1.5}}, {"quit": {"window": 9}})
-    assert config.quit == QuitSettings(window=9, lowest=1.5, first_step=True)
+    config = configured({"quit": {"window": 2, "quantile": 0.5}}, {"quit": {"window": 9}})
+    assert config.quit == QuantileSettings(window=9, quantile=0.5, tolerance=(1.0, 1.0))
 
 
 def test_merging_leaves_the_layers_alone() -> None:
@@ -120,7 +120,7 @@ def test_merging_leaves_the_layers_alone() -> None:
         ({"concurency": 3}, "'concurency'", "did you mean concurrency?"),
         ({"quit": {"windows": 3}}, "'quit.windows'", "did you mean quit.window?"),
         ({"planner": {"temprature": 1}}, "'planner.temprature'", "mean planner.temperature?"),
-        ({"quit": {"xyz": 3}}, "'quit.xyz'", "there are window, lowest, first_step"),
+        ({"quit": {"xyz": 3}}, "'quit.xyz'", "there are window, quantile, tolerance"),
     ],
 )
 def test_an_unknown_setting_suggests_the_nearest(
@@ -236,9 +236,9 @@ def test_any_text_can_be_said_in_quotes(name: str, text: str) -> None:
 def test_a_file_is_a_layer(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text("seed = 3\ndwell = [1, 2]\n[quit]\nwindow = 1\n", encoding="utf-8")
-    config = configured(read_config(path), parse_set("quit.lowest=1"))
+    config = configured(read_config(path), parse_set("quit.quantile=1"))
     assert (config.seed, config.dwell) == (3, (1.0, 2.0))
-    assert config.quit == QuitSettings(window=1, lowest=1.0)
+    assert config.quit == QuantileSettings(window=1, quantile=1.0)
 
 
 @pytest.mark.parametrize("content", [b"seed = ", b"\xff\xfe", b"seed = 1\nseed = 2"])
@@ -271,10 +271,11 @@ def test_all_but_the_operational_settings_decide() -> None:
     names = {name.split(".")[0] for name, _ in RunConfig().deciding()}
     roles = {"planner", "actor", "critic", "reflector"}
     # These are named where they are not as at first.
-    brought = {"agent_settings", "quit_rule", "dwell_by_reward", "retention"}
+    brought = {"agent_settings", "dwell_by_reward", "retention"}
     assert names == (set(RunConfig.__struct_fields__) | roles) - OPERATIONAL - NAMED - brought
     deciding = dict(RunConfig().deciding())
     assert (deciding["dwell"], deciding["quit.window"]) == ("5.0,60.0", 4)
+    assert (deciding["quit_rule"], deciding["rewards.satiation"]) == ("quantile", "0.0,0.6")
     assert deciding["planner.model"] == ""
 
 

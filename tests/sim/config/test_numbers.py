@@ -30,7 +30,9 @@ def of(name: str, number: str) -> RunConfig:
 
 
 def test_numbers_are_found() -> None:
-    assert {"seed", "limit", "patience", "planner.within", "quit.lowest", "max_cost"} <= {*NUMBERS}
+    assert {"seed", "limit", "patience", "planner.within", "quit.quantile", "max_cost"} <= {
+        *NUMBERS
+    }
     assert len(NUMBERS) > 50
 
 

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,19 +130,32 @@ def test_users_come_back_in_the_sample() -> None:
     assert expected(episodes=2, sessions=300, arrivals="all").sample == 30
 
 
-@pytest.mark.parametrize(
-    "huge",
-    [
-        {"episodes": 1_000_000, "test_episodes": 1_000, "test_every": 200_000},
-        {"episodes": 100_000, "limit": 150, "quit": {"lowest": 0.0, "window": 0}},
-        {"episodes": 1, "sessions": 1_000_000, "arrivals": "all"},
-    ],
+PATIENT = {"quit_rule": "billp", "quit": {"lowest": 0.0, "window": 0}}
+HUGE: Sequence[dict[str, Any]] = (
+    {"episodes": 1_000_000, "test_episodes": 1_000, "test_every": 200_000},
+    {"episodes": 100_000, "limit": 150, **PATIENT},
+    {"episodes": 1, "sessions": 1_000_000, "arrivals": "all"},
 )
-def test_a_huge_run_is_estimated_in_seconds(huge: dict[str, Any]) -> None:
+
+
+@pytest.mark.parametrize("huge", HUGE)
+def test_of_a_huge_run_no_more_is_tried_than_may_be(
+    huge: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever is many: training, tests, steps or visits of one user."""
-    start = time.process_time()  # others may keep the machine busy
+    monkeypatch.setattr("sim.experiments.trial._STEPS", 400)
+    monkeypatch.setattr("sim.experiments.trial._CALLS", 1_600)
     told = expected(**huge)
     assert told.calls > 1_000_000
+    assert told.calls * told.sample / told.episodes < 2 * 1_600
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("huge", HUGE)
+def test_a_huge_run_is_estimated_in_seconds(huge: dict[str, Any]) -> None:
+    """What may be tried of it is a matter of seconds."""
+    start = time.process_time()  # others may keep the machine busy
+    assert expected(**huge).calls > 1_000_000
     assert time.process_time() - start < 30
 
 

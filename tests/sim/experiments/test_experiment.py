@@ -16,13 +16,15 @@ from engine.records import Record
 from sim.analysis.compare import compare
 from sim.analysis.leaks import check_examples, check_leaks
 from sim.config.layers import configured
+from sim.experiments import experiment
 from sim.experiments.experiment import PROTOCOLS, experiment_from, plan
 from sim.runs.run import run
 from storage.catalog import Catalog
+from storage.datasets import SYNTHETIC, open_environment
 from storage.memory import Memory
 from storage.runs import RunDirectory
+from tests.support.dying import forked
 from tests.support.shell import Shell, tree
-from tests.support.small import synthetic
 
 TINY = ["--episodes", "4", "--test-episodes", "4", "--set", "limit=4", "--set", "prompts=false"]
 
@@ -33,6 +35,12 @@ def shell(
 ) -> Shell:
     monkeypatch.chdir(tmp_path)
     return Shell(capsys)
+
+
+@pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs be forked from a warm process; how they begin is shown by others."""
+    monkeypatch.setattr(experiment, "_process", forked)
 
 
 # -- planning
@@ -81,6 +89,8 @@ def test_a_protocol_yields_to_settings(protocol: Any) -> None:
     assert run.config.test_episodes == 7
     assert run.config.repeats == ("allow" if protocol == "paper" else "forbid")
     assert run.config.test_memory == ("learning" if protocol == "paper" else "frozen")
+    assert run.config.quit_rule == ("billp" if protocol == "paper" else "quantile")
+    assert any(run.config.rewards.satiation) is (protocol != "paper")
 
 
 @pytest.mark.parametrize(
@@ -141,6 +151,7 @@ def test_an_experiment_runs_and_goes_on(shell: Shell, tmp_path: Path) -> None:
     assert tree(tmp_path / "e" / "random-seed=1") == before
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_file_says_what_to_run(shell: Shell, tmp_path: Path) -> None:
     """Options go before the file."""
     (tmp_path / "e.toml").write_text(
@@ -156,6 +167,7 @@ def test_a_file_says_what_to_run(shell: Shell, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("warm")
 def test_seeds_are_added_until_it_is_decided(shell: Shell) -> None:
     """One by one, which is five at least; the same again finds all of it there."""
     words = ["experiment", "--agents", "diverse-greedy,random", "--until", "decided", *TINY]
@@ -171,6 +183,7 @@ def test_seeds_are_added_until_it_is_decided(shell: Shell) -> None:
     assert "the first gets more" in again.out
 
 
+@pytest.mark.usefixtures("warm")
 def test_an_experiment_says_that_nothing_was_decided(shell: Shell) -> None:
     """An agent that is told the same twice differs nowhere."""
     Path("e.toml").write_text('agents = ["random"]\n[sweep]\nmemory_size = [10, 20]\n')
@@ -181,6 +194,7 @@ def test_an_experiment_says_that_nothing_was_decided(shell: Shell) -> None:
     assert len([*Path("e").glob("random-*")]) == 10
 
 
+@pytest.mark.usefixtures("warm")
 def test_another_experiment_in_its_place_is_refused(shell: Shell) -> None:
     words = ["experiment", "--agents", "random", "--seeds", "1", *TINY, "--out", "e", "--json"]
     shell.fine(*words)
@@ -237,7 +251,7 @@ def test_an_honest_run_has_no_leak(agent: str, tmp_path: Path) -> None:
     """Whatever it remembers."""
     settings = {"agent": agent, "episodes": 4, "test_episodes": 3, "limit": 4}
     run(configured(settings), out=tmp_path / "run")
-    looked_at = check_leaks(RunDirectory(tmp_path / "run"), synthetic())
+    looked_at = check_leaks(RunDirectory(tmp_path / "run"), open_environment(SYNTHETIC))
     assert (looked_at > 0) is (agent != "random")
 
 
@@ -245,7 +259,7 @@ def test_a_learning_test_is_no_leak(tmp_path: Path) -> None:
     """It says that its test users teach."""
     settings = {"episodes": 4, "test_episodes": 3, "limit": 4, "test_memory": "learning"}
     run(configured(settings), out=tmp_path / "run")
-    assert check_leaks(RunDirectory(tmp_path / "run"), synthetic()) > 0
+    assert check_leaks(RunDirectory(tmp_path / "run"), open_environment(SYNTHETIC)) > 0
 
 
 def test_records_of_test_users_are_found(finished: RunDirectory, tmp_path: Path) -> None:
@@ -254,7 +268,7 @@ def test_records_of_test_users_are_found(finished: RunDirectory, tmp_path: Path)
     text = spoilt.trace.read_bytes().replace(b'"phase":"test"', b'"phase":"train"', 1)
     spoilt.trace.write_bytes(text)
     with pytest.raises(LeakError, match="is one of training, and its user a test user"):
-        check_leaks(spoilt, synthetic())
+        check_leaks(spoilt, open_environment(SYNTHETIC))
 
 
 def test_keys_of_what_was_never_shown_are_found(finished: RunDirectory, tmp_path: Path) -> None:
@@ -267,7 +281,7 @@ def test_keys_of_what_was_never_shown_are_found(finished: RunDirectory, tmp_path
         other.append(Record(record.episode, np.array(key), record.payload))
     other.save(spoilt.memory)
     with pytest.raises(LeakError, match="record 2 of memory 'planner' lies under a key"):
-        check_leaks(spoilt, synthetic())
+        check_leaks(spoilt, open_environment(SYNTHETIC))
 
 
 def test_histories_of_others_are_found(finished: RunDirectory, tmp_path: Path) -> None:
@@ -275,12 +289,14 @@ def test_histories_of_others_are_found(finished: RunDirectory, tmp_path: Path) -
     lines = spoilt.trace.read_bytes().splitlines(keepends=True)
     place = next(n for n, line in enumerate(lines) if b'"type":"EpisodeStarted"' in line)
     line = json.loads(lines[place])
-    known = {item for item, _ in synthetic().history(line["message"]["user"], 1_000)}
+    known = {
+        item for item, _ in open_environment(SYNTHETIC).history(line["message"]["user"], 1_000)
+    }
     line["message"]["history"][0][0] = next(i for i in range(2_000) if i not in known)
     lines[place] = json.dumps(line, separators=(",", ":")).encode() + b"\n"
     spoilt.trace.write_bytes(b"".join(lines))
     with pytest.raises(LeakError, match="did not have before"):
-        check_leaks(spoilt, synthetic())
+        check_leaks(spoilt, open_environment(SYNTHETIC))
 
 
 def test_examples_must_not_name_items() -> None:

@@ -10,20 +10,20 @@ from engine.messages import EpisodeEnded, EpisodeStarted
 from sim.config.layers import configured
 from sim.config.run import Settings
 from sim.experiments.crowd import Crowd, Visits, play
-from sim.experiments.worlds import RECOMMENDED, Judgement, judge
-from storage.datasets import open_environment
-from storage.datasets.synthetic import PERSONAL, build_synthetic
-from tests.support.small import only, recorded, trace_of
+from sim.experiments.worlds import Judgement, judge
+from storage.datasets import SYNTHETIC, open_environment
+from storage.datasets.synthetic import PLAIN, build_synthetic
+from tests.support.small import PAPER, only, recorded, trace_of
 
-SMALL = build_synthetic(seed=2, users=30, items=200, categories=8, world=PERSONAL)
-OURS = RECOMMENDED[PERSONAL]
+SMALL = build_synthetic(seed=2, users=30, items=200, categories=8)
+OURS = {"quit_rule": "quantile", "rewards": {"satiation": [0.0, 0.6]}}
 
 
 def length(visits: Visits, user: int) -> int:
     return min(len(visits.met), 1 + sum(bool(stays[user]) for stays in visits.stayed))
 
 
-@pytest.mark.parametrize("rules", [{}, OURS, {**OURS, "quit": {"quantile": 0.5, "window": 9}}])
+@pytest.mark.parametrize("rules", [PAPER, OURS, {**OURS, "quit": {"quantile": 0.5, "window": 9}}])
 def test_a_crowd_is_as_the_users_of_a_run(tmp_path: Path, rules: Settings) -> None:
     """The bound gets as much of each of them, as far as rounding goes, in as many steps."""
     settings = {**rules, "users": "all", "episodes": 30, "arrivals": "all", "limit": 30}
@@ -41,11 +41,11 @@ def test_a_crowd_is_as_the_users_of_a_run(tmp_path: Path, rules: Settings) -> No
 
 @pytest.fixture(scope="module")
 def personal() -> Judgement:
-    return judge(open_environment(PERSONAL), configured(OURS))
+    return judge(open_environment(SYNTHETIC), configured())
 
 
-def test_the_personal_world_rewards_knowing_its_users(personal: Judgement) -> None:
-    """Every bar is met: chance and one sequence for all get little, readers much."""
+def test_the_default_world_rewards_knowing_its_users(personal: Judgement) -> None:
+    """By the default rules every bar is met: chance and one sequence get little, readers much."""
     assert [met for _, _, met in personal.bars] == [True] * 4
     assert personal.random < 0.05
     assert personal.best_sequence < 0.1
@@ -54,8 +54,8 @@ def test_the_personal_world_rewards_knowing_its_users(personal: Judgement) -> No
 
 
 def test_the_plain_world_rewards_one_sequence() -> None:
-    """Which is why there is the other."""
-    plain = judge(build_synthetic(users=100, items=1_000), configured({}))
+    """By the paper's rules; which is why it is not the default."""
+    plain = judge(build_synthetic(users=100, items=1_000, world=PLAIN), configured(PAPER))
     assert plain.best_fixed > 0.7
     assert not all(met for _, _, met in plain.bars)
 

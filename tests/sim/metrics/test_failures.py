@@ -28,11 +28,12 @@ from storage.journal import read_journal
 from storage.runs import RunDirectory
 from tests.sim.runs.test_embedding_costs import FEW as EMBEDDING
 from tests.sim.runs.test_embedding_costs import Service
+from tests.support.dying import forked
 from tests.support.served import Served, served
 from tests.support.shell import Said, Shell
-from tests.support.small import SMALL, Failing
+from tests.support.small import SMALL, Failing, words
 
-FEW = [word for n, v in SMALL.items() for word in ("--set", f"{n}={str(v).lower()}")]
+FEW = [*words(SMALL)]
 
 
 @pytest.fixture
@@ -361,8 +362,11 @@ def test_an_experiment_goes_on_without_failed_episodes(shell: Shell) -> None:
     assert "act-only-seed=1: failed, some of its episodes" in first.err
 
 
-def test_an_experiment_compares_no_run_without_a_visit(shell: Shell) -> None:
+def test_an_experiment_compares_no_run_without_a_visit(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There is nothing to compare: no table; what the other run cost is there."""
+    monkeypatch.setattr("sim.experiments.experiment._process", forked)
     with served(Ill(since=1, until=8)) as service:
         said = shell.billp(*experiment(service))
     assert (said.status, said.out) == (3, "")

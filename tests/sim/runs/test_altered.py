@@ -39,7 +39,8 @@ class Failing:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that holds every type of message."""
     out = tmp_path_factory.mktemp("recorded") / "run"
-    run(configured({"episodes": 5, "arrivals": "batches:2"}), model=Failing(), out=out)
+    small = {"episodes": 4, "arrivals": "batches:2", "limit": 4, "prompts": False}
+    run(configured(small), model=Failing(), out=out)
     return out
 
 

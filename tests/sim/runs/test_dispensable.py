@@ -36,7 +36,7 @@ from storage.vectors import read_vectors
 from tests.sim.runs.test_embedding_costs import FEW as EMBEDDING
 from tests.sim.runs.test_embedding_costs import Service
 from tests.support.disks import on
-from tests.support.small import SMALL, Counted
+from tests.support.small import SMALL, Counted, words
 
 OFF = "the cache is off from now on, and the run goes on without it"
 
@@ -190,12 +190,9 @@ main()
 def test_a_cache_on_a_full_disk_costs_no_reply(plain: Summary, tmp_path: Path) -> None:
     """No file grows beyond 150 kB here; the cache is the first that would. Exit status 0."""
     out = tmp_path / "run"
-    words = ["run", "--quiet", "--out", str(out), "--cache", str(tmp_path / "cache")]
-    settings = [f"{name}={str(value).lower()}" for name, value in SMALL.items()]
-    single = [word for setting in settings for word in ("--set", setting)]
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, *words, *single], capture_output=True, text=True, check=False
-    )
+    where = ["run", "--quiet", "--out", str(out), "--cache", str(tmp_path / "cache")]
+    command = [sys.executable, "-c", FULL, *where, *words(SMALL)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done
     assert (done.stderr.count(OFF), len(done.stderr.splitlines())) == (1, 1)
     check_whole(out, plain, plain.calls)

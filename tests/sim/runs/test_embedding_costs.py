@@ -27,9 +27,11 @@ from storage.journal import read_journal
 from storage.runs import RunDirectory
 from storage.vectors import VectorEntry, read_vectors
 from tests.support.shell import tree
+from tests.support.small import PLAIN
 
 TOKENS = 7
 FEW: dict[str, Any] = {
+    **PLAIN,
     "episodes": 6,
     "arrivals": "batches:2",
     "limit": 6,

@@ -21,6 +21,7 @@ from agents.models.serving.server import Behaviour, Server
 from sim.config.run import RunConfig
 from sim.runs.trust import REACHING, reaching
 from storage.runs import RunDirectory
+from tests.support.dying import forked
 from tests.support.served import Served, served
 from tests.support.shell import Shell
 
@@ -252,6 +253,7 @@ def test_an_experiment_goes_on_without_a_question(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even where nothing can be proven: whoever plans it names what its runs reach out by."""
+    monkeypatch.setattr("sim.experiments.experiment._process", forked)
     Path("no directory").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(place.here / "no directory"))
     how = ["model=openai/embedded", f"base_url={place.own.url}", "limit=3", "critic.key_file=key"]

@@ -35,8 +35,10 @@ from sim.config.stages import Point
 from sim.runs.divergence import NO_LINE
 from sim.runs.replay import prompt_of, replay
 from sim.runs.run import run as run_config
+from sim.verification.verify import verify
 from storage.datasets import generate_environment
 from storage.journal import CallEnded, read_journal
+from storage.manifest import write_manifest
 from storage.prompt_texts import PromptText, read_prompts
 from storage.runs import RunDirectory
 from storage.traces import read_episode
@@ -654,3 +656,14 @@ def test_an_environment_that_has_moved(spoilt: RunDirectory) -> None:
     with pytest.raises(DataError, match="gone: is not an environment"):
         replay(spoilt.path)
     assert replay(spoilt.path, environment=synthetic()).agrees
+
+
+def test_what_was_recorded_before_there_were_other_defaults(spoilt: RunDirectory) -> None:
+    """The plain world was `synthetic` then, and went by the paper's rules without saying so."""
+    settings = spoilt.read_config()
+    del settings["quit_rule"], settings["rewards"]["satiation"]
+    spoilt.write_config({**settings, "environment": "synthetic"})
+    spoilt.write_summary({**spoilt.read_summary(), "environment": "synthetic"})
+    write_manifest(spoilt)
+    assert replay(spoilt.path).agrees
+    assert not any(check.fault for check in verify(spoilt.path))

@@ -4,8 +4,9 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from sim.config.layers import configured
 from sim.runs.listeners import Listeners
 from sim.runs.replay import replay
 from sim.runs.run import run
+from tests.support.dying import in_own_process, typed
 from tests.support.kernel import Delivery, Kernel, end, visits
+from tests.support.shell import Said
 from tests.support.small import SMALL, synthetic
 
 UNDISTURBED = Kernel(visits(0, 0)).on(EpisodeStarted, end).run()
@@ -331,26 +334,29 @@ class CancelsAll:
     live = True
     def __call__(self, _): [task.cancel() for task in asyncio.all_tasks()]
 """
-BILLP = "from sim.cli import main; main()"
 
 
-def billp(here: Path, *listeners: str, uvloop: bool) -> subprocess.CompletedProcess[str]:
+def billp(here: Path, *listeners: str, uvloop: bool) -> Said:
     (here / "unruly.py").write_text(UNRULY)
-    code = BILLP if uvloop else f"import sys; sys.modules['uvloop'] = None; {BILLP}"
     words = [word for name in listeners for word in ("--listener", f"unruly:{name}")]
-    command = [sys.executable, "-c", code, "run", "--episodes", "2", "--out", "run", "--json"]
-    return subprocess.run(
-        [*command, *words], cwd=here, capture_output=True, text=True, check=False, timeout=60
-    )
+    command = ["run", "--episodes", "2", "--out", "run", "--json", *words]
+    return in_own_process(partial(told_to, here, command, uvloop), here / "run")
+
+
+def told_to(here: Path, words: Sequence[str], uvloop: bool) -> None:
+    """Be the command line, with or without uvloop."""
+    if not uvloop:
+        pytest.MonkeyPatch().setitem(sys.modules, "uvloop", None)
+    typed(here, words)
 
 
 @pytest.mark.parametrize("uvloop", [True, False], ids=["uvloop", "asyncio"])
 def test_a_run_with_unruly_listeners_ends_well(tmp_path: Path, uvloop: bool) -> None:
     """Exit status 0, and each of them is told of."""
     said = billp(tmp_path, "Exits", "Interrupts", "CancelsItself", uvloop=uvloop)
-    assert said.returncode == 0, said
-    assert json.loads(said.stdout)["listeners"] == {"unruly:Exits": {"error": "SystemExit: 8"}}
-    assert said.stderr.count("dropped ") == 3
+    assert said.status == 0, said
+    assert json.loads(said.out)["listeners"] == {"unruly:Exits": {"error": "SystemExit: 8"}}
+    assert said.err.count("dropped ") == 3
 
 
 @pytest.mark.parametrize("uvloop", [True, False], ids=["uvloop", "asyncio"])
@@ -358,9 +364,9 @@ def test_a_listener_that_cancels_all_ends_the_run_in_a_sentence(
     tmp_path: Path, uvloop: bool
 ) -> None:
     said = billp(tmp_path, "CancelsAll", uvloop=uvloop)
-    assert (said.returncode, said.stdout) == (1, ""), said
-    assert said.stderr.splitlines()[-1].startswith("billp: ")
-    assert "cancelled, but not by the run" in said.stderr
+    assert (said.status, said.out) == (1, ""), said
+    assert said.err.splitlines()[-1].startswith("billp: ")
+    assert "cancelled, but not by the run" in said.err
     assert not (tmp_path / "run" / "summary.json").exists()
 
 

@@ -438,7 +438,7 @@ def test_an_environment_that_is_gone(spoilt: RunDirectory) -> None:
     write_manifest(spoilt)
     assert list(faults(spoilt)) == ["environment"]
     assert found(spoilt)["metrics"] == "not checked: the environment is not at hand"
-    assert not any(check.fault for check in verify(spoilt.path, environment="synthetic"))
+    assert not any(check.fault for check in verify(spoilt.path, environment="synthetic:plain"))
 
 
 def test_a_configuration_that_was_spoilt(spoilt: RunDirectory) -> None:

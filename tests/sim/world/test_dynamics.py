@@ -91,7 +91,7 @@ def test_taste_turns_to_what_is_liked_and_away_from_the_rest(item: int, sign: in
 
 
 def test_drift_raises_the_reward_of_the_like() -> None:
-    world, how = tasting(), RewardSettings(drift=0.2)
+    world, how = tasting(), RewardSettings(satiation=(0.0, 0.0), drift=0.2)
     before, after = (true_reward(how, world, met(world, shown), 1) for shown in ([], [1, 1]))
     assert before < after
     assert true_reward(how, world, met(world, [0, 1], user=1), 4) == 3.5

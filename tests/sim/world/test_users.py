@@ -39,7 +39,7 @@ USERS = Users(
     environment=WORLD,
     rule=BILLP,
     quitting=QuitSettings(),
-    rewards=RewardSettings(),
+    rewards=RewardSettings(satiation=(0.0, 0.0)),
     limit=10,
     history=2,
     least_dwell=5_000,

@@ -11,6 +11,7 @@ from storage.datasets.geometry import (
     CATEGORY_LIMIT,
     beta_squared,
     category_vectors,
+    category_weights,
     places_of,
     roots,
     unit,
@@ -57,13 +58,15 @@ def test_unknown_categories_make_nobody_alike() -> None:
 
 def test_rare_categories_weigh_more() -> None:
     """A category that few items are in says more of them."""
-    vectors = category_vectors([("A", "B"), ("A",), ("A",), ("A",), ()])
+    labels = [("A", "B"), ("A",), ("A",), ("A",), ()]
+    vectors = category_vectors(labels, category_weights(labels))
     assert vectors[0, 1] > vectors[0, 0] > 0
 
 
 def test_a_cloud_of_tags_stays_bounded() -> None:
     """Places do not grow with the number of categories."""
-    assert category_vectors([(str(n),) for n in range(1_000)]).shape == (1_000, CATEGORY_LIMIT)
+    labels = [(str(n),) for n in range(1_000)]
+    assert len(category_weights(labels)) == CATEGORY_LIMIT
 
 
 @pytest.mark.parametrize("items", [300, ALL_PAIRS + 500])

@@ -2,11 +2,10 @@
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,17 @@ from agents.models.guards.cached import Cached, SpareCache
 from agents.models.model import ChatMessage, ChatModel, ChatReply, ChatRequest, Sampling
 from engine.calls import Call
 from engine.errors import BudgetError, CallFailedError
+from sim.cli import main
 from sim.config.layers import configured
 from sim.metrics.summary import Summary
 from sim.runs.run import run
 from storage.journal import read_journal
 from storage.replies import NAME, open_cache
 from storage.runs import RunDirectory
+from tests.support.dying import together
 from tests.support.served import served
 from tests.support.shell import Shell, tree
-from tests.support.small import SMALL, Counted, Failing, synthetic
-
-BILLP = "from sim.cli import main; main()"
+from tests.support.small import SMALL, Counted, Failing, synthetic, words
 
 
 def request(text: str = "what next?", *, occurrence: int = 0, seed: int = 7) -> ChatRequest:
@@ -227,18 +226,11 @@ def test_cached_replies_cost_nothing(plain: Summary, cheap: Cheap) -> None:
 def test_processes_share_a_cache(plain: Summary, tmp_path: Path) -> None:
     """Both at once come to the same trace; a third run makes no call but the word before it."""
     cache, outs = tmp_path / "cache", [tmp_path / f"run {number}" for number in range(3)]
-    few = ("--episodes", "6", "--arrivals", "batches:2", "--set", "limit=7", "--cache", str(cache))
-    with served() as service, ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", BILLP, "run", *service.words, *few, "--out", str(out)],
-                    stdout=subprocess.DEVNULL,
-                )
-            )
-            for out in outs[:2]
-        ]
-        assert [process.wait(60) for process in processes] == [0, 0]
+    few = (*words(SMALL), "--cache", str(cache))
+    with served() as service:
+        words_of = [["run", *service.words, *few, "--out", str(out)] for out in outs[:2]]
+        said = together([partial(main, each) for each in words_of], tmp_path / "said")
+        assert [process.status for process in said] == [0, 0]
         before = service.answered
         run(configured(SMALL, service.remote, {"cache": str(cache)}), out=outs[2])
         assert service.answered == before + 1

@@ -1,0 +1,118 @@
+"""What an item can be expected to be worth to a user: what others rated it, and this user's taste.
+
+The taste is inferred from what the user is shown to have rated, and from the rewards so far: by
+ridge regression (Hoerl & Kennard 1970, doi 10.1080/00401706.1970.10488634) of what they are above
+what others rated the same items, on the items' categories. What comes of a step beyond what was
+expected is a *surprise*: it tells of the item whoever met it, where a reward tells of the user too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.trajectory import Trajectory
+from storage.catalog import Catalog
+from storage.datasets.fitting import Ratings
+from storage.factors import significant, significant_all
+
+Floats = NDArray[np.float64]
+
+_OTHERS = 5.0
+"""So many ratings of others count as much as what items that are rated as often get."""
+
+_NOISE = 1.0
+"""The variance of what no category tells of a rating, beside that of a category's part, 1."""
+
+_CONTENT = 3.0
+"""The variance of how much more content than others a user is, and of how much more in a visit."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What others rated each item: shrunken means, [items], and of how many ratings, [items]."""
+
+    means: Floats
+    counts: NDArray[np.int64]
+
+
+def standing_of(ratings: Ratings) -> Standing:
+    """Return what *ratings* say of each item: (Σ + 5·m) ÷ (n + 5).
+
+    m is what items get that are rated as often: a + b·log(1 + n), by least squares over the items,
+    each with the weight n ÷ (n + 5).
+    """
+    items = ratings.shape[1]
+    counts = np.bincount(ratings.items, minlength=items)
+    sums = np.bincount(ratings.items, ratings.values, items)
+    logs, weights = np.log1p(counts), counts / (counts + _OTHERS)
+    total = max(float(weights.sum()), 1e-9)
+    means = sums / np.maximum(counts, 1)
+    middle, mean = float(weights @ logs) / total, float(weights @ means) / total
+    spread = float(weights @ np.square(logs - middle))
+    slope = float(weights @ ((logs - middle) * (means - mean))) / spread if spread else 0.0
+    usual = mean + slope * (logs - middle)
+    return Standing(significant_all((sums + _OTHERS * usual) / (counts + _OTHERS)), counts)
+
+
+@dataclass(frozen=True)
+class Taste:
+    """By how much a user likes each category met better than others do, and is more *content*."""
+
+    by_category: dict[str, float]
+    content: float
+
+    def of(self, categories: Sequence[str]) -> float:
+        """Return by how much better than others the user should like an item of *categories*."""
+        known = sum(self.by_category.get(name, 0.0) for name in categories)
+        return self.content + known / sqrt(max(1, len(categories)))
+
+
+NO_TASTE = Taste({}, 0.0)
+
+
+@dataclass(frozen=True)
+class Taster:
+    """Infers tastes, with the *ratings* of the training users, which are read when first asked."""
+
+    catalog: Catalog
+    ratings: Callable[[], Ratings] = field(compare=False)
+
+    @cached_property
+    def standing(self) -> Standing:
+        """What others rated each item."""
+        return standing_of(self.ratings())
+
+    def taste(self, trajectory: Trajectory) -> Taste:
+        """Return what the history and the rewards so far tell of the user's taste."""
+        steps = trajectory.recent(trajectory.length)
+        items = [one.item for one in trajectory.history] + [step.item for step in steps]
+        if not items:
+            return NO_TASTE
+        values = [one.rating for one in trajectory.history] + [step.reward for step in steps]
+        above = np.array(values) - self.standing.means[items]
+        visit = np.arange(len(items)) >= len(trajectory.history)
+        names, rows = self._rows(items)
+        # Of n ratings an n × n system: there are seldom more of them than categories.
+        likeness = rows @ rows.T + _CONTENT * (1.0 + np.outer(visit, visit))
+        weights = np.linalg.solve(likeness + _NOISE * np.eye(len(items)), above)
+        liking = significant_all(rows.T @ weights).tolist()
+        content = _CONTENT * float(weights.sum() + weights[visit].sum())
+        return Taste(dict(zip(names, liking, strict=True)), significant(content))
+
+    def _rows(self, items: Sequence[int]) -> tuple[list[str], Floats]:
+        """Return the categories of *items*, and each item by them, at unit length: [items, …]."""
+        own = [self.catalog.categories[item] for item in items]
+        names = {name: None for one in own for name in one}
+        columns = {name: column for column, name in enumerate(names)}
+        rows = np.zeros((len(items), len(names)))
+        for row, categories in enumerate(own):
+            rows[row, [columns[name] for name in categories]] = 1 / sqrt(max(1, len(categories)))
+        return [*names], rows
+
+    def expected(self, taste: Taste, item: int) -> float:
+        """Return what *item* should be worth to a user of that *taste*, on the rating scale."""
+        return float(self.standing.means[item]) + taste.of(self.catalog.categories[item])
