@@ -144,7 +144,8 @@ def _asked(
         raise ConfigError("what is to be trained?", hint=f"there are {', '.join(ALGORITHMS)}")
     plan, config = training(name, own), world_of(asked)
     _trainer()  # before anything is written
-    out = where.out or TRAININGS / f"{name}-{Path(config.environment).name}-{plan.seed}"
+    world = Path(config.environment).name.replace(":", "-")
+    out = where.out or TRAININGS / f"{name}-{world}-{plan.seed}"
     place = new_place(out)
     place.write_settings(plan, config)
     return place, plan, config

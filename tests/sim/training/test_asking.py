@@ -49,7 +49,7 @@ def test_a_recipe_is_what_seeds_have_in_common() -> None:
         recipe(training("crr"), config, SMALL),
         recipe(training("cql", {"discount": 0.8}), config, SMALL),
         recipe(training("cql", {"privileged": ["pair"]}), config, SMALL),
-        recipe(training("cql"), world_of(OURS), SMALL),
+        recipe(training("cql"), world_of({"quit_rule": "hazard"}), SMALL),
     }
     assert len(names) == 1
     assert len(others | names) == 5
