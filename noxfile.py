@@ -30,7 +30,8 @@ def fast(session: nox.Session) -> None:
 @nox.session(name="all")
 def everything(session: nox.Session) -> None:
     """Run every test."""
-    session.install("-e", ".[slow]")
+    session.install("torch==2.13.0")  # named, or it may be one for GPUs
+    session.install("-e", ".[learn]")
     session.run("pytest", "-n", "auto")
     session.run("pytest", "-n", "auto", "--dist", "worksteal", "-m", "slow", "--ignore", _CROWDS)
     session.run("pytest", "-m", "slow", _CROWDS)
@@ -46,5 +47,6 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Make the API pages."""
-    session.install("-e", ".[docs]")
+    session.install("torch==2.13.0")
+    session.install("-e", ".[docs,learn]")
     session.run("python", "-W", "error", ".ci/pages.py", ".docs")

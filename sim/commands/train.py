@@ -11,7 +11,7 @@ from engine.errors import ConfigError
 from sim.commands.options import gathered
 from sim.config.layers import merged, parse_set
 from sim.config.run import RunConfig, Settings
-from sim.training.place import TRAININGS, Place, check_same, new_place
+from sim.training.place import TRAININGS, Place, check_same, check_unfinished, new_place
 from sim.training.plan import ALGORITHMS, Training, training, world_of
 from sim.training.results import Told, Trained
 from sim.views.console import plain, write_json
@@ -137,13 +137,15 @@ def _asked(
     if where.resume is not None:
         place = Place(where.resume)
         plan, config = place.read_settings()
+        check_unfinished(place)
         check_same(plan, config, own | ({} if name is None else {"algorithm": name}), asked)
         return place, plan, config
     if name is None:
         raise ConfigError("what is to be trained?", hint=f"there are {', '.join(ALGORITHMS)}")
     plan, config = training(name, own), world_of(asked)
     _trainer()  # before anything is written
-    out = where.out or TRAININGS / f"{name}-{Path(config.environment).name}-{plan.seed}"
+    world = Path(config.environment).name.replace(":", "-")
+    out = where.out or TRAININGS / f"{name}-{world}-{plan.seed}"
     place = new_place(out)
     place.write_settings(plan, config)
     return place, plan, config

@@ -92,6 +92,13 @@ def new_place(out: Path) -> Place:
     return Place(out)
 
 
+def check_unfinished(place: Place) -> None:
+    """Raise RunDirectoryError if the training at a place has come to its end."""
+    if place.result.exists():
+        what = f"{place.path}: this training is done"
+        raise RunDirectoryError(what, hint=f"its policy is {place.policy}; train anew for more")
+
+
 def check_same(
     plan: Training, config: RunConfig, asked: Mapping[str, Any], world: Mapping[str, Any]
 ) -> None:

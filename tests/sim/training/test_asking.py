@@ -49,7 +49,7 @@ def test_a_recipe_is_what_seeds_have_in_common() -> None:
         recipe(training("crr"), config, SMALL),
         recipe(training("cql", {"discount": 0.8}), config, SMALL),
         recipe(training("cql", {"privileged": ["pair"]}), config, SMALL),
-        recipe(training("cql"), world_of(OURS), SMALL),
+        recipe(training("cql"), world_of({"quit_rule": "hazard"}), SMALL),
     }
     assert len(names) == 1
     assert len(others | names) == 5
@@ -115,6 +115,16 @@ def test_who_goes_on_changes_nothing(shell: Shell, tmp_path: Path) -> None:
     assert sentence == "limit is 50 in the training that is gone on with"
     sentence, _ = shell.refusal("train", "--resume", tmp_path / "nowhere")
     assert sentence.endswith("holds no training")
+
+
+def test_what_is_done_is_not_gone_on_with(shell: Shell, tmp_path: Path) -> None:
+    """It would begin anew, over what it came to."""
+    place = new_place(tmp_path / "place")
+    place.write_settings(training("cql"), world_of())
+    place.result.touch()
+    sentence, hint = shell.refusal("train", "--resume", place.path)
+    assert sentence == f"{place.path}: this training is done"
+    assert str(place.policy) in hint
 
 
 def test_the_help_says_what_is_privileged(shell: Shell) -> None:

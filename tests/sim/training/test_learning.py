@@ -150,7 +150,7 @@ def test_an_actor_that_is_told_what_is_near_learns_to_stay_away_from_it(tmp_path
         "batch": 1_024,
     }
     how |= {"visits": 128, "rollout": 8, "inertia": 0.9, "rate": 3e-3}
-    world = open_environment("synthetic")
+    world = open_environment("synthetic:plain")
     found = trained(
         tmp_path / "out", "a2c", world, world=PLAIN | {"limit": 50}, privileged=["pair"], **how
     )
