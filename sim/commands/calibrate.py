@@ -1,6 +1,6 @@
 """`billp env calibrate`: an environment in which visits are as long as is wanted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Annotated
 
@@ -12,11 +12,12 @@ from sim.commands.options import gathered
 from sim.commands.targets import AsJson, TargetOptions
 from sim.config.layers import configured, merged, parse_set
 from sim.experiments.calibration import Tuning, Wanted
+from sim.experiments.objections import objections
 from sim.experiments.worlds import MOST_ITEMS
 from sim.views.console import plain, write_json
 from sim.views.world import calibration_view, words_of
 from storage.datasets import open_environment
-from storage.environments import Environment
+from storage.environments import Environment, forced
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,25 @@ def calibrate(
     with plain(stderr=True).status("calibrating …") as status:
         tuning = Tuning(environment, configured(given), status.update)
         made, found = tuning.calibrated(asked)
-        head = msgspec.structs.replace(made.head, name=target.called)
-        made = Environment(head, made.catalog, made.factors, made.users, made.randomised)
+        made = _named(made, target.called)
         target.save(made)
     if as_json:
         facts = msgspec.to_builtins(found)
-        write_json({"environment": str(target.out), "digest": head.digest, "calibration": facts})
+        digest = made.head.digest
+        write_json({"environment": str(target.out), "digest": digest, "calibration": facts})
         return
     settings = merged(given, found.settings)
     command = ["billp", "run", str(target.out), *words_of(settings)]
-    plain().print(calibration_view(found, environment.head, head))
+    plain().print(calibration_view(found, environment.head, made.head))
     plain().print(f"\nNext:  {' '.join(map(quote, command))}", soft_wrap=True)
+
+
+def _named(made: Environment, name: str) -> Environment:
+    """Return what was *made* under its *name*, and judged again where it had been forced."""
+    made = replace(made, head=msgspec.structs.replace(made.head, name=name))
+    if not made.head.provenance.forced:
+        return made
+    return forced(made, tuple(one.what for one in objections(made, configured())))
 
 
 def _check_size(environment: Environment) -> None:

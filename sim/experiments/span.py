@@ -4,6 +4,7 @@ Both are the policies of `worlds`: *random* meets any item, drawn `DRAWS` times,
 `diverse-greedy`.
 """
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -55,18 +56,15 @@ def random_share(both: Both) -> float:
     return number(both.random.r_traj / (both.bound.r_traj or 1.0))  # a scale may begin at 0
 
 
+@dataclass(eq=False)
 class Trial:
     """Up to `USERS` users of an *environment*, those to test with first, under rules of *config*.
 
     Raises ConfigError for rules that cannot be judged.
     """
 
-    def __init__(self, environment: Environment, config: RunConfig) -> None:
-        self.environment = environment
-        limit = min(config.limit, len(environment.catalog))
-        self.config = msgspec.structs.replace(config, limit=limit)
-        everybody = [*environment.test_users.tolist(), *environment.train_users.tolist()]
-        self.users = everybody[:USERS]
+    environment: Environment
+    config: RunConfig
 
     @cached_property
     def random(self) -> Got:
@@ -81,12 +79,21 @@ class Trial:
 
     def span(self) -> Span:
         """Return what is between the two."""
-        users, limit = len(self.users), self.config.limit
-        return Span(users=users, limit=limit, random=self.random, bound=self.bound)
+        return Span(users=len(self._users), limit=self._limit, random=self.random, bound=self.bound)
+
+    @property
+    def _limit(self) -> int:
+        return min(self.config.limit, len(self.environment.catalog))
+
+    @property
+    def _users(self) -> list[int]:
+        parts = self.environment.test_users, self.environment.train_users
+        return [user for part in parts for user in part.tolist()][:USERS]
 
     def _crowd(self) -> Crowd:
         # Not kept: it is large, and there may be many trials.
-        return Crowd(self.environment, self.config, self.users)
+        config = msgspec.structs.replace(self.config, limit=self._limit)
+        return Crowd(self.environment, config, self._users)
 
 
 def _got(plays: list[Visits]) -> Got:

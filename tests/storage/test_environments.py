@@ -154,12 +154,13 @@ def test_a_malformed_head_is_named(saved: Path) -> None:
     assert str(reading(saved)).startswith(f"{saved / HEAD}: ")
 
 
-def test_another_schema_is_refused(saved: Path) -> None:
-    """A directory of a future version is not misread."""
+@pytest.mark.parametrize("schema", [1, 99])
+def test_another_schema_is_refused(saved: Path, schema: int) -> None:
+    """A directory of a version before or after is not misread."""
     document = tomllib.loads((saved / HEAD).read_text())
-    document["environment"]["schema"] = 99
+    document["environment"]["schema"] = schema
     (saved / HEAD).write_text(tomli_w.dumps(document))
-    assert "expected schema 2, got 99" in str(reading(saved))
+    assert f"expected schema 2, got {schema}" in str(reading(saved))
 
 
 def test_a_directory_that_is_none_has_a_hint(tmp_path: Path) -> None:

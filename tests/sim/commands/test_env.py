@@ -130,6 +130,15 @@ def test_calibration_writes_another_world(table: Path, tmp_path: Path) -> None:
     assert facts["calibration"]["wanted"] == {"bound_len": 10.0}
 
 
+def test_what_was_forced_is_judged_again(table: Path, tmp_path: Path) -> None:
+    """With another β nothing may speak against the world any more."""
+    built: list[str | Path] = ["build", "csv", table, *STARS, "--beta-quantile", "0.95", "--force"]
+    run(*built, "--out", tmp_path / "world")
+    assert len(load(tmp_path / "world").head.provenance.forced) == 1
+    run("calibrate", tmp_path / "world", "--bound-len", "15", "--out", tmp_path / "sound")
+    assert load(tmp_path / "sound").head.provenance.forced == ()
+
+
 def test_what_cannot_be_calibrated_is_said_before_work(table: Path, tmp_path: Path) -> None:
     """Nothing wanted, a directory that is taken, more than there can be: nothing is written."""
     out = tmp_path / "short"

@@ -122,7 +122,7 @@ COMMANDS: dict[str, Words] = {
     "memory as JSON": lambda s: ["memory", s.run.path, "--list", "actor", "--json"],
     "memory listed": lambda s: ["memory", s.run.path, "--list", "planner"],
     "memory alike": lambda s: ["memory", s.run.path, "--like", f"some {OBEYED}"],
-    "memory at a step": lambda s: ["memory", s.run.path, "--episode", "5:2"],
+    "memory at a step": lambda s: ["memory", s.run.path, "--episode", "5:1"],
     "memory drawn": lambda s: ["memory", s.run.path, "--map", s.here / "map.svg"],
     "memory as a table": lambda s: ["memory", s.run.path, "--map", s.here / "map.csv"],
     "critic": lambda s: ["critic", s.run.path, "--states", "3", "--rollouts", "2"],
