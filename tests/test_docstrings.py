@@ -4,6 +4,7 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -11,17 +12,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("engine", "storage", "agents", "sim")
-TREES = {
-    path: ast.parse(path.read_text("utf-8"))
-    for package in PACKAGES
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Return what is in every file."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return {path: ast.parse(path.read_text("utf-8")) for path in paths}
 
 
 def references(pattern: str) -> Iterator[tuple[str, str]]:
     """Yield what is quoted in docstrings and has a form, with the place of its docstring."""
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, Documented):
                 place = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
@@ -41,7 +44,7 @@ def test_what_is_named_in_full_is_there() -> None:
 def test_names_of_types_are_known() -> None:
     """A type that was renamed is renamed wherever it is spoken of."""
     known = set(dir(builtins))
-    for tree in TREES.values():
+    for tree in trees().values():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 known.add(node.name)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import billp
 import sim
 from sim.cli import COMMANDS
+from tests.support.dying import in_own_process
 
 PLACES = sorted({f"sim.commands.{place.partition(':')[0]}" for place, _ in COMMANDS.values()})
 HELP = """
@@ -54,6 +56,15 @@ def test_who_runs_or_reads_does_not_wait_for_a_service() -> None:
     modules = loaded("from sim import Run, compare, diff, fork, replay, resume, run")
     assert "sim.runs.run" in modules
     assert not modules & {"aiohttp", "httpx2", "openai", "scipy", "typer"}
+
+
+def test_what_tests_fork_has_imported_the_commands(tmp_path: Path) -> None:
+    """A warm process that was not would go unnoticed: it is only slow."""
+    assert in_own_process(tell_modules, tmp_path / "any").out.split() == PLACES
+
+
+def tell_modules() -> None:
+    sys.stdout.write(" ".join(sorted(sys.modules.keys() & PLACES)))
 
 
 @pytest.mark.parametrize("module", [sim, billp])

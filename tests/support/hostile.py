@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from hashlib import blake2b
 from types import TracebackType
 from typing import Final, TypeAlias
@@ -164,15 +165,24 @@ def chunks(data: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-def _bomb(wbits: int) -> bytes:
-    """Return 256 MiB of spaces, packed."""
-    stream = zlib.compressobj(9, wbits=wbits)
-    part = b" " * _MIB
-    return b"".join(stream.compress(part) for _ in range(256)) + stream.flush()
+_PART, _PARTS = b" " * _MIB, 256
 
 
-GZIP_BOMB: Final = _bomb(zlib.MAX_WBITS | 16)
-DEFLATE_BOMB: Final = _bomb(zlib.MAX_WBITS)
+def _spaces() -> bytes:
+    """Return 256 MiB of spaces, deflated: what is flushed whole may be said again and again."""
+    stream = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    first, again = (stream.compress(_PART) + stream.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return first + again * (_PARTS - 1) + stream.flush()
+
+
+def _sum(add: Callable[[bytes, int], int], start: int) -> int:
+    """Return the checksum of all these spaces."""
+    return reduce(lambda known, _: add(_PART, known), range(_PARTS), start)
+
+
+_GZIP, _ZLIB = b"\x1f\x8b\x08" + bytes(6) + b"\xff", b"\x78\xda"
+GZIP_BOMB: Final = _GZIP + _spaces() + struct.pack("<II", _sum(zlib.crc32, 0), _PARTS * _MIB)
+DEFLATE_BOMB: Final = _ZLIB + _spaces() + struct.pack(">I", _sum(zlib.adler32, 1))
 
 # -- ways of speaking
 

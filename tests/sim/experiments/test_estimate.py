@@ -108,7 +108,7 @@ def test_each_test_has_a_sample_of_its_own() -> None:
 
 def of_test(episodes: int, users: int) -> int:
     """Return how many calls so many users more in a test are expected to come to."""
-    training = {**LARGE, "episodes": episodes, "limit": 50}
+    training = {**LARGE, "episodes": episodes, "limit": 20}
     more, less = (expected(**training, test_episodes=n).calls for n in (2 * users, users))
     return more - less
 

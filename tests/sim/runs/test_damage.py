@@ -193,7 +193,7 @@ def check_resume(directory: RunDirectory, whole: RunDirectory) -> None:
 
 
 @given(name=files, damage=damages)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_a_damaged_run_is_resumed_to_its_digest_or_refused(
     name: str,
     damage: Damage,
@@ -209,7 +209,7 @@ def test_a_damaged_run_is_resumed_to_its_digest_or_refused(
 
 
 @given(name=files, damage=damages)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_so_is_one_that_had_come_to_its_end(
     name: str,
     damage: Damage,
@@ -225,7 +225,7 @@ def test_so_is_one_that_had_come_to_its_end(
 
 
 @given(name=files, damage=damages)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_damage_to_a_finished_run_is_found_by_a_replay(
     name: str, damage: Damage, finished: RunDirectory, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -22,13 +22,13 @@ from sim.runs.run import run
 from tests.support.served import served
 
 WORLDS: dict[str, dict[str, Any]] = {
-    "batches": {"episodes": 24, "arrivals": "batches:6"},
-    "poisson": {"episodes": 24, "arrivals": "poisson:0.02", "publication_delay": 20},
+    "batches": {"episodes": 16, "arrivals": "batches:4"},
+    "poisson": {"episodes": 16, "arrivals": "poisson:0.02", "publication_delay": 20},
     "returning": {
-        **{"episodes": 12, "arrivals": "poisson:0.05", "sessions": 2, "dwell_by_reward": 0.5},
+        **{"episodes": 8, "arrivals": "poisson:0.05", "sessions": 2, "dwell_by_reward": 0.5},
         "retention": {"chance": 0.9, "loss": 0.3, "delay": 2},
     },
-    "all": {"episodes": 24, "arrivals": "all", "seed": 3, "repeats": "allow"},
+    "all": {"episodes": 16, "arrivals": "all", "seed": 3, "repeats": "allow"},
 }
 
 
@@ -111,7 +111,7 @@ def test_the_hash_seed_leaves_no_mark(seed: str, tmp_path: Path) -> None:
     """Nothing that reaches a message depends on the order of a set."""
     out = tmp_path / "run"
     command = [sys.executable, "-c", "from sim.cli import main; main()", "run", "--quiet"]
-    command += ["--episodes", "24", "--arrivals", "batches:6", "--out", str(out)]
+    command += ["--episodes", "16", "--arrivals", "batches:4", "--out", str(out)]
     subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
     whole = sha256((out / "trace.jsonl").read_bytes()).hexdigest()
     assert whole == digest("batches", tmp_path / "again")
