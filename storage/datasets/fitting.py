@@ -30,6 +30,7 @@ SWEEPS = 4
 
 BIAS_RIDGES = (1.0, 2.0, 4.0, 8.0, 16.0)
 _BLOCK = 2_048
+_PAIRS = 65_536
 _FINE = 10_000  # what stands for a standard deviation of 1
 
 
@@ -62,7 +63,12 @@ class RewardModel:
 
     def predict(self, ratings: Ratings) -> Floats:
         """Return the predictions for the pairs of *ratings*."""
-        products = np.einsum("ij,ij->i", self.users[ratings.users], self.items[ratings.items])
+        products = np.empty(len(ratings))
+        # The factors of all pairs would be many times as large as the ratings.
+        for start in range(0, len(ratings), _PAIRS):
+            some = slice(start, start + _PAIRS)
+            users, items = self.users[ratings.users[some]], self.items[ratings.items[some]]
+            products[some] = np.einsum("ij,ij->i", users, items)
         biases = self.user_bias[ratings.users] + self.item_bias[ratings.items]
         predictions: Floats = self.mean + biases + products
         return predictions

@@ -2,56 +2,110 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from storage.datasets.draws import integers
 
-BUILD = """
-import sys
-from pathlib import Path
-from storage.datasets import Recipe, build_environment
-made = build_environment("csv", Path(sys.argv[1]), Recipe(dimensions=2), name="wide")
-print(made.head.interactions + made.head.provenance.left_out.merged)
+PEAK = """
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
+BUILD = """
+import sys
+from storage.datasets import Recipe, build_environment
+made = build_environment(sys.argv[1], Path(sys.argv[2]), Recipe(dimensions=2), name="large")
+print(made.head.interactions + made.head.provenance.left_out.merged)
+"""
+READ = """
+import sys
+from storage.datasets import FORMATS, Columns
+print(len(FORMATS.named("movielens").read(Path(sys.argv[1]), Columns())))
+"""
+PLACES = """
+import sys
+from storage.datasets.draws import bells
+from storage.datasets.geometry import places_of
+items = int(sys.argv[1])
+labels = [(f"tag {item % 251}", f"tag {item % 241}") for item in range(items)]
+print(len(places_of(bells(0, "factors", (items, 4), 1_000).astype("int16"), labels, 0.4)))
+"""
 ROWS = 1_000_000
-MOST = 120
-"""Bytes a row: 24 are its interaction, the rest comes and goes; 72 to 97 were measured."""
+ITEMS = 100_000
 
 
-def wide(path: Path, rows: int) -> Path:
-    """Write a table of *rows*, of about 300 bytes each."""
-    columns = [
-        integers(0, purpose, rows, below).tolist()
-        for purpose, below in (
-            ("users", 20_000),
-            ("items", 5_000),
-            ("ratings", 5),
-            ("times", 10**9),
-        )
-    ]
+def rows_of(count: int) -> Iterable[tuple[int, int, int, int]]:
+    """Return as many ratings, of 20,000 users and 5,000 items: user, item, rating, time."""
+    bounds = {"users": 20_000, "items": 5_000, "ratings": 5, "times": 10**9}
+    columns = (integers(0, name, count, below).tolist() for name, below in bounds.items())
+    return zip(*columns, strict=True)
+
+
+def wide(path: Path, count: int) -> Path:
+    """Write a table of rows of about 300 bytes each."""
     note = "what somebody wrote " * 13
     with path.open("w") as file:
         file.write("user,item,rating,time,note\n")
-        for user, item, rating, time in zip(*columns, strict=True):
+        for user, item, rating, time in rows_of(count):
             file.write(f"user {user},item {item},{rating},{time},{note}\n")
     return path
 
 
-def built(path: Path) -> tuple[int, int]:
-    """Return how many rows were read, and the bytes that the process held at its peak."""
-    done = subprocess.run([sys.executable, "-c", BUILD, path], capture_output=True, check=True)
-    rows, kilobytes = map(int, done.stdout.split())
-    return rows, kilobytes * 1024
+def reviews(path: Path, count: int) -> Path:
+    """Write reviews as Amazon's of 2023, of about 400 bytes each."""
+    path.mkdir()
+    text = "what somebody wrote " * 13
+    with (path / "Books.jsonl").open("w") as file:
+        for user, item, rating, time in rows_of(count):
+            file.write(f'{{"rating": {rating}.0, "title": "", "text": "{text}", "asin": "{item}",')
+            file.write(f' "parent_asin": "{item}", "user_id": "U{user}", "timestamp": {time}}}\n')
+    told = '{"parent_asin": "1", "title": "One", "categories": []}\n'
+    (path / "meta_Books.jsonl").write_text(told)
+    return path
+
+
+def movies(path: Path, count: int) -> Path:
+    """Write ratings as MovieLens has them."""
+    path.mkdir()
+    with (path / "ratings.csv").open("w") as file:
+        file.write("userId,movieId,rating,timestamp\n")
+        file.writelines(f"{','.join(map(str, row))}\n" for row in rows_of(count))
+    films = (f"{item},Film {item},Drama\n" for item in range(5_000))
+    (path / "movies.csv").write_text("movieId,title,genres\n" + "".join(films))
+    return path
+
+
+def ran(code: str, *words: str | Path | int) -> tuple[int, int]:
+    """Return what *code* counted, and the bytes that its process held at its peak."""
+    command = [sys.executable, "-c", "from pathlib import Path" + code + PEAK, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    count, kilobytes = map(int, done.stdout.split())
+    return count, kilobytes * 1024
 
 
 @pytest.mark.slow
-def test_memory_goes_by_rows_and_not_by_bytes(tmp_path: Path) -> None:
-    """300 MB cost what their rows cost; by that, 10 GB of as wide rows come to some 4."""
-    small, large = wide(tmp_path / "small.csv", ROWS // 4), wide(tmp_path / "large.csv", ROWS)
-    (few, little), (many, much) = built(small), built(large)
+@pytest.mark.parametrize(("kind", "write"), [("csv", wide), ("amazon-2023", reviews)])
+def test_memory_goes_by_rows_and_not_by_bytes(
+    kind: str, write: Callable[[Path, int], Path], tmp_path: Path
+) -> None:
+    """A row more costs less than 120 bytes: 24 are its interaction, the rest comes and goes."""
+    small, large = write(tmp_path / "small", ROWS // 4), write(tmp_path / "large", ROWS)
+    (few, little), (many, much) = ran(BUILD, kind, small), ran(BUILD, kind, large)
     assert (few, many) == (ROWS // 4, ROWS)
-    assert large.stat().st_size > 290e6
-    assert (much - little) / (many - few) < MOST
+    assert (much - little) / (many - few) < 120
+
+
+@pytest.mark.slow
+def test_ratings_of_movies_are_read_in_blocks(tmp_path: Path) -> None:
+    """Narrow rows, too, cost what they say and not what the table of their texts takes."""
+    small, large = movies(tmp_path / "small", ROWS), movies(tmp_path / "large", 4 * ROWS)
+    (_, little), (_, much) = ran(READ, small), ran(READ, large)
+    assert (much - little) / (3 * ROWS) < 110
+
+
+@pytest.mark.slow
+def test_places_take_little_more_than_their_own_room() -> None:
+    """An item more costs less than three of its places, which have 255 columns of 2 bytes."""
+    (few, little), (many, much) = ran(PLACES, ITEMS // 2), ran(PLACES, ITEMS)
+    assert (much - little) / (many - few) < 3 * 255 * 2
