@@ -27,13 +27,14 @@ from engine.messages import (
     ReflectionWritten,
     RunEnded,
     StateValued,
+    UserResponded,
 )
 from engine.records import MemoryName
 from storage.memory import RecordLine, saved_length, saved_records
 
 _HEARD = (
     *(ActionTaken, AdvantageEstimated, ReflectionWritten, StateValued),
-    *(MemoryWritten, EpisodeFailed),
+    *(MemoryWritten, EpisodeFailed, UserResponded),
 )
 
 

@@ -52,9 +52,10 @@ class Played:
 def played(out: Path, settings: Settings) -> Played:
     """Return a run of the agent `random` in the small world."""
     how = {"agent": "random", "episodes": VISITS, "arrivals": "all", "limit": LIMIT, **settings}
-    trace = trace_of(recorded(out, environment=SMALL, **how))
+    run = recorded(out, environment=SMALL, **how)
+    trace = trace_of(run)
     visits = [[line for line in trace if line.episode == number] for number in range(VISITS)]
-    return Played(configured(how), [_visited(visit) for visit in visits])
+    return Played(configured(run.read_config()), [_visited(visit) for visit in visits])
 
 
 def _visited(visit: Trace) -> Visited:
