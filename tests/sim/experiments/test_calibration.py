@@ -15,7 +15,8 @@ from storage.datasets.synthetic import build_synthetic
 from tests.support.small import only, recorded, trace_of
 
 SMALL = build_synthetic(seed=2, users=30, items=200, categories=8)
-RULES: Settings = {"quit_rule": "quantile", "quit": {"quantile": 0.1}, "limit": 30}
+OURS: Settings = {"quit_rule": "quantile", "rewards": {"satiation": [0.0, 0.6]}, "limit": 30}
+RULES: Settings = {**OURS, "quit": {"quantile": 0.1}}
 
 
 def tuning(rules: Settings = RULES) -> Tuning:
