@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ConfigError
@@ -23,6 +23,7 @@ def tuning(rules: Settings = RULES) -> Tuning:
     return Tuning(SMALL, configured(rules))
 
 
+@settings(deadline=None)
 @given(st.integers(1, STEPS), st.integers(0, STEPS), st.floats(0.5, 30))
 def test_what_is_sought_is_found(scale: int, start: int, wanted: float) -> None:
     """Of a figure that falls, as near as matters or nearest of all, in few trials."""
@@ -64,8 +65,8 @@ def test_what_was_found_holds_in_runs(tmp_path: Path) -> None:
     made, found = tuning().calibrated(Wanted(bound_len=20, random_len=2))
     assert close(found.reached.bound.len, 20)
     assert found.settings.keys() == {"quit"}
-    settings = merged(RULES, found.settings, {"users": "all", "episodes": 30, "arrivals": "all"})
-    run = recorded(tmp_path / "run", environment=made, agent="diverse-greedy", **settings)
+    rules = merged(RULES, found.settings, {"users": "all", "episodes": 30, "arrivals": "all"})
+    run = recorded(tmp_path / "run", environment=made, agent="diverse-greedy", **rules)
     lengths = [one.length for one in only(trace_of(run), EpisodeEnded)]
     assert sum(lengths) / 30 == pytest.approx(found.reached.bound.len, rel=1e-5)
 
