@@ -125,7 +125,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     place = tmp_path_factory.mktemp("outside")
     reader = Reader(place, install(place, "1.2"))
     (place / "likes.txt").write_text("\n".join(LIKES))
-    reader.begins("env", "build", "likes", "likes.txt", "--out", "world")
+    reader.begins("env", "build", "likes", "likes.txt", "--out", "world", "--force")
     reader.begins("run", "world", *HOW, *SMALL, "--listener", "responses", "--out", "run")
     return reader
 

@@ -281,12 +281,12 @@ class Critical:
 
 @dataclass
 class Breaking:
-    """The embedded model, which never gets to one call in seven."""
+    """The embedded model, which never gets to one call in thirty-one."""
 
     model: EmbeddedModel = field(default_factory=EmbeddedModel)
 
     async def reply(self, request: ChatRequest) -> ChatReply:
-        if request.seed % 7 == 0:
+        if request.seed % 31 == 0:
             raise CallFailedError("the server had an error", kind="server")
         return await self.model.reply(request)
 
