@@ -3,10 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 from shlex import quote
 
+import msgspec
+
 from agents.making import DIGEST, PRIVILEGED
+from agents.roster import AGENTS
 from engine.errors import ConfigError
 from engine.messages import RunStarted, Setting
 from sim.analysis.outcomes import RunOutcomes
+from sim.config.run import flat
 
 
 def check_comparable(read: Sequence[RunOutcomes]) -> None:
@@ -68,9 +72,22 @@ def _labels(read: Sequence[RunOutcomes], *, apart: bool) -> list[str]:
         if len({settings.get(n) for settings in deciding}) > 1 and (apart or not n.endswith(DIGEST))
     }
     return [
-        " ".join([run.head.agent, *_own(settings, differing)])
+        " ".join([run.head.agent, *_own(settings, differing - _usual(run.head.agent, read))])
         for run, settings in zip(read, deciding, strict=True)
     ]
+
+
+def _usual(agent: str, read: Sequence[RunOutcomes]) -> set[str]:
+    """Return the settings in which all runs of *agent* are as it is by itself.
+
+    The name says them: agents differ in what suits them. Of an agent that is none of ours nothing
+    is known without importing it.
+    """
+    if agent not in AGENTS.own:
+        return set()
+    usual = dict(flat(msgspec.to_builtins(AGENTS.named(agent).settings())))
+    runs = [dict(run.head.settings) for run in read if run.head.agent == agent]
+    return {n for n, value in usual.items() if all(run.get(n) == value for run in runs)}
 
 
 def _own(settings: Mapping[str, Setting], differing: Collection[str]) -> list[str]:

@@ -26,6 +26,7 @@ from sim.analysis.comparison import Comparison
 from sim.analysis.curves import curves
 from sim.analysis.outcomes import Outcome, read_outcomes
 from sim.analysis.statistics import Interval, holm
+from sim.config.layers import configured
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from sim.views.curve import curve_tables
 from tests.support.shell import Shell
@@ -284,6 +285,22 @@ def test_what_else_differs_is_part_of_the_name(runs: Runs) -> None:
     groups = compare(paths).groups
     assert [g.label for g in groups] == ["one actor.recall_count=1", "one actor.recall_count=5"]
     assert [g.seeds for g in groups] == [(1, 2), (1, 2)]
+
+
+def test_what_suits_an_agent_is_no_part_of_its_name(runs: Runs) -> None:
+    """Of `billp:paper` the name says in what it differs from `billp`; of what is set it does not."""
+    visits: tuple[Phase, list[Visit]] = ("train", [(0, 1, 1.0)])
+    usual: dict[str, dict[str, Any]] = {
+        name: dict(configured({"agent": name}).deciding()) for name in ("billp", "billp:paper")
+    }
+    paths = [runs.add(name, 1, visits, **settings) for name, settings in usual.items()]
+    assert [group.label for group in compare(paths).groups] == ["billp", "billp:paper"]
+    paths += [runs.add("billp", 1, visits, **{**usual["billp"], "actor.hints": 5})]
+    assert [group.label for group in compare(paths).groups] == [
+        "billp actor.hints=10",
+        "billp:paper",
+        "billp actor.hints=5",
+    ]
 
 
 def test_the_mode_is_what_all_runs_have_in_common(runs: Runs) -> None:
