@@ -288,7 +288,7 @@ def test_what_else_differs_is_part_of_the_name(runs: Runs) -> None:
 
 
 def test_what_suits_an_agent_is_no_part_of_its_name(runs: Runs) -> None:
-    """The name `billp:paper` says in what it differs from `billp`; what is set is told beside it."""
+    """The name of `billp:paper` says in what it differs; what is set stands beside a name."""
     visits: tuple[Phase, list[Visit]] = ("train", [(0, 1, 1.0)])
     usual: dict[str, dict[str, Any]] = {
         name: dict(configured({"agent": name}).deciding()) for name in ("billp", "billp:paper")
