@@ -43,9 +43,7 @@ def places_of(
     return places
 
 
-def _mixed(
-    factors: NDArray[np.int64], vectors: NDArray[np.int64], share: int
-) -> NDArray[np.int64]:
+def _mixed(factors: NDArray[np.int64], vectors: NDArray[np.int64], share: int) -> NDArray[np.int64]:
     first, second = unit(factors), unit(vectors)
     has_first, has_second = first.any(axis=1), second.any(axis=1)
     shares = np.where(has_first, np.where(has_second, share, 0), UNIT)

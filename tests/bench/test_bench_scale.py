@@ -32,7 +32,8 @@ def catalog(count: int) -> Catalog:
 def ratings(count: int) -> Ratings:
     """Return thirty ratings an item, of as many users as there are items."""
     users, items = (integers(0, side, 30 * count, count) for side in ("users", "items"))
-    return Ratings(users, items, integers(0, "values", len(users), 5) + 1.0, (count, count))
+    values = integers(0, "values", len(users), 5).astype(np.float64)
+    return Ratings(users, items, values, (count, count))
 
 
 def called_alike(count: int) -> Callable[[], object]:
