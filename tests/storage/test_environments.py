@@ -61,7 +61,9 @@ def test_reading_gives_back_what_was_saved(world: Environment, saved: Path) -> N
     assert content_digest(again) == world.head.digest
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 10_000), users=st.integers(2, 12), items=st.integers(2, 40))
 def test_round_trip_keeps_the_digest(tmp_path: Path, seed: int, users: int, items: int) -> None:
     """The digest is a matter of content, not of when and where it was written."""

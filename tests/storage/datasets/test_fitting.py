@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from storage.datasets import fitting
 from storage.datasets.draws import bells, integers, order
 from storage.datasets.fitting import (
     BIAS_RIDGE,
@@ -154,3 +155,16 @@ def test_movielens_is_predicted_as_well_as_known() -> None:
         fits.append(judge(fit(known, 32, seed), known, held, (0.5, 5.0)))
     assert np.mean([one.model.rmse for one in fits]) <= 0.86
     assert all(one.model.rmse < one.tuned_biases.rmse for one in fits)
+
+
+@pytest.mark.parametrize("most", [1, 7, 10**6])
+def test_rows_taken_together_are_solved_as_each_alone(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many ratings are gathered at once is a matter of memory: not a bit moves."""
+    ratings = made_up()
+    expected = fit(ratings, 3, 0)
+    monkeypatch.setattr(fitting, "_PAIRS", most)
+    found = fit(ratings, 3, 0)
+    assert np.array_equal(found.users, expected.users)
+    assert np.array_equal(found.predict(ratings), expected.predict(ratings))
