@@ -5,10 +5,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from platformdirs import user_cache_path
 
 from storage.datasets import built_in
 from storage.environments import Environment
+
+# The same examples on every machine, however busy it is: who changes a law changes its examples.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
 
 # Run the same lines hundreds of times: to count them takes long, and finds none that is new.
 AGAIN = {
