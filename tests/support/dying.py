@@ -7,7 +7,7 @@ import runpy
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -163,8 +163,17 @@ class Noted:
         return [msgspec.json.decode(line, type=Identity) for line in lines]
 
 
-def _live(work: Callable[[], object], death: Death | None, out: Path, err: Path) -> None:
+def _live(
+    work: Callable[[], object],
+    death: Death | None,
+    out: Path,
+    err: Path,
+    environment: Mapping[str, str],
+) -> None:
     """Do *work* until death, its words in files."""
+    # What it was forked from has the environment of whichever test came first.
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
@@ -209,7 +218,7 @@ def living(work: Callable[[], object], place: Path, death: Death | None = None) 
     """Do *work* in a process that is forked from a warm one; what it says is put beside *place*."""
     place.parent.mkdir(parents=True, exist_ok=True)
     out, err = place.with_name("out.txt"), place.with_name("err.txt")
-    process = _WARM.Process(target=_live, args=(work, death, out, err))
+    process = _WARM.Process(target=_live, args=(work, death, out, err, dict(os.environ)))
     process.start()
     try:
         yield Living(process, out, err)
