@@ -171,7 +171,8 @@ def test_an_experiment_takes_a_policy_for_each_seed(
     for seed in (1, 2):
         policy(tmp_path / f"policy-{seed}", name=f"{seed}", seed=seed)
     agents = f"rl:{tmp_path}/policy-{{seed}},random"
-    how = ("--env", "synthetic:plain", "--seeds", "1,2", "--episodes", "2", "--test-episodes", "3", "--set", "limit=4")
+    world = ("--env", "synthetic:plain", "--set", "limit=4")
+    how = (*world, "--seeds", "1,2", "--episodes", "2", "--test-episodes", "3")
     place = ("--out", tmp_path / "experiment", "--json")
     told = Shell(capsys).fine("experiment", "--agents", agents, *how, *place)
     found = msgspec.json.decode(told)
