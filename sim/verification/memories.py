@@ -5,8 +5,9 @@ is held as a count and a digest for each episode, however much it was.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agents.making import AgentMemory
+from engine.attempt import attempted
 from engine.errors import FileError
 from engine.messages import (
     ActionTaken,
@@ -36,6 +38,10 @@ _HEARD = (
     *(ActionTaken, AdvantageEstimated, ReflectionWritten, StateValued),
     *(MemoryWritten, EpisodeFailed, UserResponded),
 )
+
+
+_NONSENSE = b"?"
+"""The digest of what no records can be: theirs are longer."""
 
 
 class Share(NamedTuple):
@@ -77,11 +83,20 @@ class Written:
             if isinstance(message, MemoryWritten):
                 counts[message.memory] += message.count
         for name, count in counts.items():
-            known = self.memories.get(name)
-            records = known.told(messages, self.settings) if known is not None else ()
-            digest = _digest(map(msgspec.json.encode, records)) if len(records) == count else b""
+            digest = self._told(name, messages, count)
             share = Share(self._end, self._episode, count, digest)
             self.shares.setdefault(name, []).append(share)
+
+    def _told(self, name: str, messages: Sequence[Message], count: int) -> bytes:
+        """Return the digest of the records that *messages* tell, if they tell as many."""
+        known = self.memories.get(name)
+        if known is None:
+            return b""
+        # An agent that reads nonsense in a trace may raise anything: nothing was written from it.
+        records, error = attempted(partial(known.told, messages, self.settings))
+        if error is not None or records is None:
+            return _NONSENSE
+        return _digest(map(msgspec.json.encode, records)) if len(records) == count else b""
 
     def count(self, name: str) -> int:
         """Return how many records a memory has."""

@@ -1,5 +1,6 @@
 """`verify`: each kind of damage to a run directory is found, and the check says where."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -232,6 +233,18 @@ def test_any_byte_of_a_finished_trace_counts(
     whole[place % len(whole)] ^= byte
     scratch.trace.write_bytes(whole)
     assert "digest" in faults(scratch)
+
+
+@pytest.mark.parametrize("said", ["much", "1e999", "nan", ""])
+def test_what_an_agent_cannot_read_is_a_fault_and_no_traceback(
+    said: str, spoilt: RunDirectory
+) -> None:
+    """Its memory of surprises is made of what was expected of items: here that is nonsense."""
+    text = spoilt.trace.read_text("utf-8")
+    nonsense = re.sub(r'\["expected","[^"]*"\]', f'["expected","{said}"]', text, count=1)
+    assert nonsense != text
+    spoilt.trace.write_text(nonsense, "utf-8")
+    assert "not what the trace tells of episode 0" in faults(spoilt)["memory"]
 
 
 def test_lost_ends_of_episodes_are_found_by_the_digest(spoilt: RunDirectory) -> None:
