@@ -27,12 +27,14 @@ from sim.config.run import RunConfig
 from sim.gym.crowd import Crowd
 from sim.training.evaluation import Evaluation, evaluate
 from sim.training.imagined import MODELS, Imagined, fit, variety
+from sim.training.lessons import Lesson, Student
 from sim.training.logged import Transitions, log
 from sim.training.place import Place
 from sim.training.plan import Training, offline, recipe
+from sim.training.readers import READERS
 from sim.training.results import CurvePoint, Told, Trained
 from sim.training.sight import Items, Sight, sight
-from sim.training.students import READERS, Lesson, Student, a2c, dqn
+from sim.training.students import a2c, dqn
 from storage.datasets.draws import order, words
 from storage.environments import Environment
 from storage.files import AppendOnly, remove
