@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import anyio
+from threadpoolctl import threadpool_limits
 
 from engine.errors import ConfigError, LawError, StopAtOnce
 
@@ -36,7 +37,13 @@ def in_event_loop(
     if uvloop is None:
         uvloop = find_spec("uvloop") is not None
     try:
-        with _rarely_collecting(), plain_errors(), _Signals().heard() as signals:
+        with (
+            # Products here are small: where others work, too, threads wait for each other.
+            threadpool_limits(1, user_api="blas"),
+            _rarely_collecting(),
+            plain_errors(),
+            _Signals().heard() as signals,
+        ):
             return anyio.run(
                 partial(_until_stopped, main, signals),
                 backend="asyncio",

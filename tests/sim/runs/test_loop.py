@@ -11,6 +11,7 @@ from subprocess import PIPE
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
@@ -210,3 +211,23 @@ def test_a_command_that_gets_no_memory_says_so(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (said.returncode, said.stderr.splitlines()[0]) == (2, "billp: memory ran out")
+
+
+def test_a_run_leaves_other_processors_to_others(tmp_path: Path) -> None:
+    """Threads of a linear algebra that wait for each other take ten times what they compute."""
+    during: set[int] = set()
+
+    class Looking(EmbeddedModel):
+        async def reply(self, request: ChatRequest) -> ChatReply:
+            during.update(threads())
+            return await super().reply(request)
+
+    with threadpool_limits(2, user_api="blas"):
+        run(configured(SMALL), out=tmp_path / "run", model=Looking())
+        after = threads()
+    assert during == {1}
+    assert after == {2}
+
+
+def threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
