@@ -1,61 +1,81 @@
-"""How a role is to answer: in words of its own grammar, or structured, as a JSON object."""
+"""How a role is to answer: in words of its own grammar, or structured, as a JSON object.
+
+Who reasons does so freely. Only a last choice is constrained: an item of those that are listed, a
+number of those that there are.
+"""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from engine.errors import UnreadableReplyError
-
 R = TypeVar("R")
+
+MOST_CHOICES = 500
+"""Choices that a schema names; of more it names none: services refuse schemas that are too long."""
 
 
 @dataclass(frozen=True)
 class Grammar(Generic[R]):
-    """The *words* that ask for an answer, how it is *read*, and its JSON *schema* if it has one.
+    """The *words* that ask for an answer, and how it is *read*: raises UnreadableReplyError.
 
-    *read* raises UnreadableReplyError.
+    A structured one asks for a JSON object with one field of that *name*, of a schema *kind*.
     """
 
     words: str
     read: Callable[[str], R]
-    schema: str = ""
+    name: str = ""
+    kind: Mapping[str, Any] = field(default_factory=dict)
+
+    def schema(self, choices: Iterable[str] = ()) -> str:
+        """Return the JSON schema of an answer that is one of *choices*, if there are any.
+
+        It is empty where the answer is one in words.
+        """
+        if not self.name:
+            return ""
+        named = dict.fromkeys(choices)
+        kind = {"type": "string", "enum": [*named]} if 0 < len(named) <= MOST_CHOICES else self.kind
+        return _schema(self.name, kind)
 
 
 def structured(
-    name: str, kind: Mapping[str, Any], example: str | int, read: Callable[[str], R]
+    name: str,
+    kind: Mapping[str, Any],
+    words: str,
+    read: Callable[[str], R],
+    otherwise: Callable[[str], R],
 ) -> Grammar[R]:
     """Return the grammar of a JSON object whose one field, called *name*, is of a schema *kind*.
 
-    *read* is told the field's value as text.
+    *words* say what the field is, and *read* is told it as text. An answer that is no such object
+    is read *otherwise*: some services take a schema for a suggestion.
     """
+
+    def either(text: str) -> R:
+        found = _field(text, name)
+        return otherwise(text) if found is None else read(found)
+
+    asked = f"Answer with a JSON object and nothing else. {words}"
+    return Grammar(words=asked, read=either, name=name, kind=kind)
+
+
+def _schema(name: str, kind: Mapping[str, Any]) -> str:
     schema = {
         "type": "object",
-        "properties": {name: dict(kind)},
+        "properties": {name: kind},
         "required": [name],
         "additionalProperties": False,
     }
-    shown = json.dumps({name: example}, ensure_ascii=False)
-    return Grammar(
-        words=f"Answer with a JSON object and nothing else.\n\nExample of an answer:\n{shown}",
-        read=lambda text: read(_field(text, name)),
-        schema=json.dumps(schema),
-    )
+    return json.dumps(schema, ensure_ascii=False)
 
 
-def _field(text: str, name: str) -> str:
-    """Return the field called *name* of a JSON object; some wrap it as Markdown."""
-    body = text.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
+def _field(text: str, name: str) -> str | None:
+    """Return the field called *name* of the JSON object in *text*, be there words around it."""
+    body = text[text.find("{") : text.rfind("}") + 1]
     try:
         return str(msgspec.json.decode(body, type=dict[str, str | int | float])[name])
-    except (msgspec.MsgspecError, KeyError) as error:
-        what = f"expected a JSON object with {name!r}, got {text[:60]!r}"
-        raise UnreadableReplyError(what) from error
-
-
-def field_of(schema: str) -> str:
-    """Return the name of the one field that the *schema* of a structured grammar asks for."""
-    (name,) = json.loads(schema)["properties"]
-    return str(name)
+    except (msgspec.MsgspecError, KeyError):
+        return None

@@ -14,9 +14,6 @@ TOKEN = 4
 
 SEPARATOR = " | "
 
-EXAMPLE_TITLES = ("Chess Duel", "Go Master")
-"""What the worked examples of prompts recommend: items of no catalog, so that they teach none."""
-
 TASTE = "Taste: categories, and how much better than others the user likes them"
 """The heading of what is inferred of a user."""
 
@@ -73,6 +70,16 @@ def history_lines(catalog: Catalog, trajectory: Trajectory) -> list[str]:
         item_line(rated.title, catalog.categories[rated.item], rated.rating)
         for rated in trajectory.history
     ]
+
+
+def recent_lines(trajectory: Trajectory, window: int) -> list[str]:
+    """Return the last *window* finished steps, oldest first, and up to as many before them.
+
+    The oldest give way a whole window at a time: so long a prompt goes on as it began, and a
+    service that keeps what it has read need not read it again.
+    """
+    whole = max(0, trajectory.length // window - 1) * window
+    return [step_line(step) for step in trajectory.recent(trajectory.length - whole)]
 
 
 def step_line(step: Step) -> str:

@@ -21,6 +21,7 @@ Temperature: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
 class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a role's replies are drawn; an empty *model* stands for the run's.
 
+    A reply takes at most *max_tokens*: one that runs on costs time, and says nothing any more.
     *instructions* are added to the role's system prompt. The way to the model, by *base_url* and
     *key_file*, and the role's own limits leave no mark on a trace; what is empty or 0 is the run's.
     """
@@ -46,6 +47,7 @@ class PlannerSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fi
     within: Distance = 2.0
     prompt_tokens: Positive = 3_000
     taste: bool = True
+    max_tokens: Positive = 200
 
 
 class ActorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +66,7 @@ class ActorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     candidates: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 20
     taste: bool = True
     surprises: bool = True
+    max_tokens: Positive = 100
 
 
 class CriticSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +82,7 @@ class CriticSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fie
     reward_in_advantage: bool = True
     left: Annotated[float, msgspec.Meta(ge=-5, le=5)] = -5.0
     learns: Literal["values", "outcomes"] = "values"
+    max_tokens: Positive = 50
 
 
 class PaperActorSettings(ActorSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,6 +112,7 @@ class ReflectorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_
     """A prompt of at most *prompt_tokens*."""
 
     prompt_tokens: Positive = 3_000
+    max_tokens: Positive = 300
 
 
 class BillpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -200,10 +200,13 @@ class HandlerFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=Fals
     error: str
 
 
-class ModelReplied(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+class ModelReplied(
+    msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False, omit_defaults=True
+):
     """A model replied to the call (*step*, *role*, *occurrence*) of its episode.
 
-    *request* is the digest of the whole request; tokens are as the service counted them.
+    *request* is the digest of the whole request; tokens are as the service counted them. *finish*
+    is why the reply ended if it had not come to its end: `length` or `repetition`.
     """
 
     step: int
@@ -213,6 +216,7 @@ class ModelReplied(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False
     text: str
     prompt_tokens: int
     completion_tokens: int
+    finish: str = ""
 
 
 class ModelFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

@@ -36,7 +36,9 @@ def identity(call: Call) -> Identity:
 class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False, omit_defaults=True):
     """A call came to its end, with a reply (*text*) or an *error* of a kind.
 
-    *said* is what the service said of the error, on one line. *latency* is the real time in seconds
+    Of the prompt's tokens the service had *cached* some, and *written* others to its cache; of the
+    completion's, *reasoning* ones are not seen. *said* is what the service said of the error, on
+    one line. *latency* is the real time in seconds
     from asking to the end, *wait* the part of it spent waiting for a slot or between attempts.
     """
 
@@ -55,6 +57,9 @@ class CallEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False, o
     wait: float
     attempts: int
     said: str = ""
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def identity(self) -> Identity:

@@ -1,10 +1,11 @@
 """The actor: micro-learning. It turns a thought into an item.
 
-Its prompt, in order: task and grammar (system); the thought, the user's history, the recent
-recommendations with their rewards, what the tools say (categories of the last 10 items, categories
-not yet tried, the user's taste, candidates that fit the thought), what was worth recommending in
-like states and what was not, the question. Beside candidates stands what others rated them, and how
-they surprised earlier visitors.
+Its prompt, in order: task and grammar (system); the user's history, the recent recommendations with
+their rewards, what the tools say (categories of the last 10 items, categories not yet tried, the
+user's taste, candidates that fit the thought), what was worth recommending in like states and what
+was not, the thought, the question: what stays the same comes first, so that a service that keeps
+what it has read need not read it again. Beside candidates stands what others rated them, and how
+they surprised earlier visitors. A structured answer is one of the items that are listed.
 """
 
 import re
@@ -30,8 +31,8 @@ from agents.prompts import (
     history_lines,
     item_lines,
     liking_lines,
+    recent_lines,
     section,
-    step_line,
 )
 from agents.settings import ActorSettings, Repeats
 from agents.trajectory import Delivery, Trajectory
@@ -88,6 +89,8 @@ def read_action(text: str) -> str:
     title = (found.group(1) or found.group(2)).strip() if found else ""
     if not title:
         raise UnreadableReplyError(f"expected recommend[title], got {text[:60]!r}")
+    if title.casefold() == "title":
+        raise UnreadableReplyError(f"expected recommend[title] with a title, got {text[:60]!r}")
     return title
 
 
@@ -99,12 +102,17 @@ def read_title(text: str) -> str:
     return title
 
 
+# No worked example: small models copy it, title and all.
 PLAIN = Grammar(
-    "Answer with recommend[title] and nothing else.\n\n"
-    "Example of an answer:\nrecommend[Chess Duel]",
+    "Answer with recommend[title] and nothing else, the title written as it is listed.", read_action
+)
+STRUCTURED = structured(
+    "title",
+    {"type": "string"},
+    'Its one field, "title", is the title of the item, written as it is listed.',
+    read_title,
     read_action,
 )
-STRUCTURED = structured("title", {"type": "string"}, "Chess Duel", read_title)
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,8 @@ class Actor:
         taste = NO_TASTE if self.taster is None else self.taster.taste(trajectory)
         known = self._surprises(delivery)
         tools = self.consult(trajectory, candidates, known) if self.tools else ()
-        prompt = self.prompt(trajectory, tools, advice, taste, known)
+        among = (*candidates, *advice.encouraged)
+        prompt = self.prompt(trajectory, tools, advice, taste, known, among)
         words, text = await ask(delivery, prompt, self.grammar.read)
         forbidden = shown if self.repeats == "forbid" else ()
         grounded = self._ground(words, text, candidates, forbidden)
@@ -240,21 +249,22 @@ class Actor:
         advice: Advice = _NOTHING,
         taste: Taste = NO_TASTE,
         known: Mapping[int, Surprise] = _UNKNOWN,
+        among: Collection[int] = (),
     ) -> Prompt:
-        """Return the question for the item of a step."""
+        """Return the question for the item of a step; one of those *among* which it is listed."""
         said = {result.tool: result.text for result in tools}
-        text = section("Thought", [trajectory.thought])
-        text += section("History of the user", history_lines(self.catalog, trajectory))
-        text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))
+        text = section("History of the user", history_lines(self.catalog, trajectory))
+        text += section("Recent recommendations", recent_lines(trajectory, WINDOW))
         text += section("Categories of the recent recommendations", [said.get("categories", "")])
         text += section("Categories not yet tried", [said.get("untried", "")])
         text += section(TASTE, liking_lines(taste.by_category))
         text += section("Candidates", [said.get("candidates", "")])
         text += section("Encouraged in like states", self._told(advice.encouraged, known))
         text += section("Discouraged in like states", self._told(advice.discouraged, known))
+        text += section("Thought", [trajectory.thought])
         text += f"## Question\nWhich item is recommended at step {trajectory.step}?"
         system = f"{self.task}\n{self.grammar.words}"
-        schema = self.grammar.schema
+        schema = self.grammar.schema(self.catalog.titles[item] for item in among)
         return Prompt(role=ROLE, step=trajectory.step, system=system, text=text, schema=schema)
 
     async def remember(self, delivery: Delivery[EpisodeSettled]) -> None:

@@ -1,7 +1,7 @@
 """The critic: micro-learning. It values states, and afterwards says what each step was worth.
 
-Its prompt, in order: task and grammar (system); the value given to the most similar earlier state,
-the user's history, the last 10 items with their rewards, the question.
+Its prompt, in order: task and grammar (system); the user's history, the last items with their
+rewards, the value given to the most similar earlier state, the question.
 """
 
 import re
@@ -22,7 +22,7 @@ from agents.billp.states import WINDOW, state_lines, states
 from agents.billp.values import Judge, judged_steps
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
-from agents.prompts import OPENINGS, history_lines, section, step_line
+from agents.prompts import OPENINGS, history_lines, recent_lines, section
 from agents.settings import CriticSettings
 from agents.trajectory import Delivery, Trajectory
 from engine.errors import UnreadableReplyError
@@ -56,9 +56,14 @@ def read_value(text: str) -> float:
     return float(round(float(found.group()))) + 0.0
 
 
-PLAIN = Grammar("Answer with the number alone.\n\nExample of an answer:\n2", read_value)
+# No worked example: small models copy it.
+PLAIN = Grammar("Answer with the number alone.", read_value)
 STRUCTURED = structured(
-    "value", {"type": "integer", "enum": [*range(LOWEST, HIGHEST + 1)]}, 2, read_value
+    "value",
+    {"type": "integer", "enum": [*range(LOWEST, HIGHEST + 1)]},
+    'Its one field, "value", is the number.',
+    read_value,
+    read_value,
 )
 
 
@@ -97,12 +102,12 @@ class Critic:
     ) -> Prompt:
         """Return the question for the value of a state."""
         like = (f"- a like state was valued {r.record.payload.value:g}" for r in found)
-        text = section("Values of like states", like)
-        text += section("History of the user", history_lines(self.catalog, trajectory))
-        text += section("Recent recommendations", map(step_line, trajectory.recent(WINDOW)))
+        text = section("History of the user", history_lines(self.catalog, trajectory))
+        text += section("Recent recommendations", recent_lines(trajectory, WINDOW))
+        text += section("Values of like states", like)
         text += f"## Question\nWhat is the value of state {state}?"
         system = f"{TASK}\n{self.grammar.words}"
-        schema = self.grammar.schema
+        schema = self.grammar.schema()
         return Prompt(role=ROLE, step=state, system=system, text=text, schema=schema, aside=True)
 
     async def settle(self, delivery: Delivery[EpisodeSettled]) -> None:

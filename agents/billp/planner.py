@@ -1,8 +1,8 @@
 """The planner: macro-learning. Before each action it writes a thought, guided by reflections.
 
-Its prompt, in order: task and grammar (system); reflections from the most similar users, the user's
-history and taste, the steps so far with their thoughts (the oldest thoughts are cut first), the
-question.
+Its prompt, in order: task and example (system); the user's history, reflections from the most
+similar users, the steps so far with their thoughts (the oldest thoughts are cut first), the user's
+taste, the question.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from agents.asking import ask
 from agents.billp.memories import REFLECTIONS, Reflection, at_random, recalled
 from agents.billp.taste import Taster
-from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
 from agents.prompts import (
     OPENINGS,
@@ -37,7 +36,12 @@ long and is content: the sum of the rewards (1 to 5 each) over the whole visit c
 Before each step you write a thought: guidance in one or two sentences on what to recommend next, \
 naming categories to take from and categories to avoid."""
 
-EXAMPLE = "Variety keeps this user; take from Puzzle or Racing; avoid Action, Strategy."
+WORDS = """\
+Example of a thought:
+Variety keeps this user; take from a well liked category that was not shown lately; avoid those of \
+the last items.
+
+Answer with the thought alone."""
 
 
 def read_thought(text: str) -> str:
@@ -48,10 +52,6 @@ def read_thought(text: str) -> str:
     if not thought:
         raise UnreadableReplyError("expected a thought, got an empty reply")
     return thought
-
-
-PLAIN = Grammar(f"Example of a thought:\n{EXAMPLE}\n\nAnswer with the thought alone.", read_thought)
-STRUCTURED = structured("thought", {"type": "string"}, EXAMPLE, read_thought)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ class Planner:
     recall_count: int = 2
     within: float = 2.0
     prompt_tokens: int = 3_000
-    grammar: Grammar[str] = PLAIN
     random: bool = False
     taster: Taster | None = None
 
@@ -74,7 +73,7 @@ class Planner:
         """Answer `PlanRequested` with `PlanMade`."""
         trajectory = delivery.trajectory
         found = await self._reflections(delivery) if self.recall_count else []
-        thought, text = await ask(delivery, self.prompt(trajectory, found), self.grammar.read)
+        thought, text = await ask(delivery, self.prompt(trajectory, found), read_thought)
         delivery.publish(
             PlanMade(
                 step=delivery.message.step,
@@ -93,19 +92,18 @@ class Planner:
 
     def prompt(self, trajectory: Trajectory, found: Sequence[Recall[Reflection]]) -> Prompt:
         """Return the question for the thought of a step."""
-        head = section(
+        head = section("History of the user", history_lines(self.catalog, trajectory))
+        head += section(
             "Reflections from earlier visits", (f"- {r.record.payload.text}" for r in found)
         )
-        head += section("History of the user", history_lines(self.catalog, trajectory))
+        taste = ""
         if self.taster is not None:
-            liking = self.taster.taste(trajectory).by_category
-            head += section(TASTE, liking_lines(liking))
-        system = f"{TASK}\n\n{self.grammar.words}"
-        room = self.prompt_tokens * TOKEN - len(system) - len(head)
-        text = head + section("Steps so far", step_lines(trajectory, room))
+            taste = section(TASTE, liking_lines(self.taster.taste(trajectory).by_category))
+        system = f"{TASK}\n\n{WORDS}"
+        room = self.prompt_tokens * TOKEN - len(system) - len(head) - len(taste)
+        text = head + section("Steps so far", step_lines(trajectory, room)) + taste
         text += f"## Question\nWrite the thought for step {trajectory.step}."
-        schema = self.grammar.schema
-        return Prompt(role=ROLE, step=trajectory.step, system=system, text=text, schema=schema)
+        return Prompt(role=ROLE, step=trajectory.step, system=system, text=text)
 
     async def remember(self, delivery: Delivery[EpisodeSettled]) -> None:
         """Keep the episode's reflection under the likeness of the user's history."""

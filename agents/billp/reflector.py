@@ -7,7 +7,6 @@ thoughts (the oldest thoughts are cut first), how the visit ended, the question.
 from dataclasses import dataclass
 
 from agents.asking import ask
-from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
 from agents.prompts import OPENINGS, TOKEN, history_lines, section, step_lines
 from agents.trajectory import Delivery, Trajectory
@@ -23,10 +22,12 @@ TASK = f"""\
 two or three sentences why this visit ended as it did, and what to do next time with users like \
 this one. Name categories."""
 
-EXAMPLE = (
-    "The user left because Chess Duel was too much like Go Master, shown 2 steps before. Next time "
-    "vary the categories from step to step; Puzzle and Racing were liked, Horror was not."
-)
+WORDS = """\
+Example of a reflection:
+The user left because the last item was too much like one shown 2 steps before. Next time vary the \
+categories from step to step, with more of what was liked and nothing of what was not.
+
+Answer with the reflection alone."""
 
 
 def read_reflection(text: str) -> str:
@@ -37,31 +38,24 @@ def read_reflection(text: str) -> str:
     return reflection
 
 
-PLAIN = Grammar(
-    f"Example of a reflection:\n{EXAMPLE}\n\nAnswer with the reflection alone.", read_reflection
-)
-STRUCTURED = structured("reflection", {"type": "string"}, EXAMPLE, read_reflection)
-
-
 @dataclass(frozen=True)
 class Reflector:
     """Writes the lesson of a finished episode."""
 
     catalog: Catalog
     prompt_tokens: int = 3_000
-    grammar: Grammar[str] = PLAIN
 
     async def reflect(self, delivery: Delivery[EpisodeEnded]) -> None:
         """Answer `EpisodeEnded` with `ReflectionWritten`; an unreadable lesson is none."""
         prompt = self.prompt(delivery.trajectory, delivery.message)
-        lesson, _ = await ask(delivery, prompt, self.grammar.read)
+        lesson, _ = await ask(delivery, prompt, read_reflection)
         if lesson is not None:
             delivery.publish(ReflectionWritten(text=lesson))
 
     def prompt(self, trajectory: Trajectory, ended: EpisodeEnded) -> Prompt:
         """Return the question for the lesson of an episode."""
         head = section("History of the user", history_lines(self.catalog, trajectory))
-        system = f"{TASK}\n\n{self.grammar.words}"
+        system = f"{TASK}\n\n{WORDS}"
         room = self.prompt_tokens * TOKEN - len(system) - len(head)
         text = head + section("Steps of the visit", step_lines(trajectory, room))
         how = "the user left" if ended.reason == "quit" else "the user was still there"
@@ -72,6 +66,5 @@ class Reflector:
             step=ended.length,
             system=system,
             text=text,
-            schema=self.grammar.schema,
             aside=True,
         )

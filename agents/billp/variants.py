@@ -11,11 +11,7 @@ from agents.billp.critic import Critic
 from agents.billp.grounding import Grounder
 from agents.billp.judging import MonteCarlo
 from agents.billp.memories import EXPERIENCES, REFLECTIONS, VALUATIONS
-from agents.billp.planner import PLAIN as THOUGHT_IN_WORDS
-from agents.billp.planner import STRUCTURED as THOUGHT_AS_JSON
 from agents.billp.planner import Planner
-from agents.billp.reflector import PLAIN as REFLECTION_IN_WORDS
-from agents.billp.reflector import STRUCTURED as REFLECTION_AS_JSON
 from agents.billp.reflector import Reflector
 from agents.billp.taste import Taster
 from agents.billp.tools import CandidateSearch
@@ -47,7 +43,6 @@ def planner(
         own.recall_count if recalling else 0,
         own.within,
         own.prompt_tokens,
-        THOUGHT_AS_JSON if world.structured else THOUGHT_IN_WORDS,
         random,
         taster,
     )
@@ -87,8 +82,7 @@ def actor(
 
 def reflector(world: World[BillpSettings]) -> Reflector:
     """Return the reflector."""
-    grammar = REFLECTION_AS_JSON if world.structured else REFLECTION_IN_WORDS
-    return Reflector(world.catalog, world.settings.reflector.prompt_tokens, grammar)
+    return Reflector(world.catalog, world.settings.reflector.prompt_tokens)
 
 
 def by_critic(world: World[BillpSettings]) -> Judge:

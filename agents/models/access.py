@@ -12,7 +12,15 @@ from functools import partial
 from typing import TypeAlias
 
 from agents.models.guards.retrying import Attempt
-from agents.models.model import ChatModel, ChatReply, ChatRequest, Prompt, Sampling, request_for
+from agents.models.model import (
+    CUT,
+    ChatModel,
+    ChatReply,
+    ChatRequest,
+    Prompt,
+    Sampling,
+    request_for,
+)
 from agents.models.recorded import NothingRecorded, Recorded, call_ended
 from engine.attempt import attempted, log, name_of
 from engine.calls import Call
@@ -30,13 +38,20 @@ _NO_REPLY = ChatReply(text="", prompt_tokens=0, completion_tokens=0, finish="")
 
 @dataclass
 class Usage:
-    """What the calls of a run came to; *live* ones were not recorded before."""
+    """What the calls of a run came to; *live* ones were not recorded before.
+
+    Of the prompt's tokens services had *cached* some, and *written* others to a cache; of the
+    completion's, *reasoning* ones are not seen.
+    """
 
     calls: int = 0
     live: int = 0
     failed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def tokens(self) -> int:
@@ -120,6 +135,9 @@ class Access:
             self.said[ended.identity] = ended.said
         usage.prompt_tokens += ended.prompt_tokens
         usage.completion_tokens += ended.completion_tokens
+        usage.cached_tokens += ended.cached_tokens
+        usage.written_tokens += ended.written_tokens
+        usage.reasoning_tokens += ended.reasoning_tokens
 
 
 def prompt_text(request: ChatRequest, digest: str) -> PromptText:
@@ -169,4 +187,5 @@ def _outcome(ended: CallEnded, digest: str) -> ModelReplied | ModelFailed:
         text=ended.text,
         prompt_tokens=ended.prompt_tokens,
         completion_tokens=ended.completion_tokens,
+        finish=ended.finish if ended.finish in CUT else "",
     )

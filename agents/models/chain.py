@@ -45,7 +45,7 @@ class ModelSettings:
     """Which model each role has, and what every call goes through.
 
     *embeddings* is the name of a model on the same *way*, `openai/NAME`, or empty; *limits* are
-    those of each account. *cache* is a directory, or None.
+    those of each account. *structured* replies will be asked for. *cache* is a directory, or None.
     """
 
     roles: Mapping[str, RoleModel]
@@ -54,6 +54,7 @@ class ModelSettings:
     limits: Limits = field(default_factory=lambda: Limits(in_flight=16))
     attempts: int = 12
     allowances: Allowances = field(default_factory=Allowances)
+    structured: bool = False
     cache: Path | None = None
 
 
@@ -86,7 +87,8 @@ async def open_models(settings: ModelSettings) -> AsyncIterator[dict[str, Door]]
     async with AsyncExitStack() as stack:
         for (provider, way), roles in _by_way(settings.roles).items():
             names = {role: plain_name(settings.roles[role].model) for role in roles}
-            opening = Opening((*dict.fromkeys(names.values()),), way, in_flight)
+            distinct = (*dict.fromkeys(names.values()),)
+            opening = Opening(distinct, way, in_flight, settings.structured)
             door = await stack.enter_async_context(PROVIDERS.named(provider).opens(opening))
             doors |= dict.fromkeys(roles, door)
         if settings.embeddings:

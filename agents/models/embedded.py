@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import sqrt
 
-from agents.grammar import field_of
+import msgspec
+
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.providers import Door, Opening, Provider
 from agents.prompts import SEPARATOR, TASTE, TOKEN, role_of, sections
@@ -78,22 +79,28 @@ class EmbeddedModel:
                 f"the prompt is longer than the maximum context length, {_LONGEST:,} characters",
                 kind="too_long",
             )
-        rule = _RULES.get(request.call.role) or _RULES.get(role_of(system), _no_rule)
-        said = rule(sections(text), Stream(request.seed.to_bytes(8, "big")))
+        rule = _RULES.get(request.call.role) or _RULES.get(role_of(system))
+        said = _NO_RULE
+        if rule is not None:
+            said = rule(sections(text), Stream(request.seed.to_bytes(8, "big")))
         if request.schema:
-            said = _structured(said, request.schema)
+            said = _structured(said, request.schema, known=rule is not None)
         tokens = (len(system) + len(text)) // TOKEN
         return ChatReply(text=said, prompt_tokens=tokens, completion_tokens=len(said) // TOKEN + 1)
 
 
-def _structured(said: str, schema: str) -> str:
-    """Return what is *said* as the JSON object that *schema* asks for."""
+def _structured(said: str, schema: str, *, known: bool) -> str:
+    """Return what is *said* as the JSON object that *schema* asks for.
+
+    Who asks for what is not *known* gets the first that the schema names.
+    """
     value = said.removeprefix("recommend[").removesuffix("]") if said.startswith("rec") else said
     try:
-        field = field_of(schema)
-        kind = json.loads(schema)["properties"][field]["type"]
-        answer = {field: int(value) if kind == "integer" else value}
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        ((field, asked),) = msgspec.json.decode(schema)["properties"].items()
+        if "enum" in asked and not known:
+            return json.dumps({field: asked["enum"][0]}, ensure_ascii=False)
+        answer = {field: int(value) if asked.get("type") == "integer" else value}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CallFailedError(
             "the embedded model follows no schema but those of its roles, of one field",
             kind="schema",
@@ -272,9 +279,7 @@ def _why_left(steps: Sequence[_Line]) -> str:
     )
 
 
-def _no_rule(text: Sections, stream: Stream) -> str:
-    return "The embedded model knows the four roles of BiLLP only; it is not a language model."
-
+_NO_RULE = "The embedded model knows the four roles of BiLLP only; it is not a language model."
 
 _RULES: Mapping[str, Callable[[Sections, Stream], str]] = {
     "planner": _plan,

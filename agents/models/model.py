@@ -80,17 +80,27 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tokens_left: float | None = None
 
 
+CUT = frozenset({"length", "repetition"})
+"""Why replies ended that had not come to their end."""
+
+
 class ChatReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a model replied; tokens are as the service counted them.
 
-    *finish* is why it stopped: `stop`, `length`, `content_filter` or what else the service says.
-    For the journal: the seconds spent waiting (for a slot, between attempts) and the attempts made.
+    *finish* is why it stopped: `stop`, `length`, `content_filter` or what else the service says;
+    `repetition` if it repeated itself until it was cut off. Of the prompt's tokens *cached* ones
+    were known to the service, *written* ones it keeps from now on; of the reply's, *reasoning* ones
+    are not seen. For the journal: the seconds spent waiting (for a slot, between attempts) and the
+    attempts made.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish: str = "stop"
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    reasoning_tokens: int = 0
     wait: float = 0.0
     attempts: int = 1
     rates: Rates | None = None

@@ -39,11 +39,15 @@ class Door:
 
 @dataclass(frozen=True)
 class Opening:
-    """What is to be opened: models by their *names*, on a *way*, for so many calls in flight."""
+    """What is to be opened: models by their *names*, on a *way*, for so many calls in flight.
+
+    *structured* says that replies will be asked for that follow a schema.
+    """
 
     names: tuple[str, ...]
     way: Way
     in_flight: int
+    structured: bool = False
 
 
 Opener = Callable[[Opening], AbstractAsyncContextManager[Door]]

@@ -140,6 +140,9 @@ def call_ended(
         wait=round(reply.wait, 6),
         attempts=reply.attempts,
         said=error.said if error else "",
+        cached_tokens=reply.cached_tokens,
+        written_tokens=reply.written_tokens,
+        reasoning_tokens=reply.reasoning_tokens,
     )
 
 

@@ -2,8 +2,8 @@
 
 Looked at, in the files of a finished run: who was trained on and who was tested; what the memories
 hold, and by whom it was written; that every key is made of what an agent was shown, and of nothing
-else; that tests taught nobody where memory was frozen; that an agent from a file was trained in
-this very environment; and that no worked example names an item.
+else; that tests taught nobody where memory was frozen; and that an agent from a file was trained in
+this very environment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,6 @@ from typing import Any
 
 from agents.embeddings import hashed
 from agents.making import AgentMemory
-from agents.prompts import EXAMPLE_TITLES
 from agents.trajectory import Trajectory, folding
 from engine.errors import LeakError
 from engine.messages import (
@@ -26,7 +25,6 @@ from engine.messages import (
     UserResponded,
 )
 from sim.runs.recorded import cast_of
-from storage.catalog import Catalog
 from storage.environments import Environment
 from storage.memory import Memory
 from storage.runs import RunDirectory
@@ -40,7 +38,6 @@ def check_leaks(directory: RunDirectory, environment: Environment) -> int:
 
     Raises LeakError for the first one found.
     """
-    check_examples(environment.catalog)
     head = read_head(directory.trace)
     cast = cast_of(directory, head)
     visits = _Visits(environment, head, cast.memories)
@@ -49,14 +46,6 @@ def check_leaks(directory: RunDirectory, environment: Environment) -> int:
     for number, envelopes in read_episodes(directory.trace, _MAIN_LINE):
         visits.take(number, [envelope.message for envelope in envelopes])
     return sum(_check_memory(directory, name, visits) for name in visits.memories)
-
-
-def check_examples(catalog: Catalog) -> None:
-    """Raise LeakError if a worked example in a prompt names an item of *catalog*."""
-    folded = {title.casefold() for title in catalog.titles}
-    for title in EXAMPLE_TITLES:
-        if title.casefold() in folded:
-            raise LeakError(f"the worked examples name {title!r}, which is an item of the catalog")
 
 
 def _check_file(environment: str, head: RunStarted) -> None:

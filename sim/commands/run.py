@@ -68,7 +68,11 @@ class WhatOptions:
     ] = None
     structured: Annotated[
         bool | None,
-        typer.Option("--structured", help="Ask for JSON objects; the service must take schemas."),
+        typer.Option(
+            "--structured/--no-structured",
+            help="Ask for items and values as JSON objects, or in words.",
+            show_default="structured",
+        ),
     ] = None
     repeats: Annotated[
         str | None,

@@ -80,10 +80,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     memory the last *memory_size* records can be recalled, or all. An episode shows *history* items
     and takes *limit* steps at most; the share *dwell_by_reward* of how long a user dwells is for
     the reward to decide. Users leave by *quit_rule*, whose settings are *quit*; `one+another` are
-    several, with a table each. *structured* asks models for JSON objects. *agent_settings* are
-    those that the agent brings. *running* 0 stands for twice the calls in flight; other limits of 0
-    are none. *prices* are of a million tokens, by the model's name. *metrics* are names of the
-    user's own.
+    several, with a table each. *structured* asks models for last choices (an item, a value) as
+    JSON objects. *agent_settings* are those that the agent brings. *running* 0 stands for twice the
+    calls in flight; other limits of 0 are none. *prices* are of a million tokens, by the model's
+    name. *metrics* are names of the user's own.
     """
 
     environment: str = "synthetic"
@@ -102,7 +102,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     return_gap: tuple[Duration, Duration] = (3600.0, 86400.0)
     retention: RetentionSettings = RetentionSettings()
     repeats: Repeats = "forbid"
-    structured: bool = False
+    structured: bool = True
     history: Positive = 10
     limit: Positive = 50
     dwell: tuple[Duration, Duration] = (5.0, 60.0)

@@ -38,7 +38,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     *seconds*, *utilization* (of the slots for calls in flight) and *live_calls* (those that were
     not recorded before, *cached_calls* among them) are of this process alone. *tokens* are as the
-    service counted them, in both directions. *cost* is by the prices that are set. *listeners* are
+    service counted them, in both directions; of the prompts' it had *cached_tokens* before, and
+    keeps *written_tokens*; *reasoning_tokens* of the replies are not seen. *cost* is by the prices
+    that are set. *listeners* are
     the results of the user's own. *manifest* is the digest of the run's manifest, which lists its
     summary and so does not stand there.
     """
@@ -66,6 +68,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     cached_calls: int = 0
     cost: float = 0.0
     calls_per_episode: float | None = 0.0
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    reasoning_tokens: int = 0
     tokens_per_episode: float | None = 0.0
     cost_per_episode: float | None = 0.0
     tokens_per_reward: float | None = 0.0
@@ -201,6 +206,9 @@ def summarise(
         tokens=usage.tokens,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        written_tokens=usage.written_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
         seconds=round(effort.seconds, 3),
         utilization=round(effort.utilization, 4),
         cached_calls=effort.cached,

@@ -10,7 +10,7 @@ import msgspec
 
 from agents.models.access import Access, note_attempt
 from agents.models.chain import Chain, linked
-from agents.models.guards.budget import Budget
+from agents.models.guards.budget import Budget, Tokens, tokens_of
 from agents.models.providers import Door
 from agents.models.recorded import Recorded
 from engine.order import LineFollower
@@ -113,10 +113,10 @@ class Live:
         for ended in self.paid:
             if ended.attempts:
                 model = config.model_of(ended.role)
-                budget.note(model, ended.prompt_tokens, ended.completion_tokens)
+                budget.note(model, tokens_of(ended))
         for entry in every_vector(self.directory.vectors):
             if entry.attempts:
-                budget.note(config.embedding_model, entry.tokens, 0)
+                budget.note(config.embedding_model, Tokens(entry.tokens, 0))
 
     async def _run(
         self, assembly: Assembly, access: Access, chain: Chain, writers: Sequence[LineFollower]

@@ -53,6 +53,7 @@ def model_settings(config: RunConfig) -> ModelSettings:
             cost=config.max_cost,
             prices=config.prices,
         ),
+        structured=config.structured,
         cache=Path(config.cache) if config.cache else None,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.models.access import Usage
+from agents.models.model import CUT
 from engine.errors import TraceError
 from engine.messages import (
     Envelope,
@@ -105,6 +106,9 @@ class TraceReader:
         ended = self.recording.get(known)
         if ended is None:
             return f"the {message.role}'s call at step {message.step} is not in the journal"
+        self.usage.cached_tokens += ended.cached_tokens
+        self.usage.written_tokens += ended.written_tokens
+        self.usage.reasoning_tokens += ended.reasoning_tokens
         same = _outcome(ended) == _told(message)
         return "" if same else f"the {message.role}'s call at step {message.step} ended otherwise"
 
@@ -146,10 +150,12 @@ class TraceReader:
 def _outcome(ended: CallEnded) -> tuple[object, ...]:
     if ended.text is None:
         return ended.request, ended.error
-    return ended.request, ended.text, ended.prompt_tokens, ended.completion_tokens
+    finish = ended.finish if ended.finish in CUT else ""
+    return ended.request, ended.text, ended.prompt_tokens, ended.completion_tokens, finish
 
 
 def _told(message: ModelReplied | ModelFailed) -> tuple[object, ...]:
     if isinstance(message, ModelFailed):
         return message.request, message.error
-    return message.request, message.text, message.prompt_tokens, message.completion_tokens
+    tokens = message.prompt_tokens, message.completion_tokens
+    return message.request, message.text, *tokens, message.finish

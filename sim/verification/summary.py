@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from agents.models.access import Usage
-from agents.models.guards.budget import Price
+from agents.models.guards.budget import Price, Tokens, tokens_of
 from engine.errors import RunDirectoryError, TraceError
 from engine.messages import Envelope, Message, RunStarted
 from sim.config.run import RunConfig
@@ -29,6 +29,7 @@ OF_THE_PROCESS = ("run", "seconds", "utilization", "live_calls", "cached_calls",
 _OF_THE_RUN = (
     *("digest", "agent", "model", "environment_digest", "seed", "repeats", "messages", "cost"),
     *("calls", "failed_calls", "tokens", "prompt_tokens", "completion_tokens"),
+    *("cached_tokens", "written_tokens", "reasoning_tokens"),
     *("failed_episodes", "failures"),
 )
 """What can be told without the environment."""
@@ -79,16 +80,16 @@ class Spending:
         """Take a call: what was not asked, but inherited, cached or said, is free."""
         if ended.attempts and ended.role in self.config.roles:
             model = self.config.model_of(ended.role)
-            self._take(model, ended.prompt_tokens, ended.completion_tokens)
+            self._take(model, tokens_of(ended))
 
     def vector(self, entry: VectorEntry) -> None:
         """Take a vector."""
         if entry.attempts:
-            self._take(self.config.embedding_model, entry.tokens, 0)
+            self._take(self.config.embedding_model, Tokens(entry.tokens, 0))
 
-    def _take(self, model: str, prompt: int, completion: int) -> None:
+    def _take(self, model: str, tokens: Tokens) -> None:
         if model in self.prices:
-            self.cost += self.prices[model].cost(prompt, completion)
+            self.cost += tokens.cost(self.prices[model])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ def _below(summary: Summary) -> list[str]:
 def _effort(summary: Summary) -> list[str]:
     steps = summary.all_steps
     cached = f" ({summary.cached_calls:,} from the cache)" if summary.cached_calls else ""
-    calls = f"{summary.calls:,} model calls{cached}, {summary.tokens:,} tokens"
+    calls = f"{summary.calls:,} model calls{cached}, {_tokens(summary)}"
     pace = f"{steps / max(summary.seconds, 1e-9):,.0f} steps/s"
     lines = [
         f"{steps:,} steps, {summary.messages:,} messages, {calls}",
@@ -75,6 +75,12 @@ def _effort(summary: Summary) -> list[str]:
     if summary.model == "embedded" and summary.calls:
         lines.append(CAUTION)
     return lines
+
+
+def _tokens(summary: Summary) -> str:
+    known = summary.cached_tokens / max(summary.prompt_tokens, 1)
+    told = f" ({known:.0%} of the prompts' known to the service)" if known else ""
+    return f"{summary.tokens:,} tokens{told}"
 
 
 def _expense(summary: Summary) -> str:

@@ -192,6 +192,8 @@ def _said(request: ChatRequest, ended: CallEnded, service: str) -> Attributes:
         "gen_ai.request.temperature": sampling.temperature,
         "gen_ai.usage.input_tokens": ended.prompt_tokens,
         "gen_ai.usage.output_tokens": ended.completion_tokens,
+        "gen_ai.usage.cache_read.input_tokens": ended.cached_tokens or None,
+        "gen_ai.usage.cache_creation.input_tokens": ended.written_tokens or None,
         "gen_ai.response.finish_reasons": [ended.finish] if ended.finish else None,
         "error.type": ended.error,
         "billp.occurrence": call.occurrence,

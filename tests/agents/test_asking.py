@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agents.asking import ATTEMPTS, ask
+from agents.asking import ATTEMPTS, ask, whole_sentences
 from agents.models.model import Prompt, Sampling, request_for
 from agents.trajectory import Delivery
 from engine.errors import UnreadableReplyError
@@ -112,3 +112,17 @@ def test_a_reader_with_an_error_of_its_own_is_not_forgiven() -> None:
 @pytest.mark.parametrize("reply", ["", "  ", "seven"])
 def test_nothing_is_no_reply_either(reply: str) -> None:
     assert asked(reply, reply)[0] == [(None, reply)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Vary. Take from Puzzle. Then go on to", "Vary. Take from Puzzle."),
+        ("Take 1.5 of it! And th", "Take 1.5 of it!"),
+        ("recommend[Go Master] because it", "recommend[Go Master]"),
+        ("Take from Puzzle and", "Take from Puzzle and"),
+        ("", ""),
+    ],
+)
+def test_of_words_that_ran_on_whole_sentences_count(text: str, kept: str) -> None:
+    assert whole_sentences(text) == kept

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agents.billp import actor, critic, planner, reflector
-from agents.grammar import Grammar, field_of, structured
+from agents.billp import actor, critic
+from agents.grammar import MOST_CHOICES, Grammar
 from engine.errors import UnreadableReplyError
 from engine.messages import ActionTaken, PlanMade, ReflectionWritten, StateValued
 from sim.config.layers import configured
@@ -15,24 +17,34 @@ from sim.runs.run import run
 from storage.traces import read_trace
 from tests.support.shell import serving
 
-STRUCTURED: dict[str, Grammar[Any]] = {
-    "thought": planner.STRUCTURED,
-    "title": actor.STRUCTURED,
-    "value": critic.STRUCTURED,
-    "reflection": reflector.STRUCTURED,
-}
 SMALL = {"episodes": 4, "arrivals": "batches:2", "limit": 6, "prompts": False}
 
 
-@pytest.mark.parametrize("name", STRUCTURED)
-def test_the_example_follows_the_schema(name: str) -> None:
-    """Strict services want every field required and no other allowed; what is shown is read."""
-    grammar = STRUCTURED[name]
-    schema = json.loads(grammar.schema)
+@pytest.mark.parametrize(
+    ("name", "grammar"), [("title", actor.STRUCTURED), ("value", critic.STRUCTURED)]
+)
+def test_schemas_are_those_of_strict_services(name: str, grammar: Grammar[Any]) -> None:
+    """They want every field required and no other allowed."""
+    schema = json.loads(grammar.schema())
     assert (schema["required"], schema["additionalProperties"]) == ([name], False)
-    assert field_of(grammar.schema) == name
-    example = grammar.words.split("Example of an answer:\n")[1]
-    assert str(json.loads(example)[name]) in (str(grammar.read(example)), "2")
+    assert [*schema["properties"]] == [name]
+    assert f'"{name}"' in grammar.words
+
+
+@given(st.lists(st.text(min_size=1), max_size=5), st.booleans())
+def test_the_schema_of_a_choice_names_what_can_be_chosen(titles: list[str], many: bool) -> None:
+    """Whatever its letters, each once; where there is nothing to choose from it names none."""
+    titles = titles * MOST_CHOICES if many else titles
+    kind = json.loads(actor.STRUCTURED.schema(titles))["properties"]["title"]
+    distinct = [*dict.fromkeys(titles)]
+    assert kind == {"type": "string", **({"enum": distinct} if distinct else {})}
+    assert actor.PLAIN.schema(titles) == ""
+
+
+def test_of_too_many_choices_none_is_named() -> None:
+    titles = [str(number) for number in range(MOST_CHOICES + 1)]
+    assert "enum" not in json.loads(actor.STRUCTURED.schema(titles))["properties"]["title"]
+    assert "enum" in json.loads(actor.STRUCTURED.schema(titles[1:]))["properties"]["title"]
 
 
 @pytest.mark.parametrize(
@@ -63,11 +75,11 @@ def test_a_value_out_of_bounds_is_unreadable(reply: str) -> None:
         critic.STRUCTURED.read(reply)
 
 
-def test_a_field_is_read_by_its_own_rules() -> None:
-    """The same as in words: the first paragraph of a thought, whole numbers of values."""
-    assert planner.STRUCTURED.read('{"thought": "Take\\nPuzzle.\\n\\nMore."}') == "Take Puzzle."
-    assert critic.STRUCTURED.read('{"value": -3}') == -3.0
-    assert structured("n", {"type": "integer"}, 1, int).read('{"n": 7}') == 7
+def test_words_are_read_where_an_object_was_asked_for() -> None:
+    """Some services take a schema for a suggestion."""
+    assert actor.STRUCTURED.read("I recommend[Go Master].") == "Go Master"
+    assert actor.STRUCTURED.read('Here it is: {"title": "Go Master"}. Enjoy!') == "Go Master"
+    assert critic.STRUCTURED.read("-3") == critic.STRUCTURED.read('{"value": -3}') == -3.0
 
 
 def said(out: Path, *types: type) -> list[Any]:
@@ -78,7 +90,7 @@ def said(out: Path, *types: type) -> list[Any]:
 def test_structured_replies_say_the_same(tmp_path: Path) -> None:
     """Thoughts, actions, values and reflections of the embedded model are those said in words."""
     types = PlanMade, ActionTaken, StateValued, ReflectionWritten
-    run(configured(SMALL), out=tmp_path / "words")
+    run(configured(SMALL, {"structured": False}), out=tmp_path / "words")
     run(configured(SMALL, {"structured": True}), out=tmp_path / "json")
     assert said(tmp_path / "json", *types) == said(tmp_path / "words", *types)
 

@@ -11,6 +11,9 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.serving.faults import FAULTS
 from agents.models.serving.server import Server
 
+PROBES = 2
+"""Calls before a run begins: for a word, and for the form of replies."""
+
 STATUS = {"rate_limit": "429", "rate_limit_told": "429", "error": "500", "unavailable": "503"}
 
 

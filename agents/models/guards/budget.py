@@ -3,25 +3,77 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
 from agents.models.guards.pace import Expectations
 from agents.models.model import ChatModel, ChatReply, ChatRequest
 from engine.errors import BudgetError, ConfigError
+from storage.journal import CallEnded
 
 _MILLION = 1_000_000
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The price of a million tokens, in and out, in any currency."""
+class Price(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The price of a million tokens, in and out, in any currency.
+
+    Of those in, *cached* ones, which the service had read before, and *written* ones, which it
+    keeps for later, may have prices of their own.
+    """
 
     prompt: float
     completion: float
+    cached: float | None = None
+    written: float | None = None
 
-    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Return what so many tokens cost."""
-        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / _MILLION
+    def cost(
+        self,
+        prompt_tokens: float,
+        completion_tokens: float,
+        *,
+        cached: float = 0,
+        written: float = 0,
+    ) -> float:
+        """Return what so many tokens cost; those *cached* and *written* are among the prompt's."""
+        cached_price = self.prompt if self.cached is None else self.cached
+        written_price = self.prompt if self.written is None else self.written
+        whole = self.prompt * max(0.0, prompt_tokens - cached - written)
+        whole += cached_price * cached + written_price * written
+        return (whole + self.completion * completion_tokens) / _MILLION
+
+    @property
+    def least(self) -> float:
+        """The lowest of its prices."""
+        named = (self.prompt, self.completion, self.cached, self.written)
+        return min(price for price in named if price is not None)
+
+
+class Tokens(NamedTuple):
+    """What a call took; of the prompt's tokens some were *cached*, others *written* to a cache."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    written: int = 0
+
+    @property
+    def whole(self) -> int:
+        """Tokens in both directions."""
+        return self.prompt + self.completion
+
+    def cost(self, price: Price) -> float:
+        """Return what they cost."""
+        return price.cost(self.prompt, self.completion, cached=self.cached, written=self.written)
+
+
+def tokens_of(ended: ChatReply | CallEnded) -> Tokens:
+    """Return what a call took."""
+    return Tokens(
+        ended.prompt_tokens, ended.completion_tokens, ended.cached_tokens, ended.written_tokens
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +103,7 @@ class Allowances:
                 hint=f"--set 'prices.\"{name}\".prompt=0.15' (a million tokens), and .completion",
             )
         for name, price in self.prices.items():
-            if min(price.prompt, price.completion) < 0:
+            if price.least < 0:
                 raise ConfigError(f"the price of {name!r} must be at least 0, got {price}")
 
 
@@ -113,11 +165,13 @@ class Budget:
                 raise BudgetError(message, setting=setting)
             await self._ended.wait()
 
-    def note(self, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+    def note(self, model: str, tokens: Tokens) -> None:
         """Count a call that was made before, by another process."""
+        self._take(1, tokens.whole, self._price(model, tokens))
+
+    def _price(self, model: str, tokens: Tokens) -> float:
         price = self.allowances.prices.get(model)
-        cost = price.cost(prompt_tokens, completion_tokens) if price else 0.0
-        self._take(1, prompt_tokens + completion_tokens, cost)
+        return tokens.cost(price) if price else 0.0
 
     def _cost(self, request: ChatRequest, tokens: float) -> float:
         price = self.allowances.prices.get(request.sampling.model)
@@ -148,6 +202,6 @@ class Budget:
     def _settle(self, request: ChatRequest, reply: ChatReply, tokens: float, cost: float) -> None:
         """Put what was used in the place of what was expected."""
         self._expectations.learn(request, reply)
-        price = self.allowances.prices.get(request.sampling.model)
-        real = price.cost(reply.prompt_tokens, reply.completion_tokens) if price else 0.0
-        self._take(0, reply.prompt_tokens + reply.completion_tokens - tokens, real - cost)
+        used = tokens_of(reply)
+        real = self._price(request.sampling.model, used)
+        self._take(0, used.whole - tokens, real - cost)

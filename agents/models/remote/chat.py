@@ -8,10 +8,12 @@ from typing import Self
 
 import msgspec
 
-from agents.models.model import ChatMessage, ChatReply, ChatRequest, Rates, Sampling, TransientError
+from agents.models.model import ChatReply, ChatRequest, Rates, TransientError
+from agents.models.remote.addresses import OPENAI_URL, same_service
 from agents.models.remote.exchange import Answer
 from agents.models.remote.failures import CONTENT_FILTER, Complaint, read_complaint, shown
-from agents.models.remote.probing import probe
+from agents.models.remote.forms import Form, after
+from agents.models.remote.probing import CHOICE, followed, greeting, probe
 from agents.models.remote.service import Account, Service
 from agents.models.remote.wire import (
     PLAIN,
@@ -21,28 +23,31 @@ from agents.models.remote.wire import (
     dialect_of,
     encode_request,
 )
-from engine.calls import Call
-from engine.errors import CallFailedError, ModelError, ServiceError
+from engine.attempt import log
+from engine.errors import CallFailedError, ModelError
 
 _PATH = "/chat/completions"
 _DIALECTS = 8  # tried for one call: a service may refuse whatever it is told
-_PARAMETERS = ("max_completion_tokens", "max_tokens", "temperature", "seed")
+_PARAMETERS = (
+    *("max_completion_tokens", "max_tokens", "temperature", "seed", "stop", "prompt_cache_key"),
+    *("response_format", "json_schema", "grammar", "tool_choice", "tools"),
+)
+_REFUSED = ("unsupported", "not support", "unrecognized", "unknown", "not permitted", "invalid")
 
 
 class OpenAIModel:
     """The models of an *account*. Belongs to one event loop; is to be closed.
 
     *reasoning* says whether its models reason: then they get no temperature. None leaves it to
-    their names and to what the service refuses. With *structured* false no schema is sent.
+    their names and to what the service refuses.
     """
 
-    def __init__(
-        self, account: Account, *, reasoning: bool | None = None, structured: bool = True
-    ) -> None:
+    def __init__(self, account: Account, *, reasoning: bool | None = None) -> None:
         self._service = Service(account)
         self._url = shown(account.url)
+        # Others may not know what is OpenAI's alone.
+        self._known = bool(account.azure) or same_service(account.url, OPENAI_URL)
         self._reasoning = reasoning
-        self._structured = structured
         self._dialects: dict[str, Dialect] = {}
 
     def __repr__(self) -> str:
@@ -70,8 +75,6 @@ class OpenAIModel:
         get, ServiceError for what no request can.
         """
         model = request.sampling.model
-        if request.schema and not self._structured:
-            request = msgspec.structs.replace(request, schema="")
         for _ in range(_DIALECTS):
             dialect = self._dialects.get(model) or self._first_dialect(model)
             answer = await self._service.post(_PATH, model, encode_request(request, dialect))
@@ -83,18 +86,45 @@ class OpenAIModel:
         raise await self._failure(request, answer, complaint)
 
     async def probe(
-        self, models: Iterable[str], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        models: Iterable[str],
+        *,
+        structured: bool = False,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> dict[str, Rates]:
         """Ask each of *models* for a word, and return what is said of the limits of each.
 
-        Raises ServiceError if a run would come to nothing.
+        If replies are to be *structured*, find how to ask for that, and say so if it is not by a
+        schema. Raises ServiceError if a run would come to nothing.
         """
         said: dict[str, Rates] = {}
         for model in sorted(set(models)):
-            rates = await probe(partial(self.reply, _greeting(model)), sleep=sleep)
+            rates = await probe(partial(self.reply, greeting(model)), sleep=sleep)
             if rates is not None:
                 said[model] = rates
+            if structured and not await self._find_form(model, sleep):
+                what = {"service": self._url, "model": model, "form": self.form_of(model)}
+                log("warning", "the service follows no JSON schema", **what)
         return said
+
+    def form_of(self, model: str) -> Form:
+        """Return how *model* is told the form of a reply."""
+        return (self._dialects.get(model) or self._first_dialect(model)).form
+
+    async def _find_form(self, model: str, sleep: Callable[[float], Awaitable[None]]) -> bool:
+        """Take the strictest form that *model* follows; return whether it is that of schemas."""
+        choice = greeting(model, schema=CHOICE)
+        while self.form_of(model) != "text":
+            form = self.form_of(model)
+            found = await followed(partial(self.reply, choice), CHOICE, sleep=sleep)
+            if found is None:  # nothing is known of it
+                break
+            if found and self.form_of(model) == form:
+                break
+            if self.form_of(model) == form:
+                changed = msgspec.structs.replace(self._dialects[model], form=after(form))
+                self._dialects[model] = changed
+        return self.form_of(model) == "json_schema"
 
     # -- what a model can be told
 
@@ -103,12 +133,13 @@ class OpenAIModel:
             dialect = dialect_of(model)
         else:
             dialect = REASONING if self._reasoning else PLAIN
+        dialect = msgspec.structs.replace(dialect, cache_key=self._known)
         self._dialects[model] = dialect
         return dialect
 
     def _learn(self, model: str, dialect: Dialect, answer: Answer, complaint: Complaint) -> bool:
         """Return whether to ask again, in another dialect than the one that was refused."""
-        if answer.status not in {400, 422} or not complaint.about("unsupported", "not support"):
+        if answer.status not in {400, 422} or not complaint.about(*_REFUSED):
             return False
         if self._dialects[model] != dialect:
             return True  # another call has learned it in the meantime
@@ -134,19 +165,4 @@ class OpenAIModel:
     ) -> ModelError:
         if answer.status == 404 and complaint.about("model", "deployment"):
             return await self._service.no_such_model(request.sampling.model)
-        malformed = answer.status in {400, 422}
-        if malformed and request.schema and complaint.about("response_format", "json_schema"):
-            return ServiceError(
-                f"{self._url} does not take the schema of structured replies",
-                hint="switch structured replies off",
-            )
         return self._service.failure(answer, complaint)
-
-
-def _greeting(model: str) -> ChatRequest:
-    return ChatRequest(
-        call=Call(episode=0, user=0, session=0, step=0, role="probe", occurrence=0),
-        sampling=Sampling(model=model, temperature=None, max_tokens=16),
-        messages=(ChatMessage(role="user", content="Say OK."),),
-        seed=0,
-    )

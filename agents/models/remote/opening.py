@@ -19,7 +19,9 @@ from agents.models.remote.service import Account
 async def _models(opening: Opening) -> AsyncIterator[Door]:
     account = _account(opening)
     async with OpenAIModel(account) as service:
-        yield _door(service, account, await service.probe(opening.names))
+        yield _door(
+            service, account, await service.probe(opening.names, structured=opening.structured)
+        )
 
 
 @asynccontextmanager

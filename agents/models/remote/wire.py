@@ -1,11 +1,11 @@
 """The OpenAI protocol's bytes: chat requests and replies, read and written by both ends."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from agents.models.model import ChatMessage, ChatReply, ChatRequest
+from agents.models.model import CUT, ChatMessage, ChatReply, ChatRequest
 from agents.models.remote.bounded import (
     Tokens,
     decoded,
@@ -16,22 +16,12 @@ from agents.models.remote.bounded import (
     text_of,
     tokens_of,
 )
+from agents.models.remote.forms import Form, after, form_fields
 from agents.models.remote.headers import rates
+from agents.models.remote.loops import unlooped
 
-
-class JsonSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """A schema that replies are to follow."""
-
-    name: str
-    schema: msgspec.Raw
-    strict: bool = True
-
-
-class ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The form that replies are to have."""
-
-    type: Literal["json_schema", "json_object", "text"]
-    json_schema: JsonSchema | None = None
+STOP = ("\n## ",)
+"""What ends replies in words: some models go on with the next section of the prompt."""
 
 
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,34 +33,50 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     temperature: float | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    response_format: ResponseFormat | None = None
+    stop: tuple[str, ...] | None = None
+    prompt_cache_key: str | None = None
+    response_format: dict[str, Any] | None = None
+    grammar: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: dict[str, Any] | None = None
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """What a model can be told; reasoning models are told less.
 
-    *max_tokens* is the name of that field.
+    *max_tokens* is the name of that field, *form* how it is told the form of a reply. A *cache_key*
+    helps a service to find what it has read before.
     """
 
     temperature: bool = True
     seed: bool = True
+    stop: bool = True
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    form: Form = "json_schema"
+    cache_key: bool = False
 
     def without(self, param: str | None) -> "Dialect | None":
         """Return the dialect of a model that refuses *param*, None if it is no part of this one."""
-        if param == "temperature" and self.temperature:
-            return msgspec.structs.replace(self, temperature=False)
-        if param == "max_tokens" and self.max_tokens == "max_tokens":
-            return msgspec.structs.replace(self, max_tokens="max_completion_tokens")
-        if param == "max_completion_tokens" and self.max_tokens == param:
-            return msgspec.structs.replace(self, max_tokens="max_tokens")
-        if param == "seed" and self.seed:
-            return msgspec.structs.replace(self, seed=False)
-        return None
+        other = self
+        if param in _DROPPED:
+            other = msgspec.structs.replace(self, **{_DROPPED[param]: False})
+        elif param in _LIMITS and self.max_tokens == param:
+            other = msgspec.structs.replace(self, max_tokens=_LIMITS[param])
+        elif param in _FORMED:
+            other = msgspec.structs.replace(self, form=after(self.form))
+        return None if other == self else other
 
 
+_DROPPED = {
+    "temperature": "temperature",
+    "seed": "seed",
+    "stop": "stop",
+    "prompt_cache_key": "cache_key",
+}
+_LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_FORMED = frozenset({"response_format", "json_schema", "grammar", "tools", "tool_choice"})
 PLAIN = Dialect()
-REASONING = Dialect(temperature=False, max_tokens="max_completion_tokens")
+REASONING = Dialect(temperature=False, stop=False, max_tokens="max_completion_tokens")
 _REASONING_NAMES = ("o1", "o3", "o4", "gpt-5")
 _LONGEST_REASON = 64  # characters of why a reply ended
 
@@ -94,19 +100,30 @@ def encode_request(request: ChatRequest, dialect: Dialect = PLAIN) -> bytes:
             temperature=sampling.temperature if dialect.temperature else None,
             max_tokens=sampling.max_tokens if plain else None,
             max_completion_tokens=None if plain else sampling.max_tokens,
-            response_format=_format(request.schema) if request.schema else None,
+            stop=STOP if dialect.stop and not request.schema else None,
+            prompt_cache_key=cache_key(request) if dialect.cache_key else None,
+            **(form_fields(request.schema, dialect.form) if request.schema else {}),
         )
     )
 
 
-def _format(schema: str) -> ResponseFormat:
-    wanted = JsonSchema(name="reply", schema=msgspec.Raw(schema.encode()))
-    return ResponseFormat(type="json_schema", json_schema=wanted)
+def cache_key(request: ChatRequest) -> str:
+    """Return what calls share that begin alike: the role, and the user whose history comes next."""
+    return f"billp-{request.call.role}-{request.call.user}"
+
+
+class _Function(msgspec.Struct, frozen=True):
+    arguments: str
+
+
+class _ToolCall(msgspec.Struct, frozen=True):
+    function: _Function
 
 
 class _Message(msgspec.Struct, frozen=True):
     content: str | None = None
     refusal: str | None = None
+    tool_calls: tuple[_ToolCall, ...] | None = None
 
 
 class _Choice(msgspec.Struct, frozen=True):
@@ -114,9 +131,42 @@ class _Choice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
 
 
+class _PromptDetails(msgspec.Struct, frozen=True):
+    cached_tokens: Tokens | None = 0
+    cache_write_tokens: Tokens | None = 0
+
+
+class _CompletionDetails(msgspec.Struct, frozen=True):
+    reasoning_tokens: Tokens | None = 0
+
+
 class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens: Tokens = 0
     completion_tokens: Tokens = 0
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    # As others say it: DeepSeek, and proxies of Anthropic's.
+    prompt_cache_hit_tokens: Tokens | None = 0
+    cache_read_input_tokens: Tokens | None = 0
+    cache_creation_input_tokens: Tokens | None = 0
+
+    @property
+    def cached(self) -> int:
+        said = self.prompt_tokens_details
+        named = (said.cached_tokens if said else 0, self.prompt_cache_hit_tokens)
+        return max(number or 0 for number in (*named, self.cache_read_input_tokens))
+
+    @property
+    def written(self) -> int:
+        said = self.prompt_tokens_details
+        return max(
+            (said.cache_write_tokens or 0) if said else 0, self.cache_creation_input_tokens or 0
+        )
+
+    @property
+    def reasoning(self) -> int:
+        said = self.completion_tokens_details
+        return (said.reasoning_tokens or 0) if said else 0
 
 
 class Completion(msgspec.Struct, frozen=True):
@@ -136,14 +186,31 @@ def decode_reply(body: bytes, headers: Mapping[str, str]) -> ChatReply:
         raise malformed("answered without a choice")
     choice = completion.choices[0]
     usage = completion.usage or _Usage()
-    text = choice.message.content
+    text, finish = _ended(_text(choice.message), _finish(choice.finish_reason))
     return ChatReply(
-        text=(choice.message.refusal or "") if text is None else text,
+        text=text,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
-        finish=_finish(choice.finish_reason),
+        finish=finish,
+        cached_tokens=min(usage.cached, usage.prompt_tokens),
+        written_tokens=min(usage.written, usage.prompt_tokens),
+        reasoning_tokens=min(usage.reasoning, usage.completion_tokens),
         rates=rates(headers),
     )
+
+
+def _text(message: _Message) -> str:
+    """Return what a message says: what a tool is called with is said, too."""
+    called = message.tool_calls or ()
+    if called and not message.content:
+        return called[0].function.arguments
+    return (message.refusal or "") if message.content is None else message.content
+
+
+def _ended(text: str, finish: str) -> tuple[str, str]:
+    """Return a text and why it ended; if it was cut off while it repeated itself, once is kept."""
+    once = unlooped(text) if finish in CUT else None
+    return (text, finish) if once is None else (once, "repetition")
 
 
 def _finish(reason: str | None) -> str:
@@ -164,6 +231,7 @@ def _read_loosely(body: bytes) -> Completion:
                 message=_Message(
                     content=_content(message.get("content")),
                     refusal=text_of(message.get("refusal")),
+                    tool_calls=_called(message.get("tool_calls")),
                 ),
                 finish_reason=text_of(member(choice, "finish_reason")),
             ),
@@ -171,8 +239,24 @@ def _read_loosely(body: bytes) -> Completion:
         usage=_Usage(
             prompt_tokens=tokens_of(member(usage, "prompt_tokens")),
             completion_tokens=tokens_of(member(usage, "completion_tokens")),
+            prompt_tokens_details=_PromptDetails(
+                tokens_of(member(member(usage, "prompt_tokens_details"), "cached_tokens")),
+                tokens_of(member(member(usage, "prompt_tokens_details"), "cache_write_tokens")),
+            ),
+            completion_tokens_details=_CompletionDetails(
+                tokens_of(member(member(usage, "completion_tokens_details"), "reasoning_tokens"))
+            ),
+            prompt_cache_hit_tokens=tokens_of(member(usage, "prompt_cache_hit_tokens")),
+            cache_read_input_tokens=tokens_of(member(usage, "cache_read_input_tokens")),
+            cache_creation_input_tokens=tokens_of(member(usage, "cache_creation_input_tokens")),
         ),
     )
+
+
+def _called(said: object) -> tuple[_ToolCall, ...]:
+    """Return the calls of tools in a message, as far as they are some."""
+    texts = (text_of(member(member(one, "function"), "arguments")) for one in entries(said))
+    return tuple(_ToolCall(_Function(text)) for text in texts if text is not None)
 
 
 def _content(said: object) -> str | None:
@@ -198,11 +282,13 @@ def _part(part: object) -> str | None:
 
 def encode_reply(reply: ChatReply, *, name: str, model: str, created: int) -> bytes:
     """Return the body of a chat reply, in full; *name* is what the service calls it."""
-    usage = {
+    usage: dict[str, object] = {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "total_tokens": reply.prompt_tokens + reply.completion_tokens,
     }
+    if reply.cached_tokens:
+        usage["prompt_tokens_details"] = {"cached_tokens": reply.cached_tokens}
     message = {"role": "assistant", "content": reply.text, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
     head = _head("chat.completion", name, model, created)

@@ -211,7 +211,6 @@ def test_the_prompt_has_its_parts_in_order() -> None:
     prompt = told.prompts[1]
     assert (prompt.role, prompt.step, prompt.system) == ("actor", 1, SYSTEM)
     assert headings(prompt) == [
-        "Thought",
         "History of the user",
         "Recent recommendations",
         "Categories of the recent recommendations",
@@ -219,6 +218,7 @@ def test_the_prompt_has_its_parts_in_order() -> None:
         "Candidates",
         "Encouraged in like states",
         "Discouraged in like states",
+        "Thought",
         "Question",
     ]
     assert lines(prompt, "Question") == ["Which item is recommended at step 1?"]
@@ -413,10 +413,11 @@ def test_advantages_follow_the_settings(actor: Actor, advantages: list[float]) -
 # -- reading
 
 
-def test_the_example_of_the_system_prompt_is_an_action() -> None:
-    """What is asked for is what is read."""
-    assert read_action(SYSTEM.split("Example of an answer:\n")[1]) == "Chess Duel"
+def test_nothing_in_the_system_prompt_can_be_copied_into_an_action() -> None:
+    """Small models copy what they are shown: there is no example, and its form names no item."""
     assert "Answer with recommend[title]" in SYSTEM
+    with pytest.raises(UnreadableReplyError):
+        read_action(SYSTEM)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agents.billp.critic import PLAIN, TASK, Critic, read_value
 from agents.billp.memories import HIGHEST, LOWEST, VALUATIONS, Valuation
-from agents.billp.states import WINDOW, state_lines
+from agents.billp.states import state_lines
 from agents.billp.values import judged_steps
 from agents.embeddings import hashed
 from agents.models.model import Prompt
@@ -86,9 +86,9 @@ def test_the_prompt_has_its_parts_in_order() -> None:
     prompt = next(prompt for prompt in told.prompts if prompt.step == 2)
     assert (prompt.role, prompt.system) == ("critic", SYSTEM)
     assert headings(prompt) == [
-        "Values of like states",
         "History of the user",
         "Recent recommendations",
+        "Values of like states",
         "Question",
     ]
     assert lines(prompt, "Recent recommendations") == [
@@ -98,10 +98,16 @@ def test_the_prompt_has_its_parts_in_order() -> None:
     assert lines(prompt, "Question") == ["What is the value of state 2?"]
 
 
-def test_only_the_last_items_are_shown() -> None:
-    so_far = trajectory(*[(CHESS, 4.0)] * 5, *[(RACER, 3.0)] * WINDOW)
-    shown = lines(CRITIC.prompt(so_far, so_far.length, []), "Recent recommendations")
-    assert shown == ["- Night Racer | Racing | 3.00"] * WINDOW
+def test_the_last_items_are_shown_and_give_way_in_blocks() -> None:
+    """The last 10 at least, 19 at most: so a prompt goes on as it began for ten steps."""
+    counts = []
+    for length in range(35):
+        so_far = trajectory(*[(CHESS, 4.0)] * length)
+        prompt = CRITIC.prompt(so_far, so_far.length, [])
+        shown = lines(prompt, "Recent recommendations") if length else []
+        assert shown == ["- Chess Duel | Puzzle, Strategy | 4.00"] * len(shown)
+        counts.append(len(shown))
+    assert counts == [*range(20), *range(10, 20), *range(10, 15)]
 
 
 def test_the_value_of_a_like_state_helps() -> None:
@@ -193,9 +199,8 @@ def test_the_next_user_profits() -> None:
 # -- reading
 
 
-def test_the_example_of_the_system_prompt_is_a_value() -> None:
-    """What is asked for is what is read, both ends of the scale included."""
-    assert read_value(SYSTEM.split("Example of an answer:\n")[1]) == 2.0
+def test_the_system_prompt_names_the_scale() -> None:
+    """Both ends of it; and no example, which small models copy."""
     assert f"one whole number from {LOWEST} (about to leave) to {HIGHEST} (long" in SYSTEM
 
 

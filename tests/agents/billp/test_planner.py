@@ -3,7 +3,7 @@
 import pytest
 
 from agents.billp.memories import REFLECTIONS, Reflection
-from agents.billp.planner import PLAIN, TASK, Planner, read_thought
+from agents.billp.planner import TASK, WORDS, Planner, read_thought
 from agents.models.model import Prompt
 from agents.prompts import TOKEN
 from agents.trajectory import Delivery, task_lines
@@ -31,7 +31,7 @@ from tests.support.cast import (
     trajectory,
 )
 
-SYSTEM = f"{TASK}\n\n{PLAIN.words}"
+SYSTEM = f"{TASK}\n\n{WORDS}"
 
 PLANNER = Planner(CATALOG)
 LIKE_US = ("Dragon Saga", "Farm Life")
@@ -65,8 +65,8 @@ def test_the_prompt_has_its_parts_in_order() -> None:
     prompt = told.prompts[1]
     assert prompt.system == SYSTEM
     assert headings(prompt) == [
-        "Reflections from earlier visits",
         "History of the user",
+        "Reflections from earlier visits",
         "Steps so far",
         "Question",
     ]

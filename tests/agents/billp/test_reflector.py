@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.billp.reflector import PLAIN, TASK, Reflector, read_reflection
+from agents.billp.reflector import TASK, WORDS, Reflector, read_reflection
 from agents.models.model import Prompt
 from agents.prompts import TOKEN
 from engine.errors import UnreadableReplyError
@@ -21,7 +21,7 @@ from tests.support.cast import (
     trajectory,
 )
 
-SYSTEM = f"{TASK}\n\n{PLAIN.words}"
+SYSTEM = f"{TASK}\n\n{WORDS}"
 
 REFLECTOR = Reflector(CATALOG)
 ENDED = EpisodeEnded(length=3, reward=8.5, reason="quit")

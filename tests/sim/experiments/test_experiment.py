@@ -10,16 +10,14 @@ import pytest
 
 from agents.billp.memories import REFLECTIONS
 from agents.embeddings import hashed
-from agents.prompts import EXAMPLE_TITLES
 from engine.errors import ConfigError, LeakError
 from engine.records import Record
 from sim.analysis.compare import compare
-from sim.analysis.leaks import check_examples, check_leaks
+from sim.analysis.leaks import check_leaks
 from sim.config.layers import configured
 from sim.experiments import experiment
 from sim.experiments.experiment import PROTOCOLS, experiment_from, plan
 from sim.runs.run import run
-from storage.catalog import Catalog
 from storage.datasets import SYNTHETIC, open_environment
 from storage.memory import Memory
 from storage.runs import RunDirectory
@@ -297,13 +295,6 @@ def test_histories_of_others_are_found(finished: RunDirectory, tmp_path: Path) -
     spoilt.trace.write_bytes(b"".join(lines))
     with pytest.raises(LeakError, match="did not have before"):
         check_leaks(spoilt, open_environment(SYNTHETIC))
-
-
-def test_examples_must_not_name_items() -> None:
-    title = EXAMPLE_TITLES[0].upper()
-    catalog = Catalog((title,), ((),), np.array([1]))
-    with pytest.raises(LeakError, match="worked examples name"):
-        check_examples(catalog)
 
 
 def copied(finished: RunDirectory, place: Path) -> RunDirectory:

@@ -29,7 +29,7 @@ from storage.runs import RunDirectory
 from tests.sim.runs.test_embedding_costs import FEW as EMBEDDING
 from tests.sim.runs.test_embedding_costs import Service
 from tests.support.dying import forked
-from tests.support.served import Served, served
+from tests.support.served import PROBES, Served, served
 from tests.support.shell import Said, Shell
 from tests.support.small import SMALL, Failing, words
 
@@ -271,7 +271,7 @@ def test_a_service_that_says_later_stops_a_run(
 ) -> None:
     """Status 2 and one sentence; no call has failed. Later it goes on to the undisturbed end."""
     plain = run(configured(SMALL), out="plain")
-    limited = Ill(since=31, status=status, said="Limit reached.", headers=headers)
+    limited = Ill(since=30 + PROBES, status=status, said="Limit reached.", headers=headers)
     with served(limited) as service:
         how = ("--set", "attempts=2", "--set", "concurrency=4", "--quiet", "--out", "run")
         said = shell.billp("run", *FEW, *service.words, *how)
@@ -286,7 +286,7 @@ def test_a_service_that_says_later_stops_a_run(
     assert (len(ends), {ended.error for ended in ends.values()}) == (30, {None})
     assert finished is not None
     assert finished.digest == plain.digest
-    assert service.answered == plain.calls + 2  # and a word before each
+    assert service.answered == plain.calls + 2 * PROBES  # those before each
 
 
 # -- a service that is gone
@@ -367,7 +367,7 @@ def test_an_experiment_compares_no_run_without_a_visit(
 ) -> None:
     """There is nothing to compare: no table; what the other run cost is there."""
     monkeypatch.setattr("sim.experiments.experiment._process", forked)
-    with served(Ill(since=1, until=8)) as service:
+    with served(Ill(since=PROBES, until=PROBES + 7)) as service:
         said = shell.billp(*experiment(service))
     assert (said.status, said.out) == (3, "")
     assert last_words(said)[0] == "episodes failed in 1 of 2 runs: act-only-seed=1 (7 of 7)"

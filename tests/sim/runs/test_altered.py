@@ -227,6 +227,6 @@ def test_an_altered_reply_is_found(recorded: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(recorded, copy)
     journal = copy / "calls.jsonl"
-    journal.write_bytes(journal.read_bytes().replace(b"recommend[", b"recommend ", 1))
+    journal.write_bytes(journal.read_bytes().replace(b"Take from", b"Take form", 1))
     with pytest.raises(BillpError, match=r"calls\.jsonl:\d+: .*checksum"):
         replay(copy)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.models.guards.budget import Allowances, Budget, Price
+from agents.models.guards.budget import Allowances, Budget, Price, Tokens
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
 from engine.calls import Call
 from engine.errors import BudgetError, CallFailedError, ConfigError
@@ -20,7 +20,7 @@ from sim.runs.run import run
 from storage.journal import read_journal
 from storage.runs import RunDirectory
 from storage.traces import read_trace
-from tests.support.served import Served, served
+from tests.support.served import PROBES, Served, served
 from tests.support.shell import Said, Shell, tree
 
 PRICE = Price(prompt=1.0, completion=10.0)
@@ -111,10 +111,27 @@ def test_nothing_is_no_limit() -> None:
 def test_what_was_spent_before_counts() -> None:
     """By this run in another process: its calls, their tokens and what they cost."""
     budget = Budget(Steady(), Allowances(prices={"m": PRICE}))
-    budget.note("m", 1_000, 100)
-    budget.note("another", 5, 5)
+    budget.note("m", Tokens(1_000, 100))
+    budget.note("another", Tokens(5, 5))
     assert (budget.spent.calls, budget.spent.tokens) == (2, 1_110)
     assert budget.spent.cost == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize(
+    ("prices", "cost"),
+    [
+        ({}, 1.0 * 1_000 + 10.0 * 100),
+        ({"cached": 0.1}, 1.0 * 300 + 0.1 * 700 + 10.0 * 100),
+        ({"cached": 0.1, "written": 1.25}, 1.0 * 100 + 0.1 * 700 + 1.25 * 200 + 10.0 * 100),
+    ],
+)
+def test_what_a_service_had_read_before_has_its_own_price(
+    prices: dict[str, float], cost: float
+) -> None:
+    """So has what it keeps; where none is set they cost what all others do."""
+    tokens = Tokens(1_000, 100, cached=700, written=200)
+    price = Price(prompt=1.0, completion=10.0, **prices)
+    assert tokens.cost(price) == pytest.approx(cost / 1_000_000)
 
 
 def test_a_call_that_fails_costs_no_tokens() -> None:
@@ -259,7 +276,7 @@ def test_a_spent_budget_is_one_sentence(spent: Spent) -> None:
 def test_a_spent_budget_leaves_everything_on_disk(spent: Spent) -> None:
     """Every call that was answered is in the journal; the trace holds whole episodes only."""
     recording = read_journal(spent.directory.journal)
-    assert len(recording) == spent.service.answered - 1  # all but the word before the run
+    assert len(recording) == spent.service.answered - PROBES  # all but those before the run
     assert not recording.torn
     assert {ended.error for ended in recording.values()} == {None}
     names = {type(envelope.message).__name__ for envelope in read_trace(spent.directory.trace)}
@@ -285,7 +302,7 @@ def test_with_more_the_run_goes_on(spent: Spent, shell: Shell, plain: Summary) -
     more = ("--set", f"{spent.setting}=1000000", "--json", "--quiet")
     summary = msgspec.json.decode(shell.fine("resume", "run", *more))
     assert (summary["digest"], summary["tokens"]) == (plain.digest, plain.tokens)
-    assert spent.service.answered == plain.calls + 2  # with the words before the run, twice
+    assert spent.service.answered == plain.calls + 2 * PROBES  # those before the run, twice
     if spent.setting == "max_cost":
         assert summary["cost"] == plain.cost
 
@@ -298,7 +315,7 @@ def test_without_more_it_stops_again(setting: str, shell: Shell) -> None:
         said = shell.billp(*words, "--out", "run")
         answered, journal = service.answered, Path("run/calls.jsonl").read_bytes()
         assert shell.billp("resume", "run") == said
-        assert service.answered == answered + 1
+        assert service.answered == answered + PROBES
     assert said.status == 4
     assert Path("run/calls.jsonl").read_bytes() == journal
 

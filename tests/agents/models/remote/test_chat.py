@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from agents.models.serving.latency import Latency
 from agents.models.serving.server import Behaviour, Server
 from engine.calls import Call
 from engine.errors import CallFailedError, ConfigError, ServiceError
+from tests.support.answering import Answering, answering
 
 KEY = "sk-very-secret-0123456789"
 SCHEMA = '{"type": "object",  "properties": {"title": {"type": "string"}}}'
@@ -81,21 +82,6 @@ async def serving(
 
 def faulty(**rates: float) -> Behaviour:
     return Behaviour(faults=Faults(rates=rates))
-
-
-Answering = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-@asynccontextmanager
-async def answering(answer: Answering) -> AsyncIterator[str]:
-    """A service that answers everything in one way."""
-    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
 
 
 def ask(answer: Answering, asked: ChatRequest | None = None) -> ChatReply:
@@ -470,7 +456,7 @@ def test_probe_of_a_silent_service_tells_no_limits() -> None:
 @pytest.mark.parametrize(
     ("model", "fields"),
     [
-        ("gpt-4o", {"temperature", "max_tokens"}),
+        ("gpt-4o", {"temperature", "max_tokens", "stop"}),
         ("o3-mini", {"max_completion_tokens"}),
         ("openai/gpt-5-nano", {"max_completion_tokens"}),
     ],
@@ -512,23 +498,6 @@ def test_dialect_is_learned_from_what_is_refused() -> None:
     asyncio.run(main())
     assert len(asked) == 4
     assert all("max_completion_tokens" in body for body in asked[-2:])
-
-
-def test_refused_schema_is_one_sentence() -> None:
-    complaint = complaining(400, message="This model does not support response_format json_schema")
-    with pytest.raises(ServiceError, match="does not take the schema of structured replies"):
-        ask(complaint, request(schema=SCHEMA))
-
-
-def test_structured_replies_can_be_switched_off() -> None:
-    async def main() -> ChatReply:
-        async with (
-            Server(Echo()) as url,
-            OpenAIModel(Account(key=KEY, url=url), structured=False) as model,
-        ):
-            return await model.reply(request(schema=SCHEMA))
-
-    assert asyncio.run(main()).text == request().digest
 
 
 def test_azure_is_addressed_by_deployment() -> None:

@@ -253,7 +253,7 @@ def words(url: str, name: str, out: Path) -> list[str]:
     """Return how a run against a mode is told to begin."""
     settings = ["--set", "attempts=2", "--set", "limit=3", "--out", str(out)]
     service = ["--model", "openai/m", "--base-url", f"{url}/{place(name)}/v1"]
-    return ["run", "--agent", "act-only", *service, *settings]
+    return ["run", "--agent", "act-only", "--no-structured", *service, *settings]
 
 
 def ran(out: Path, words: list[str]) -> Said:
