@@ -46,6 +46,8 @@ _NOT_LIKED = "not welcome: "
 _LONGEST = 2**18  # characters of a prompt; so that whatever it says, its reply takes no long time
 _USUAL = 200  # characters of a line that are remembered: those of strangers may be very long
 
+_NO_RULE = "The embedded model knows the four roles of BiLLP only; it is not a language model."
+
 Sections = Mapping[str, Sequence[str]]
 
 
@@ -278,8 +280,6 @@ def _why_left(steps: Sequence[_Line]) -> str:
         "Next time vary the categories from step to step."
     )
 
-
-_NO_RULE = "The embedded model knows the four roles of BiLLP only; it is not a language model."
 
 _RULES: Mapping[str, Callable[[Sections, Stream], str]] = {
     "planner": _plan,

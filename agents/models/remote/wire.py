@@ -24,6 +24,16 @@ STOP = ("\n## ",)
 """What ends replies in words: some models go on with the next section of the prompt."""
 
 
+_DROPPED = {
+    "temperature": "temperature",
+    "seed": "seed",
+    "stop": "stop",
+    "prompt_cache_key": "cache_key",
+}
+_LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_FORMED = frozenset({"response_format", "json_schema", "grammar", "tools", "tool_choice"})
+
+
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A chat request on the wire, as we write it."""
 
@@ -67,14 +77,6 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return None if other == self else other
 
 
-_DROPPED = {
-    "temperature": "temperature",
-    "seed": "seed",
-    "stop": "stop",
-    "prompt_cache_key": "cache_key",
-}
-_LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-_FORMED = frozenset({"response_format", "json_schema", "grammar", "tools", "tool_choice"})
 PLAIN = Dialect()
 REASONING = Dialect(temperature=False, stop=False, max_tokens="max_completion_tokens")
 _REASONING_NAMES = ("o1", "o3", "o4", "gpt-5")
