@@ -30,6 +30,7 @@ OPERATIONAL = {
     "concurrency",
     "fsync",
     "key_file",
+    "local",
     "max_calls",
     "max_cost",
     "max_tokens_total",
