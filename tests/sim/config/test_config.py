@@ -291,6 +291,7 @@ def test_operational_settings_leave_no_mark() -> None:
             "concurrency": 1,
             "fsync": "call",
             "key_file": "key",
+            "local": {"deterministic": True},
             "max_calls": 1,
             "max_cost": 1,
             "max_tokens_total": 1,
