@@ -115,6 +115,25 @@ class ReflectorSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_
     max_tokens: Positive = 300
 
 
+class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How models of this machine are loaded; nothing of it leaves a mark on a trace.
+
+    So many *slots* compute at once, 0 for as many as calls are in flight, at most four a thread;
+    each has a *context* in tokens, 0 for what the model was trained for, at most 8,192. *threads* 0
+    are all processors but one. *template* is the text of a chat template, or the name of one that
+    llama.cpp knows, empty for the model's own. *deterministic* is one slot that remembers no
+    prompt: the same bytes each time. *digests* are those that the models' files must have,
+    `NAME=SHA256`; a run notes them.
+    """
+
+    slots: Count = 0
+    threads: Count = 0
+    context: Count = 0
+    template: str = ""
+    deterministic: bool = False
+    digests: tuple[str, ...] = ()
+
+
 class BillpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What BiLLP's roles are told; all of ours take it: an experiment sets it for all at once."""
 

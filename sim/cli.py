@@ -63,9 +63,13 @@ COMMANDS = {
         "Tell what a run's memories hold, how they were recalled, and whether following them paid.",
     ),
     "verify": ("verify:verify", "Read everything in a run directory and compare it; offline."),
+    "models": (
+        "models:models",
+        "List the models that are at hand: built in, packaged, GGUF files, what a service offers.",
+    ),
     "serve": (
         "serve:serve",
-        "Serve the embedded model by the OpenAI protocol, with faults if you want them.",
+        "Serve a model by the OpenAI protocol, with faults if you want them.",
     ),
     "trace": ("trace:app", "Read, count and export the messages of a run."),
     "env": ("env:app", "Build environments from data, look at them, calibrate and list them."),

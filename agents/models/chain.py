@@ -8,7 +8,7 @@ reply down: `Chain.keep`.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agents.models.guards.budget import Allowances, Budget
@@ -20,12 +20,14 @@ from agents.models.providers import (
     EMBEDDED,
     PROVIDERS,
     Door,
+    Loading,
     Opening,
     Way,
     check_model,
     embeddings_opener,
     plain_name,
     provider_of,
+    untold,
 )
 from agents.models.remote.vectors import ROLE
 from storage.replies import ReplyCache
@@ -46,6 +48,7 @@ class ModelSettings:
 
     *embeddings* is the name of a model on the same *way*, `openai/NAME`, or empty; *limits* are
     those of each account. *structured* replies will be asked for. *cache* is a directory, or None.
+    *loading* is told how models are loaded.
     """
 
     roles: Mapping[str, RoleModel]
@@ -56,6 +59,7 @@ class ModelSettings:
     allowances: Allowances = field(default_factory=Allowances)
     structured: bool = False
     cache: Path | None = None
+    loading: Loading = untold
 
 
 def check_settings(settings: ModelSettings) -> None:
@@ -82,22 +86,31 @@ async def open_models(settings: ModelSettings) -> AsyncIterator[dict[str, Door]]
     nothing, FileError for a cache that cannot be used.
     """
     check_settings(settings)
-    in_flight = settings.limits.in_flight
     doors: dict[str, Door] = {}
     async with AsyncExitStack() as stack:
         for (provider, way), roles in _by_way(settings.roles).items():
-            names = {role: plain_name(settings.roles[role].model) for role in roles}
-            distinct = (*dict.fromkeys(names.values()),)
-            opening = Opening(distinct, way, in_flight, settings.structured)
+            opening = _opening([settings.roles[role].model for role in roles], way, settings)
             door = await stack.enter_async_context(PROVIDERS.named(provider).opens(opening))
             doors |= dict.fromkeys(roles, door)
         if settings.embeddings:
             opens = embeddings_opener(settings.embeddings)
-            opening = Opening((plain_name(settings.embeddings),), settings.way, in_flight)
+            opening = _opening([settings.embeddings], settings.way, settings)
             doors[ROLE] = await stack.enter_async_context(opens(opening))
         if settings.cache is not None:
             ReplyCache(settings.cache).close()  # what is wrong with it is said before a run begins
         yield doors
+
+
+def _opening(models: Iterable[str], way: Way, settings: ModelSettings) -> Opening:
+    models = [*dict.fromkeys(models)]
+    return Opening(
+        names=(*dict.fromkeys(map(plain_name, models)),),
+        way=way,
+        in_flight=settings.limits.in_flight,
+        structured=settings.structured,
+        said=tuple(model.partition("/")[2] for model in models),
+        loading=settings.loading,
+    )
 
 
 def _by_way(models: Mapping[str, RoleModel]) -> dict[tuple[str, Way], list[str]]:
@@ -207,4 +220,6 @@ def _by_account(doors: Mapping[str, Door]) -> dict[str, dict[str, Door]]:
 def _limiter(doors: Mapping[str, Door], limits: Limits) -> Limiter:
     """Return the limiter of the account that *doors* share."""
     rates = {model: said for door in doors.values() for model, said in door.rates.items()}
+    slots = [door.slots for door in doors.values() if door.slots]
+    limits = replace(limits, in_flight=min([limits.in_flight, *slots]))
     return Limiter(Routed({role: door.model for role, door in doors.items()}), limits, rates=rates)

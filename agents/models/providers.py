@@ -1,53 +1,76 @@
 """Ways to models, by name: what stands before the slash in `openai/NAME`, or alone, as `embedded`.
 
-The rest is the name that the model has where it is; it alone decides a trace.
+The rest is the name that the model has where it is; it alone decides a trace. A model of this
+machine that is named by its file, `local/PATH.gguf`, is called as the file is: no path decides one.
 """
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import PurePath
+from typing import TypeAlias
 
 from agents.models.model import ChatModel, Rates
+from agents.settings import LocalSettings
 from engine.errors import ConfigError
 from storage.parts import Parts
 
 EMBEDDED = "embedded"
+LOCAL = "local"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """The way to a service: an empty *url* is OpenAI's, an empty *key_file* the environment."""
+    """The way to a service: an empty *url* is OpenAI's, an empty *key_file* the environment.
+
+    *local* is how models of this machine are loaded.
+    """
 
     url: str = ""
     key_file: str = ""
     azure_version: str = ""
+    local: LocalSettings = field(default_factory=LocalSettings)
 
 
 @dataclass(frozen=True)
 class Door:
     """A model, the account that its calls are counted for, and the place of its service.
 
-    *rates* are what the service said of its limits, by model.
+    *rates* are what the service said of its limits, by model. It takes so many calls at once as it
+    has *slots*; 0 leaves that to the limits. *digests* are the sha256 of models' files, by model.
     """
 
     model: ChatModel
     account: str = EMBEDDED
     place: str = EMBEDDED
     rates: Mapping[str, Rates] = field(default_factory=dict)
+    slots: int = 0
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+Loading: TypeAlias = Callable[[str, int, int], None]
+"""Who is told, while a model is loaded: its name, how many bytes are read, and of how many."""
+
+
+def untold(name: str, done: int, size: int) -> None:
+    """Tell nobody how the loading of a model goes."""
 
 
 @dataclass(frozen=True)
 class Opening:
     """What is to be opened: models by their *names*, on a *way*, for so many calls in flight.
 
-    *structured* says that replies will be asked for that follow a schema.
+    *structured* says that replies will be asked for that follow a schema, *said* are the names as
+    they were given, without the provider's; *loading* is told how it goes.
     """
 
     names: tuple[str, ...]
     way: Way
     in_flight: int
     structured: bool = False
+    said: tuple[str, ...] = ()
+    loading: Loading = untold
 
 
 Opener = Callable[[Opening], AbstractAsyncContextManager[Door]]
@@ -73,6 +96,7 @@ PROVIDERS: Parts[Provider] = Parts(
     {
         EMBEDDED: "agents.models.embedded:PROVIDER",
         "openai": "agents.models.remote.opening:PROVIDER",
+        LOCAL: "agents.models.local.opening:PROVIDER",
     },
 )
 
@@ -83,8 +107,14 @@ def provider_of(model: str) -> str:
 
 
 def plain_name(model: str) -> str:
-    """Return the name of a model without the way to it: `embedded`, also over HTTP."""
-    return model.partition("/")[2] or model
+    """Return the name of a model without the way to it: `embedded`, also over HTTP.
+
+    A file's is its own, without its folders and its ending.
+    """
+    provider, _, name = model.partition("/")
+    if provider == LOCAL and name.endswith(".gguf"):
+        return PurePath(name).stem
+    return name or model
 
 
 def check_model(model: str) -> None:
@@ -118,5 +148,6 @@ def embeddings_opener(name: str) -> Opener:
 def _unknown(model: str, meant: str) -> ConfigError:
     return ConfigError(
         f"there is no model {model!r}",
-        hint=f"did you mean {meant}? Models are {EMBEDDED}, or openai/NAME with --base-url URL",
+        hint=f"did you mean {meant}? Models are {EMBEDDED}, {LOCAL}/NAME, or openai/NAME with "
+        "--base-url URL",
     )

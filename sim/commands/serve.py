@@ -1,4 +1,4 @@
-"""`billp serve`: the embedded model as a service that speaks the OpenAI protocol."""
+"""`billp serve`: a model as a service that speaks the OpenAI protocol."""
 
 import resource
 import signal
@@ -10,14 +10,18 @@ import anyio
 import typer
 
 from agents.embeddings import hashed
-from agents.models.embedded import EmbeddedModel
-from agents.models.providers import EMBEDDED
+from agents.models.chain import open_models
+from agents.models.guards.limiter import Limiter, Limits
+from agents.models.model import ChatModel
+from agents.models.providers import EMBEDDED, check_model, plain_name
 from agents.models.serving.connections import Bounds
 from agents.models.serving.faults import FAULTS, Faults
 from agents.models.serving.latency import parse_latency
 from agents.models.serving.server import Behaviour, Server
 from engine.errors import ConfigError
+from sim.commands.asking import ROLE, WayOptions, asking
 from sim.commands.options import gathered
+from sim.config.run import RunConfig
 from sim.views.console import plain
 
 _OTHER_FILES = 100
@@ -28,6 +32,16 @@ VECTORS = "hashing"
 _FAULT_HELP = "NAME=RATE, rates from 0 to 1; " + "; ".join(
     f"{name}: {what}" for name, what in FAULTS.items()
 )
+
+
+@dataclass(frozen=True)
+class ServedOptions:
+    """Which model is served."""
+
+    model: Annotated[
+        str, typer.Option(help="embedded, local/NAME, local/PATH.gguf or openai/NAME.")
+    ] = EMBEDDED
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls that it is asked at once.")] = 16
 
 
 @dataclass(frozen=True)
@@ -93,14 +107,30 @@ class FaultOptions:
         )
 
 
+@dataclass(frozen=True)
+class Manner:
+    """Where a service is, what is taken of it, and how it behaves."""
+
+    place: PlaceOptions
+    bounds: Bounds
+    behaviour: Behaviour
+
+
 @gathered
 def serve(
-    place: PlaceOptions, bounds: BoundOptions, pace: PaceOptions, faults: FaultOptions
+    served: ServedOptions,
+    way: WayOptions,
+    place: PlaceOptions,
+    bounds: BoundOptions,
+    pace: PaceOptions,
+    faults: FaultOptions,
 ) -> None:
-    """Serve the embedded model by the OpenAI protocol, with faults if you want them.
+    """Serve a model by the OpenAI protocol, with faults if you want them.
 
     The embedded model is a stand-in, not a language model: rehearse with it.
     """
+    check_model(served.model)
+    config = way.config(served.model)
     behaviour = Behaviour(
         latency=parse_latency(pace.latency),
         faults=faults.faults(),
@@ -108,24 +138,34 @@ def serve(
         tokens_per_minute=pace.tpm,
         seed=faults.seed,
     )
-    anyio.run(_serve, place, bounds.bounds(), behaviour)
+    manner = Manner(place, bounds.bounds(), behaviour)
+    anyio.run(_open, config, served.concurrency, manner)
 
 
-async def _serve(place: PlaceOptions, bounds: Bounds, behaviour: Behaviour) -> None:
+async def _open(config: RunConfig, in_flight: int, manner: Manner) -> None:
+    async with open_models(asking(config, in_flight)) as doors:
+        door = doors[ROLE]
+        # A model that computes here takes so many calls at once; the others wait in line.
+        at_once = Limits(in_flight=min(in_flight, door.slots or in_flight))
+        limited = Limiter(door.model, at_once) if door.slots else door.model
+        await _serve(limited, plain_name(config.model), manner)
+
+
+async def _serve(model: ChatModel, name: str, manner: Manner) -> None:
     server = Server(
-        EmbeddedModel(),
-        behaviour,
-        names=(EMBEDDED, VECTORS),
+        model,
+        manner.behaviour,
+        names=(name, VECTORS),
         embed=lambda text: hashed(text.splitlines()).tolist(),
-        bounds=bounds,
-        host=place.host,
-        port=place.port,
+        bounds=manner.bounds,
+        host=manner.place.host,
+        port=manner.place.port,
     )
     console = plain(folding=False)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with server as url:
-            console.print(f"Serving {EMBEDDED} and {VECTORS} at {url} until Ctrl-C.")
-            console.print(f"Next:  billp run --model openai/{EMBEDDED} --base-url {url}")
+            console.print(f"Serving {name} and {VECTORS} at {url} until Ctrl-C.")
+            console.print(f"Next:  billp run --model openai/{name} --base-url {url}")
             await anext(aiter(signals))
     outcomes = ", ".join(f"{count:,} {what}" for what, count in server.outcomes.most_common())
     console.print(f"\nAnswered: {outcomes or 'nothing'}.")

@@ -16,7 +16,7 @@ from agents.making import Agent
 from agents.models.guards.budget import Price
 from agents.models.providers import plain_name
 from agents.roster import AGENTS, spelled_out
-from agents.settings import Count, Positive, Rate, Repeats, RoleSettings, Share
+from agents.settings import Count, LocalSettings, Positive, Rate, Repeats, RoleSettings, Share
 from engine.errors import ConfigError
 from engine.messages import Setting
 from sim.world.quitting import QuitRule, rule_named
@@ -38,7 +38,7 @@ OPERATIONAL = frozenset(
     {
         *("base_url", "key_file", "azure_version", "concurrency", "running", "unreleased"),
         *("requests_per_minute", "tokens_per_minute", "attempts", "patience", "fsync", "prompts"),
-        *("cache", "max_calls", "max_tokens_total", "max_cost", "prices", "metrics"),
+        *("cache", "max_calls", "max_tokens_total", "max_cost", "prices", "metrics", "local"),
     }
 )
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
@@ -115,6 +115,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     base_url: str = ""
     key_file: str = ""
     azure_version: str = ""
+    local: LocalSettings = LocalSettings()
     concurrency: Positive = 16
     requests_per_minute: Rate = 0.0
     tokens_per_minute: Rate = 0.0

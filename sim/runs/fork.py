@@ -20,6 +20,7 @@ from sim.metrics.summary import Summary
 from sim.runs.divergence import TraceCheck
 from sim.runs.live import Live, listed
 from sim.runs.loop import first_error, in_event_loop, plain_errors
+from sim.runs.models import noted
 from sim.runs.recorded import RecordedRun, check_step, open_recorded
 from sim.runs.scenario import Given, Scenario, scenario
 from sim.runs.stopping import Begun, stopping
@@ -108,7 +109,7 @@ async def _fork(
             calls, digest = parent.recording, course.stages[-1].parent
             journaled = hand_down(calls, digest, directory, config.fsync)
             hand_down_vectors(parent, directory.vectors, config.fsync)
-            directory.write_config(course.settings())
+            directory.write_config(noted(course, doors).settings())
             live = Live(planned, directory)
             with (
                 written_in(directory, planned.kept, journaled=journaled) as files,

@@ -21,7 +21,7 @@ from sim.metrics.own import HEARD as OWN
 from sim.metrics.own import OwnMetrics
 from sim.metrics.summary import Effort, Summary, summarise
 from sim.runs.assembly import Assembly, assemble
-from sim.runs.models import embedder_for, model_settings, samplings
+from sim.runs.models import digests_of, embedder_for, model_settings, samplings
 from sim.runs.scenario import Scenario
 from sim.runs.watching import Underway, shown
 from storage.journal import CallEnded
@@ -57,7 +57,10 @@ class Live:
         """
         observe = partial(note_attempt, files.journal)
         with linked(doors, model_settings(self.scenario.config), observe) as chain:
-            return await self._run_on(chain, files, recorded, writers)
+            summary = await self._run_on(chain, files, recorded, writers)
+        summary = msgspec.structs.replace(summary, weights=digests_of(doors))
+        self.directory.write_summary(summary.flat())
+        return summary
 
     async def _run_on(
         self, chain: Chain, files: Files, recorded: Recorded, writers: Sequence[LineFollower]
@@ -104,7 +107,7 @@ class Live:
             listeners=scenario.beside.listeners.results(),
         )
         summary = msgspec.structs.replace(summary, own_metrics=own.result())
-        self._finish(assembly, summary)
+        self._save(assembly)
         return summary
 
     def _note_paid(self, budget: Budget) -> None:
@@ -139,11 +142,10 @@ class Live:
             await assembly.run()
         return time.perf_counter() - started
 
-    def _finish(self, assembly: Assembly, summary: Summary) -> None:
+    def _save(self, assembly: Assembly) -> None:
         for memory in assembly.memories.values():
             with closing(memory):
                 memory.save(self.directory.memory)
-        self.directory.write_summary(summary.flat())
 
 
 def _effort(messages: int, seconds: float, chain: Chain) -> Effort:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from agents.embeddings import Embedder, HashingEmbedder
@@ -9,7 +10,7 @@ from agents.models.chain import Chain, ModelSettings, RoleModel, one_door, open_
 from agents.models.guards.budget import Allowances
 from agents.models.guards.limiter import Limits
 from agents.models.model import ChatModel, Sampling
-from agents.models.providers import Door, Way
+from agents.models.providers import Door, Loading, Way, untold
 from agents.models.remote.addresses import OPENAI_URL, same_service
 from agents.models.remote.embedder import ServiceEmbedder
 from agents.models.remote.vectors import ROLE as EMBEDDING
@@ -21,14 +22,35 @@ from storage.vectors import VectorFile
 
 
 @asynccontextmanager
-async def doors_of(config: RunConfig, model: ChatModel | None) -> AsyncIterator[Mapping[str, Door]]:
-    """Open the models that *config* names; or let all calls go to *model*, if that is given."""
-    settings = model_settings(config)
+async def doors_of(
+    config: RunConfig, model: ChatModel | None, loading: Loading = untold
+) -> AsyncIterator[Mapping[str, Door]]:
+    """Open the models that *config* names; or let all calls go to *model*, if that is given.
+
+    *loading* is told how the loading of models goes.
+    """
+    settings = replace(model_settings(config), loading=loading)
     if model is not None:
         yield one_door(model, (*settings.roles, EMBEDDING))
         return
     async with open_models(settings) as doors:
         yield doors
+
+
+def digests_of(doors: Mapping[str, Door]) -> dict[str, str]:
+    """Return the sha256 of the models' files, by model, as far as they are files."""
+    return dict(sorted(entry for door in doors.values() for entry in door.digests.items()))
+
+
+def noted(course: Course, doors: Mapping[str, Door]) -> Course:
+    """Return *course* with the digests of its models' files: whoever goes on with it wants these.
+
+    Those that it names already are what the doors were opened by.
+    """
+    had = course.config.local.digests
+    found = [f"{name}={digest}" for name, digest in digests_of(doors).items()]
+    new = [entry for entry in found if entry not in had]
+    return course.operated([{"local": {"digests": [*had, *new]}}]) if new else course
 
 
 def embedder_for(config: RunConfig, chain: Chain, vectors: VectorFile | None) -> Embedder:
@@ -40,7 +62,7 @@ def embedder_for(config: RunConfig, chain: Chain, vectors: VectorFile | None) ->
 
 def model_settings(config: RunConfig) -> ModelSettings:
     """Return which models the roles have, the way to them, and what a run may spend."""
-    way = Way(url=config.base_url, key_file=config.key_file, azure_version=config.azure_version)
+    way = way_of(config)
     return ModelSettings(
         roles={role: _role_model(config, settings, way) for role, settings in config.roles.items()},
         embeddings=config.embeddings if config.embedding_model else "",
@@ -58,6 +80,16 @@ def model_settings(config: RunConfig) -> ModelSettings:
     )
 
 
+def way_of(config: RunConfig) -> Way:
+    """Return the way to the model that *config* names."""
+    return Way(
+        url=config.base_url,
+        key_file=config.key_file,
+        azure_version=config.azure_version,
+        local=config.local,
+    )
+
+
 def _role_model(config: RunConfig, settings: RoleSettings, way: Way) -> RoleModel:
     asked = settings.concurrency or settings.requests_per_minute or settings.tokens_per_minute
     # A key is for the service beside which it stands: no other gets it.
@@ -66,6 +98,7 @@ def _role_model(config: RunConfig, settings: RoleSettings, way: Way) -> RoleMode
         url=settings.base_url or way.url,
         key_file=settings.key_file or (way.key_file if same else ""),
         azure_version=way.azure_version,
+        local=way.local,
     )
     limits = _limits(settings.concurrency or config.concurrency, settings) if asked else None
     return RoleModel(model=settings.model or config.model, way=own, limits=limits)

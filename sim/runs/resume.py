@@ -16,6 +16,7 @@ from sim.runs.divergence import EndOfRecordError, TraceCheck
 from sim.runs.fork import forked_calls
 from sim.runs.live import Live, listed
 from sim.runs.loop import check_no_loop, in_event_loop, plain_errors
+from sim.runs.models import noted
 from sim.runs.recorded import RecordedRun, check_not_imported, open_recorded
 from sim.runs.scenario import Given, scenario
 from sim.runs.stopping import stopping
@@ -179,7 +180,7 @@ async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Su
         if retry_failed:
             _, forgotten = read_vectors(directory.vectors)
         remove(directory.manifest)  # before anything is touched that it tells of
-        directory.write_config(course.settings())
+        directory.write_config(noted(course, doors).settings())
         if retry_failed:
             remove(directory.summary)
             remove(directory.trace)

@@ -16,6 +16,7 @@ from sim.metrics.own import METRICS, Metric
 from sim.metrics.summary import Summary
 from sim.runs.live import Live, listed
 from sim.runs.loop import in_event_loop, plain_errors
+from sim.runs.models import noted
 from sim.runs.scenario import Given, Scenario, scenario
 from sim.runs.stopping import Begun, stopping
 from sim.world.quitting import QUIT_RULES, QuitRule
@@ -96,7 +97,7 @@ async def _run(planned: Scenario, out: Path | str | None, begun: Begun) -> Summa
         directory = new_run(None if out is None else Path(out), planned.name)
         begun(directory)
         with directory.begun():
-            directory.write_config(planned.course.settings())
+            directory.write_config(noted(planned.course, doors).settings())
             with written_in(directory, planned.kept) as files:
                 live = Live(planned, directory)
                 summary = await live.run(doors, files, NothingRecorded(), [files.trace])

@@ -13,7 +13,7 @@ from sim.config.stages import Course
 from sim.runs.listeners import Listener, Listeners, listeners_of
 from sim.runs.models import doors_of
 from sim.runs.visitors import check_visitors
-from sim.runs.watching import Onlooker
+from sim.runs.watching import Onlooker, awaiting
 from storage.environments import Environment
 from storage.runs import Kept
 
@@ -72,7 +72,7 @@ class Scenario:
 
     def doors(self) -> AbstractAsyncContextManager[Mapping[str, Door]]:
         """Open the doors to its models."""
-        return doors_of(self.config, self.beside.model)
+        return doors_of(self.config, self.beside.model, awaiting(self.beside.views))
 
 
 def scenario(course: Course, given: Given, environment: Environment | None = None) -> Scenario:

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import anyio
 
 from agents.models.access import Access
 from agents.models.chain import Chain
+from agents.models.providers import Loading
 from engine.attempt import attempt, attempted, log
 from engine.errors import LawError
 from sim.config.run import RunConfig
@@ -40,6 +41,15 @@ class Onlooker(Protocol):
 
     async def show(self) -> None:
         """Show it, for ever."""
+        ...
+
+
+@runtime_checkable
+class Awaiting(Protocol):
+    """An onlooker that also shows how models are loaded, before there is a run."""
+
+    def loading(self, name: str, done: int, size: int) -> None:
+        """Show that *done* of *size* bytes of a model are read."""
         ...
 
 
@@ -74,6 +84,20 @@ async def shown(views: Sequence[Onlooker], underway: Underway) -> AsyncIterator[
         beside.cancel_scope.cancel()
     if not whole:  # a task group takes a CancelledError of its tasks for its own
         raise LawError("a view was cancelled, but not by the run")
+
+
+def awaiting(views: Sequence[Onlooker]) -> Loading:
+    """Return who tells those of *views* that show it how models are loaded."""
+    there = [view for view in views if isinstance(view, Awaiting)]
+
+    def tell(name: str, done: int, size: int) -> None:
+        for view in there[:]:
+            error = attempted(partial(view.loading, name, done, size))[1]
+            if error is not None:
+                log("error", "view dropped", view=type(view).__name__, exc_info=error)
+                there.remove(view)
+
+    return tell
 
 
 async def _show(view: Onlooker) -> None:

@@ -26,6 +26,9 @@ from storage.vectors import VectorEntry
 OF_THE_PROCESS = ("run", "seconds", "utilization", "live_calls", "cached_calls", "listeners")
 """What nothing in the directory explains."""
 
+_OF_SOME = ("weights",)
+"""The same, of runs whose models are files."""
+
 _OF_THE_RUN = (
     *("digest", "agent", "model", "environment_digest", "seed", "repeats", "messages", "cost"),
     *("calls", "failed_calls", "tokens", "prompt_tokens", "completion_tokens"),
@@ -111,7 +114,8 @@ def check_summary(directory: RunDirectory, reckoned: Reckoned) -> str:
     """Compare summary.json, and say how much was; raises RunDirectoryError."""
     told = directory.read_summary()
     expected = _expected(reckoned)
-    strange = sorted(told.keys() - expected.keys() - {*OF_THE_PROCESS, *_all_names(reckoned)})
+    beside = {*OF_THE_PROCESS, *_OF_SOME, *_all_names(reckoned)}
+    strange = sorted(told.keys() - expected.keys() - beside)
     if strange:
         raise RunDirectoryError(f"{directory.summary}: tells of {strange[0]!r}, which no run has")
     faults = [

@@ -42,6 +42,15 @@ class ProgressView:
     def _count(self, live: Live[UserResponded]) -> None:
         self._steps += 1
 
+    def loading(self, name: str, done: int, size: int) -> None:
+        """Show how far a model is: on a terminal as it goes, elsewhere that it begins."""
+        what = f"loading {name}, {size / 1e6:,.0f} MB"
+        if self.console.is_terminal:
+            end = "\r" if done < size else "\n"
+            self.console.print(f"{what}: {done / max(1, size):.0%}", end=end)
+        elif not done:
+            self.console.print(what)
+
     async def show(self) -> None:
         """Show how things stand, for ever."""
         if self.console.is_terminal:

@@ -34,6 +34,7 @@ _TRANSPORT = (  # the first that fits: timeouts are connection errors as well
 )
 _PASSING = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit"}
 CONTENT_FILTER = "content_filter"
+_TOO_LONG = ("context_length", "maximum context length", "available context size")
 
 
 class Complaint(msgspec.Struct, frozen=True):
@@ -155,7 +156,7 @@ def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelErr
     after = f": {said}" if said else ""
     if complaint.about("content_filter", "content_policy", "content management policy"):
         what, kind = "the content filter refused the prompt", CONTENT_FILTER
-    elif status == 413 or complaint.about("context_length", "maximum context length"):
+    elif status == 413 or complaint.about(*_TOO_LONG):
         what, kind = "the prompt is too long", "too_long"
     elif status in {404, 405} or status < 400:
         return ServiceError(

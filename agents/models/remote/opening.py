@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from agents.models.model import ChatModel, Rates
-from agents.models.providers import Door, Opening, Provider
+from agents.models.providers import Door, Opening, Provider, Way
 from agents.models.remote.addresses import OPENAI_URL
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.embedding_model import EmbeddingModel
@@ -17,7 +17,7 @@ from agents.models.remote.service import Account
 
 @asynccontextmanager
 async def _models(opening: Opening) -> AsyncIterator[Door]:
-    account = _account(opening)
+    account = account_on(opening.way, opening.in_flight)
     async with OpenAIModel(account) as service:
         yield _door(
             service, account, await service.probe(opening.names, structured=opening.structured)
@@ -26,20 +26,20 @@ async def _models(opening: Opening) -> AsyncIterator[Door]:
 
 @asynccontextmanager
 async def _embeddings(opening: Opening) -> AsyncIterator[Door]:
-    account = _account(opening)
+    account = account_on(opening.way, opening.in_flight)
     async with aclosing(EmbeddingModel(account, opening.names[0])) as vectors:
         yield _door(vectors, account, await vectors.probe())
 
 
-def _account(opening: Opening) -> Account:
-    way = opening.way
+def account_on(way: Way, connections: int) -> Account:
+    """Return the account of whoever asks on a *way*; raises ConfigError for a key that lacks."""
     url = way.url or OPENAI_URL
     path = Path(way.key_file) if way.key_file else None
     return Account(
         key=read_key(os.environ, path=path, url=url),
         url=url,
         azure_version=way.azure_version,
-        connections=opening.in_flight,
+        connections=connections,
     )
 
 

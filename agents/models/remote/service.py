@@ -29,6 +29,7 @@ _MODELS = "/models"
 _AZURE_VERSION = "2024-10-21"
 _SHOWN = 12  # models named in an error
 _LISTED = 5_000  # that are looked at
+_CONTEXTS = ("max_model_len", "context_length", "context_window", "max_context_length")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +93,23 @@ class Service:
 
     async def models(self) -> list[str]:
         """Return the names of the models on offer, sorted; raises ModelErrors."""
+        return sorted(await self.offers())
+
+    async def offers(self) -> dict[str, int]:
+        """Return what the service says of the context of each model on offer, in tokens.
+
+        0 where it says nothing; raises ModelErrors.
+        """
         prepared = self._prepared.get((_MODELS, "")) or await self._prepare(_MODELS, "")
         answer = await self._exchange.send("GET", prepared.url, prepared.headers, b"")
         if answer.status != 200:
             raise self.failure(answer, read_complaint(answer.body))
         try:
-            names = _listed(answer.body)
+            offers = _listed(answer.body)
         except TransientError as error:
             raise self.unread(answer, error) from error
-        return sorted({cleaned(name, self._secrets) for name in names[:_LISTED]} - {""})
+        named = {cleaned(name, self._secrets): context for name, context in offers[:_LISTED]}
+        return {name: context for name, context in named.items() if name}
 
     async def no_such_model(self, model: str) -> ServiceError:
         """Return the error of a model that is not on offer, with those that are."""
@@ -157,11 +166,22 @@ class Service:
         return prepared
 
 
-def _listed(body: bytes) -> list[str]:
+def _listed(body: bytes) -> list[tuple[str, int]]:
     data = member(loosely(body), "data")
     if not isinstance(data, list):
         raise malformed("lists no models")
-    return [name for name in (text_of(member(model, "id")) for model in data) if name]
+    named = ((text_of(member(model, "id")), _context(model)) for model in data)
+    return [(name, context) for name, context in named if name]
+
+
+def _context(model: object) -> int:
+    """Return the context that a model on a list is said to have: each kind of service says it so.
+
+    vLLM, OpenRouter, Groq, LM Studio, llama.cpp.
+    """
+    own = (member(model, name) for name in _CONTEXTS)
+    said = (*own, member(member(model, "meta"), "n_ctx_train"))
+    return next((int(size) for size in said if type(size) is int and size > 0), 0)
 
 
 def _client(account: Account, http: httpx2.AsyncClient) -> "openai.AsyncOpenAI":

@@ -7,7 +7,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
+from agents.models.model import TransientError
 from agents.models.serving.answers import Problem, Refusal, json_response
+from engine.errors import ModelError
 
 _SHOWN = 300  # characters of what a request said that an error repeats
 
@@ -113,6 +115,14 @@ def busy(what: str) -> RefusedRequestError:
         code="overloaded",
         headers={"Retry-After": "1"},
     )
+
+
+def passed_on(error: ModelError) -> RefusedRequestError:
+    """Return the refusal of a call that the model behind this service could not answer."""
+    status = 502
+    if isinstance(error, TransientError):
+        status = 429 if error.kind == "rate_limit" else 503
+    return RefusedRequestError(status, str(error), kind="server_error")
 
 
 def too_much(

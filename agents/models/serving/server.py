@@ -46,12 +46,13 @@ from agents.models.serving.places import (
 from agents.models.serving.refusals import (
     DroppedConnectionError,
     RefusedRequestError,
+    passed_on,
     refused_key,
     too_much,
     unknown_model,
 )
 from engine.chance import chance
-from engine.errors import CallFailedError, ConfigError
+from engine.errors import CallFailedError, ConfigError, ModelError
 
 _BACKLOG = 4_096
 _SHORT_BACKLOG = 128
@@ -234,6 +235,8 @@ class Server:
             return await self._model.reply(request)
         except CallFailedError as error:
             raise RefusedRequestError(400, str(error), code=error.kind) from error
+        except ModelError as error:
+            raise passed_on(error) from error
 
     def _spend(self, tokens: int) -> dict[str, str]:
         """Count a call against the limits and return the headers that say what is left."""

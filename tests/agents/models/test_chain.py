@@ -120,7 +120,8 @@ def test_models_that_are_known(name: str) -> None:
 def test_an_unknown_model_suggests_a_known_one(name: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=f"there is no model '{name}'") as caught:
         check_model(name)
-    assert caught.value.hint.startswith(f"did you mean {meant}? Models are embedded, or openai/")
+    known = "Models are embedded, local/NAME, or openai/"
+    assert caught.value.hint.startswith(f"did you mean {meant}? {known}")
 
 
 def test_every_roles_model_is_checked() -> None:

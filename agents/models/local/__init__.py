@@ -1,0 +1,1 @@
+"""Models that are computed here, in this very process: GGUF files, by path or by name."""
