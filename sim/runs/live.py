@@ -11,10 +11,12 @@ import msgspec
 from agents.models.access import Access, note_attempt
 from agents.models.chain import Chain, linked
 from agents.models.guards.budget import Budget, Tokens, tokens_of
-from agents.models.providers import Door
+from agents.models.guards.prefixes import PrefixWatch
+from agents.models.providers import EMBEDDED, Door
 from agents.models.recorded import Recorded
 from engine.order import LineFollower
 from sim.config.parts import own_metrics
+from sim.config.run import RunConfig
 from sim.metrics.failures import HEARD as FAILURES
 from sim.metrics.failures import FailuresFollower
 from sim.metrics.own import HEARD as OWN
@@ -75,6 +77,7 @@ class Live:
             prompts=files.prompts,
             asking=self.asking,
             keep=chain.keep,
+            witnesses=[PrefixWatch()] if _has_service(config) else [],
         )
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
         self._note_paid(chain.budget)
@@ -146,6 +149,10 @@ class Live:
         for memory in assembly.memories.values():
             with closing(memory):
                 memory.save(self.directory.memory)
+
+
+def _has_service(config: RunConfig) -> bool:
+    return any(config.model_of(role) != EMBEDDED for role in config.roles)
 
 
 def _effort(messages: int, seconds: float, chain: Chain) -> Effort:

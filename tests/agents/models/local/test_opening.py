@@ -104,7 +104,7 @@ def opened(*paths: Path, loading: list[int] | None = None, digests: tuple[str, .
     told = untold if loading is None else lambda name, done, size: loading.append(done)
 
     async def main() -> Door:
-        async with PROVIDER.opens(Opening((), way, 16, said, told)) as door:
+        async with PROVIDER.opens(Opening((), way, 16, said=said, loading=told)) as door:
             return door
 
     return asyncio.run(main())
