@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Literal, TypeAlias
 
+from agents.models.batches import BatchService
 from agents.models.model import ChatModel, Rates
 from engine.errors import ConfigError
 from storage.parts import Parts
@@ -15,26 +17,36 @@ from storage.parts import Parts
 EMBEDDED = "embedded"
 
 
+Tier: TypeAlias = Literal["", "flex", "priority", "batch"]
+"""How soon calls are answered, and at what price."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """The way to a service: an empty *url* is OpenAI's, an empty *key_file* the environment."""
+    """The way to a service: an empty *url* is OpenAI's, an empty *key_file* the environment.
+
+    An empty *tier* is what the account has.
+    """
 
     url: str = ""
     key_file: str = ""
     azure_version: str = ""
+    tier: Tier = ""
 
 
 @dataclass(frozen=True)
 class Door:
     """A model, the account that its calls are counted for, and the place of its service.
 
-    *rates* are what the service said of its limits, by model.
+    *rates* are what the service said of its limits, by model. Where calls are to go in *batches*,
+    those are sent, and the model asked for a word alone.
     """
 
     model: ChatModel
     account: str = EMBEDDED
     place: str = EMBEDDED
     rates: Mapping[str, Rates] = field(default_factory=dict)
+    batches: BatchService | None = None
 
 
 @dataclass(frozen=True)

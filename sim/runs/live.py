@@ -13,6 +13,7 @@ from agents.models.chain import Chain, linked
 from agents.models.guards.budget import Budget
 from agents.models.providers import Door
 from agents.models.recorded import Recorded
+from agents.models.remote.vectors import ROLE as EMBEDDING
 from engine.order import LineFollower
 from sim.config.parts import own_metrics
 from sim.metrics.failures import HEARD as FAILURES
@@ -56,7 +57,8 @@ class Live:
         them.
         """
         observe = partial(note_attempt, files.journal)
-        with linked(doors, model_settings(self.scenario.config), observe) as chain:
+        settings = model_settings(self.scenario.config)
+        with linked(doors, settings, observe, files.batches) as chain:
             return await self._run_on(chain, files, recorded, writers)
 
     async def _run_on(
@@ -113,10 +115,10 @@ class Live:
         for ended in self.paid:
             if ended.attempts:
                 model = config.model_of(ended.role)
-                budget.note(model, ended.prompt_tokens, ended.completion_tokens)
+                budget.note(model, ended.prompt_tokens, ended.completion_tokens, role=ended.role)
         for entry in every_vector(self.directory.vectors):
             if entry.attempts:
-                budget.note(config.embedding_model, entry.tokens, 0)
+                budget.note(config.embedding_model, entry.tokens, 0, role=EMBEDDING)
 
     async def _run(
         self, assembly: Assembly, access: Access, chain: Chain, writers: Sequence[LineFollower]

@@ -11,13 +11,27 @@ from agents.models.model import ChatModel, ChatReply, ChatRequest
 from engine.errors import BudgetError, ConfigError
 
 _MILLION = 1_000_000
+_TIERS = ("flex", "batch", "priority")
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The price of a million tokens, in and out, in any currency."""
+    """The price of a million tokens, in and out, in any currency.
+
+    In the tiers *flex*, *batch* and *priority* it is so many times as much.
+    """
 
     prompt: float
     completion: float
+    flex: float = 0.5
+    batch: float = 0.5
+    priority: float = 2.0
+
+    def at(self, tier: str) -> "Price":
+        """Return the price in a *tier*: so many times as much."""
+        times = {"flex": self.flex, "batch": self.batch, "priority": self.priority}.get(tier, 1.0)
+        own = msgspec.structs.asdict(self).items()
+        parts = {name: price * times for name, price in own if name not in _TIERS}
+        return msgspec.structs.replace(self, **parts)
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
         """Return what so many tokens cost."""
@@ -28,18 +42,25 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Allowances:
     """The most that a run may come to, in all its processes together; 0 is no limit.
 
-    *prices* are by the model's name; a limit of *cost* needs that of every model.
+    *prices* are by the model's name; a limit of *cost* needs that of every model. *tiers* are those
+    of roles, if they have one.
     """
 
     calls: int = 0
     tokens: int = 0
     cost: float = 0.0
     prices: Mapping[str, Price] = field(default_factory=dict)
+    tiers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def limited(self) -> bool:
         """Whether anything is limited."""
         return bool(self.calls or self.tokens or self.cost)
+
+    def price(self, model: str, role: str) -> Price | None:
+        """Return the price of a *model* for a *role*, if it has one."""
+        price = self.prices.get(model)
+        return None if price is None else price.at(self.tiers.get(role, ""))
 
     def check(self, models: set[str]) -> None:
         """Raise ConfigError for a price below 0, and for none of *models* if cost is limited."""
@@ -51,7 +72,7 @@ class Allowances:
                 hint=f"--set 'prices.\"{name}\".prompt=0.15' (a million tokens), and .completion",
             )
         for name, price in self.prices.items():
-            if min(price.prompt, price.completion) < 0:
+            if min(price.prompt, price.completion, price.flex, price.batch, price.priority) < 0:
                 raise ConfigError(f"the price of {name!r} must be at least 0, got {price}")
 
 
@@ -113,14 +134,16 @@ class Budget:
                 raise BudgetError(message, setting=setting)
             await self._ended.wait()
 
-    def note(self, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+    def note(
+        self, model: str, prompt_tokens: int, completion_tokens: int, *, role: str = ""
+    ) -> None:
         """Count a call that was made before, by another process."""
-        price = self.allowances.prices.get(model)
+        price = self.allowances.price(model, role)
         cost = price.cost(prompt_tokens, completion_tokens) if price else 0.0
         self._take(1, prompt_tokens + completion_tokens, cost)
 
     def _cost(self, request: ChatRequest, tokens: float) -> float:
-        price = self.allowances.prices.get(request.sampling.model)
+        price = self.allowances.price(request.sampling.model, request.call.role)
         if price is None:
             return 0.0
         completion = self._expectations.completion(request)
@@ -148,6 +171,6 @@ class Budget:
     def _settle(self, request: ChatRequest, reply: ChatReply, tokens: float, cost: float) -> None:
         """Put what was used in the place of what was expected."""
         self._expectations.learn(request, reply)
-        price = self.allowances.prices.get(request.sampling.model)
+        price = self.allowances.price(request.sampling.model, request.call.role)
         real = price.cost(reply.prompt_tokens, reply.completion_tokens) if price else 0.0
         self._take(0, reply.prompt_tokens + reply.completion_tokens - tokens, real - cost)

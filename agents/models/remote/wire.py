@@ -44,17 +44,19 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     response_format: ResponseFormat | None = None
+    service_tier: str | None = None
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """What a model can be told; reasoning models are told less.
 
-    *max_tokens* is the name of that field.
+    *max_tokens* is the name of that field; *tier* is what is asked for, if anything is.
     """
 
     temperature: bool = True
     seed: bool = True
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    tier: str = ""
 
     def without(self, param: str | None) -> "Dialect | None":
         """Return the dialect of a model that refuses *param*, None if it is no part of this one."""
@@ -95,6 +97,7 @@ def encode_request(request: ChatRequest, dialect: Dialect = PLAIN) -> bytes:
             max_tokens=sampling.max_tokens if plain else None,
             max_completion_tokens=None if plain else sampling.max_tokens,
             response_format=_format(request.schema) if request.schema else None,
+            service_tier=dialect.tier or None,
         )
     )
 
