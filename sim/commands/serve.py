@@ -13,6 +13,7 @@ from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
 from agents.models.providers import EMBEDDED
 from agents.models.serving.connections import Bounds
+from agents.models.serving.desk import Unhurried
 from agents.models.serving.faults import FAULTS, Faults
 from agents.models.serving.latency import parse_latency
 from agents.models.serving.server import Behaviour, Server
@@ -63,6 +64,9 @@ class PaceOptions:
     latency: Annotated[
         str, typer.Option(help="fixed:MS or lognormal:MEDIAN_MS,SIGMA.", metavar="DISTRIBUTION")
     ] = "fixed:0"
+    batch_delay: Annotated[
+        float, typer.Option(min=0, help="Seconds until a batch is answered.")
+    ] = 0.0
     rpm: Annotated[float | None, typer.Option(min=0, help="Calls allowed a minute.")] = None
     tpm: Annotated[float | None, typer.Option(min=0, help="Tokens allowed a minute.")] = None
 
@@ -79,6 +83,9 @@ class FaultOptions:
     retry_after: Annotated[float, typer.Option(min=0, help="Seconds that 429 asks to wait.")] = 1.0
     refuse_after: Annotated[
         int | None, typer.Option(min=0, help="Refuse the key after so many calls.")
+    ] = None
+    batch_expires: Annotated[
+        int | None, typer.Option(min=0, help="Let batches expire after so many of their calls.")
     ] = None
     seed: Annotated[int, typer.Option(help="Seed of latencies and faults.")] = 0
 
@@ -107,6 +114,7 @@ def serve(
         requests_per_minute=pace.rpm,
         tokens_per_minute=pace.tpm,
         seed=faults.seed,
+        batches=Unhurried(delay=pace.batch_delay, expire_after=faults.batch_expires),
     )
     anyio.run(_serve, place, bounds.bounds(), behaviour)
 

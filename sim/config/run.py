@@ -46,7 +46,9 @@ OPERATIONAL = frozenset(
 )
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
 
-_AT_ONCE = 10_000
+AT_ONCE = 10_000
+"""Episodes that may run at once where calls go in batches, unless it is said."""
+
 _DAY = 90_000.0  # seconds, and an hour more
 
 _NAMED = ("environment", "agent", "model", "seed")
@@ -211,7 +213,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def at_once(self) -> int:
         """How many episodes may run: with few at once batches would be small."""
-        return self.running or (_AT_ONCE if self.batched else 2 * self.concurrency)
+        return self.running or (AT_ONCE if self.batched else 2 * self.concurrency)
 
     @property
     def longest_wait(self) -> float:

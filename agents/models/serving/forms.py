@@ -1,8 +1,8 @@
 """Forms with a file, as clients upload it to a service of our own, read within bounds."""
 
+import re
 from collections.abc import Iterator
-from email.message import Message
-from email.policy import HTTP
+from typing import Final
 
 from aiohttp import web
 
@@ -10,20 +10,26 @@ from agents.models.serving.bodies import read_bytes
 from agents.models.serving.connections import Bounds
 from agents.models.serving.refusals import RefusedRequestError, wrong_kind
 
-_FIELDS = 16
-_KIND = "multipart/form-data"
+_FIELDS = 1_000
+_KIND: Final = "multipart/form-data"
+_BOUNDARY: Final = re.compile(
+    r""";\s*boundary=(?:"([^"]{1,200})"|([^\s";]{1,200}))""", re.IGNORECASE
+)
+_DISPOSITION: Final = re.compile(
+    rb"""^content-disposition:[^\r\n]*?;[ ]*name=(?:"([^"\r\n]*)"|([^\s";]+))""",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 async def read_form(request: web.BaseRequest, bounds: Bounds) -> dict[str, bytes]:
     """Return the fields of a form by name; raises what `read_body` does."""
     said = request.headers.get("Content-Type", "")
-    head = Message(HTTP)
-    head["Content-Type"] = "".join(sign for sign in said if sign.isprintable())
-    boundary = head.get_param("boundary")
-    if head.get_content_type() != _KIND or not isinstance(boundary, str) or not boundary:
+    found = _BOUNDARY.search(said)
+    if request.content_type != _KIND or found is None:
         raise wrong_kind(said)
+    boundary = b"--" + found[found.lastindex or 0].encode("utf-8", "surrogateescape")
     body = await read_bytes(request, bounds.file, bounds)
-    return dict(_fields(body, b"--" + boundary.encode("utf-8", "replace")))
+    return dict(_fields(body, boundary))
 
 
 def _fields(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
@@ -33,17 +39,13 @@ def _fields(body: bytes, boundary: bytes) -> Iterator[tuple[str, bytes]]:
         raise RefusedRequestError(400, f"expected a form of at most {_FIELDS} fields, whole")
     for part in parts[:-1]:
         head, gap, content = part.partition(b"\r\n\r\n")
-        name = _name(head.decode("utf-8", "replace"))
-        if not gap or not name:
-            raise RefusedRequestError(400, "expected the fields of a form to have names")
-        yield name, content
+        if not gap:
+            raise RefusedRequestError(400, "expected the fields of a form to have heads")
+        yield _name(head), content
 
 
-def _name(head: str) -> str:
+def _name(head: bytes) -> str:
     """Return the name in the head of a field, empty if there is none."""
-    lines = (line.partition(":") for line in head.splitlines())
-    said = next((rest for name, _, rest in lines if name.lower() == "content-disposition"), "")
-    disposition = Message(HTTP)
-    disposition["Content-Disposition"] = said.strip()
-    name = disposition.get_param("name", header="content-disposition")
-    return name if isinstance(name, str) else ""
+    found = _DISPOSITION.search(head)
+    name: bytes = found[found.lastindex or 0] if found else b""
+    return name.decode("utf-8", "replace")
