@@ -11,7 +11,10 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.serving.faults import FAULTS
 from agents.models.serving.server import Server
 
-STATUS = {"rate_limit": "429", "rate_limit_told": "429", "error": "500", "unavailable": "503"}
+STATUS = {
+    **dict.fromkeys(("rate_limit", "rate_limit_told", "no_room"), "429"),
+    **{"error": "500", "unavailable": "503"},
+}
 
 
 @dataclass(frozen=True)

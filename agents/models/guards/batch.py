@@ -124,10 +124,11 @@ class Batch:
             await self._upload(lines)
         if not self.name:
             await self._begin()
-        self.ended = ended = await self._poll()
+        ended = await self._poll()
         for file in filter(None, (ended.output, ended.errors)):
             fetch = partial(self.errands.service.outcomes, file, self.lines)
             self.outcomes |= await self.errands.insist(fetch)
+        self.ended = ended  # only now: who comes from here on looks at what is there
         self._answer(ended)
 
     def _done(self, task: "asyncio.Task[None]") -> None:

@@ -121,7 +121,8 @@ class OpenAIModel:
         if 200 <= answer.status < 300:
             return self._read(answer)
         model, complaint = request.sampling.model, read_complaint(answer.body)
-        self._learn(model, self._dialects.get(model) or PLAIN, answer, complaint)
+        dialect = self._dialects.get(model) or self._first_dialect(model)
+        self._learn(model, dialect, answer, complaint)
         # Many lines meet the same refusal, and only the first of them learns something of it.
         if _of_dialect(answer, complaint) and complaint.about(*_PARAMETERS):
             raise TransientError(f"{self._url} refused a parameter", kind="refused")

@@ -240,6 +240,8 @@ class Server:
             raise RefusedRequestError(500, "The server had an error.", kind="server_error")
         if fault == "unavailable":
             raise RefusedRequestError(503, "The engine is overloaded.", kind="server_error")
+        if fault == "no_room":
+            raise RefusedRequestError(429, "Resource Unavailable", code="resource_unavailable")
         if fault == "rate_limit":
             raise too_much("requests", None, {})
         if fault == "rate_limit_told":
