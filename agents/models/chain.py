@@ -6,9 +6,9 @@ a call that waits to be tried again holds no slot. The cache is filled by whoeve
 reply down: `Chain.keep`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agents.models.guards.batch import BatchPace, Errands
@@ -203,7 +203,7 @@ def linked(
     batching = {} if batches is None else _batching(doors, settings, quiet, batches)
     retrying = Retrying(Routed({**limited, **batching}), patience, observe=observe)
     counted = Counted(retrying, quiet) if batching else retrying
-    budget = Budget(counted, settings.allowances)
+    budget = Budget(counted, _paid_by_way(settings.allowances, batching))
     with ExitStack() as opened:
         for one in {*batching.values()}:
             opened.enter_context(closing(one))
@@ -214,6 +214,13 @@ def linked(
         places = {place: Cached(budget, cache, place) for place in _places(doors)}
         caches = {role: places[door.place] for role, door in doors.items()}
         yield Chain(Routed(caches), limiters, retrying, budget, caches, batching)
+
+
+def _paid_by_way(allowances: Allowances, batching: Container[str]) -> Allowances:
+    """Return *allowances* in which only those pay for batches whose calls go in some."""
+    tiers = allowances.tiers.items()
+    paid = {role: tier for role, tier in tiers if tier != "batch" or role in batching}
+    return replace(allowances, tiers=paid)
 
 
 def _batching(

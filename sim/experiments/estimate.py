@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from agents.models.chain import check_settings
-from agents.models.providers import EMBEDDED
+from agents.models.providers import EMBEDDED, provider_of
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.settings import RoleSettings
 from sim.config.run import RunConfig
@@ -105,7 +105,7 @@ def _scaled(config: RunConfig, trial: Trial) -> Estimate:
 
 def _plans(config: RunConfig, trial: Trial, roles: Mapping[str, RoleEstimate]) -> tuple[Plan, ...]:
     """Return the ways to have these calls answered; none where there is no service."""
-    asked = [name for name, role in roles.items() if role.model != EMBEDDED]
+    asked = [name for name in roles if name == EMBEDDING or _served(config, name)]
     chatting = tuple(name for name in asked if name != EMBEDDING)
     batched = tuple(name for name in asked if name in trial.batched)
     plans = [("live", "", ()), ("flex", "flex", chatting), ("batch", "batch", batched)]
@@ -123,6 +123,10 @@ def _plans(config: RunConfig, trial: Trial, roles: Mapping[str, RoleEstimate]) -
         for name, tier, of in plans
         if asked and (of or not tier)
     )
+
+
+def _served(config: RunConfig, role: str) -> bool:
+    return provider_of(config.roles[role].model or config.model) != EMBEDDED
 
 
 def _cost(config: RunConfig, model: str, tokens: tuple[int, int], tier: str) -> float | None:
