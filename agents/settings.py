@@ -24,12 +24,15 @@ class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     A reply takes at most *max_tokens*: one that runs on costs time, and says nothing any more.
     *instructions* are added to the role's system prompt. The way to the model, by *base_url* and
     *key_file*, and the role's own limits leave no mark on a trace; what is empty or 0 is the run's.
+    Nor does the *tier* in which a service is to answer: sooner or later, and at what price. `batch`
+    collects calls and sends many at once; where there is no run to wait for them they go alone.
     """
 
     model: str = ""
     instructions: str = ""
     base_url: str = ""
     key_file: str = ""
+    tier: Literal["default", "flex", "priority", "batch"] = "default"
     concurrency: Count = 0
     requests_per_minute: Rate = 0.0
     tokens_per_minute: Rate = 0.0

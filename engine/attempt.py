@@ -8,7 +8,7 @@ cancels the run from outside; what a second one raises is the one exception that
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import anyio
 import structlog
@@ -17,6 +17,7 @@ from engine.errors import StopAtOnce
 
 A = TypeVar("A")
 
+Level: TypeAlias = Literal["info", "warning", "error"]
 _LEAVE = 1.0  # seconds that a cancelled listener may take to end
 
 
@@ -120,7 +121,7 @@ def attempted(function: Callable[[], A]) -> tuple[A | None, BaseException | None
         return None, error
 
 
-def log(level: Literal["warning", "error"], event: str, **facts: object) -> None:
+def log(level: Level, event: str, **facts: object) -> None:
     """Log what goes on all the same, also where nobody can be told: a closed or broken output."""
     attempted(lambda: getattr(structlog.get_logger(), level)(event, **facts))
 

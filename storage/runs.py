@@ -4,6 +4,7 @@
 
     run.toml       the configuration, complete
     calls.jsonl    write-ahead journal of model calls
+    batches.jsonl  which calls were sent in which batch, if any were
     prompts.zst    the requests' texts by digest, for people
     trace.jsonl    the canonical trace
     embeddings/    vectors from a service
@@ -26,6 +27,7 @@ import tomli_w
 from filelock import FileLock, Timeout
 
 from engine.errors import BillpError, RunDirectoryError
+from storage.batches import BatchFile
 from storage.files import AppendOnly, Durability, HeldBack, make_directory, remove, whole
 from storage.journal import Journal, read_journal
 from storage.names import check_name
@@ -63,6 +65,11 @@ class RunDirectory:
     def journal(self) -> Path:
         """The write-ahead journal of model calls."""
         return self.path / "calls.jsonl"
+
+    @property
+    def batches(self) -> Path:
+        """What was sent to a service in batches."""
+        return self.path / "batches.jsonl"
 
     @property
     def prompts(self) -> Path:
@@ -180,6 +187,7 @@ class Kept:
     durability: Durability
     vectors: bool
     prompts: bool
+    batches: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,6 +198,7 @@ class Files:
     vectors: VectorFile | None
     trace: TraceWriter
     prompts: PromptTexts | None
+    batches: BatchFile | None = None
 
 
 @contextmanager
@@ -215,7 +224,10 @@ def written_in(
         prompts = PromptTexts(directory.prompts, resumed=journaled > 0) if kept.prompts else None
         if prompts is not None:
             opened.enter_context(closing(prompts))
-        yield Files(journal, vectors, trace, prompts)
+        batches = BatchFile(directory.batches, durability) if kept.batches else None
+        if batches is not None:
+            opened.enter_context(closing(batches))
+        yield Files(journal, vectors, trace, prompts, batches)
 
 
 def check_free(path: Path) -> None:

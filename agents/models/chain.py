@@ -6,14 +6,17 @@ a call that waits to be tried again holds no slot. The cache is filled by whoeve
 reply down: `Chain.keep`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agents.models.guards.batch import BatchPace, Errands
+from agents.models.guards.batching import Batching
 from agents.models.guards.budget import Allowances, Budget
 from agents.models.guards.cached import Cached, SpareCache
 from agents.models.guards.limiter import Limiter, Limits
+from agents.models.guards.quiet import Counted, Quiet
 from agents.models.guards.retrying import Attempt, Patience, Retrying
 from agents.models.model import ChatModel, ChatReply, ChatRequest
 from agents.models.providers import (
@@ -30,6 +33,8 @@ from agents.models.providers import (
     untold,
 )
 from agents.models.remote.vectors import ROLE
+from engine.errors import ConfigError
+from storage.batches import BatchFile
 from storage.replies import ReplyCache
 
 
@@ -46,9 +51,9 @@ class RoleModel:
 class ModelSettings:
     """Which model each role has, and what every call goes through.
 
-    *embeddings* is the name of a model on the same *way*, `openai/NAME`, or empty; *limits* are
-    those of each account. *structured* replies will be asked for. *cache* is a directory, or None.
-    *loading* is told how models are loaded.
+    *embeddings* is the name of a model on the *way*, `openai/NAME`, or empty; *limits* are those of
+    each account. *batch* says when batches are sent. *structured* replies will be asked for.
+    *cache* is a directory, or None. *loading* is told how models are loaded.
     """
 
     roles: Mapping[str, RoleModel]
@@ -57,6 +62,7 @@ class ModelSettings:
     limits: Limits = field(default_factory=lambda: Limits(in_flight=16))
     attempts: int = 12
     allowances: Allowances = field(default_factory=Allowances)
+    batch: BatchPace = field(default_factory=BatchPace)
     structured: bool = False
     cache: Path | None = None
     loading: Loading = untold
@@ -65,8 +71,11 @@ class ModelSettings:
 def check_settings(settings: ModelSettings) -> None:
     """Raise ConfigError for the name of a model that cannot be, and for a price that lacks."""
     models = [role.model for role in settings.roles.values()]
-    for model in models:
-        check_model(model)
+    for name, role in settings.roles.items():
+        check_model(role.model)
+        if role.way.tier and provider_of(role.model) == EMBEDDED:
+            what = f"{name}.tier is {role.way.tier!r}, but {EMBEDDED!r} is no service"
+            raise ConfigError(what, hint="--model openai/NAME")
     if settings.embeddings:
         embeddings_opener(settings.embeddings)
         models.append(settings.embeddings)
@@ -147,13 +156,17 @@ class ChainStatistics:
 
 @dataclass(frozen=True)
 class Chain:
-    """All that a call goes through; its parts tell how it is doing. *caches* are by role."""
+    """All that a call goes through; its parts tell how it is doing.
+
+    *caches*, and what sends calls in batches, are by role.
+    """
 
     model: ChatModel
     limiters: Mapping[str, Limiter]
     retrying: Retrying
     budget: Budget
     caches: Mapping[str, Cached] = field(default_factory=dict)
+    batching: Mapping[str, Batching] = field(default_factory=dict)
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the reply; raises CallFailedError or ServiceError."""
@@ -183,9 +196,15 @@ class Chain:
 
 @contextmanager
 def linked(
-    doors: Mapping[str, Door], settings: ModelSettings, observe: Callable[[Attempt], None]
+    doors: Mapping[str, Door],
+    settings: ModelSettings,
+    observe: Callable[[Attempt], None],
+    batches: BatchFile | None = None,
 ) -> Iterator[Chain]:
-    """Return the chain in front of *doors*; *observe* is told every attempt as it ends."""
+    """Return the chain in front of *doors*; *observe* is told every attempt as it ends.
+
+    What is sent in batches is written to *batches*; without that all is asked one by one.
+    """
     limiters = {
         account: _limiter(same, settings.limits) for account, same in _by_account(doors).items()
     }
@@ -195,15 +214,41 @@ def linked(
         account = limiters[door.account]
         limited[role] = account if own is None else Limiter(account, own)
     patience = Patience(attempts=settings.attempts)
-    retrying = Retrying(Routed(limited), patience, observe=observe)
-    budget = Budget(retrying, settings.allowances)
-    if settings.cache is None:
-        yield Chain(budget, limiters, retrying, budget)
-        return
-    with closing(SpareCache(settings.cache)) as cache:
+    quiet = Quiet()
+    batching = {} if batches is None else _batching(doors, settings, quiet, batches)
+    retrying = Retrying(Routed({**limited, **batching}), patience, observe=observe)
+    counted = Counted(retrying, quiet) if batching else retrying
+    budget = Budget(counted, _paid_by_way(settings.allowances, batching))
+    with ExitStack() as opened:
+        for one in {*batching.values()}:
+            opened.enter_context(closing(one))
+        if settings.cache is None:
+            yield Chain(budget, limiters, retrying, budget, batching=batching)
+            return
+        cache = opened.enter_context(closing(SpareCache(settings.cache)))
         places = {place: Cached(budget, cache, place) for place in _places(doors)}
         caches = {role: places[door.place] for role, door in doors.items()}
-        yield Chain(Routed(caches), limiters, retrying, budget, caches)
+        yield Chain(Routed(caches), limiters, retrying, budget, caches, batching)
+
+
+def _paid_by_way(allowances: Allowances, batching: Container[str]) -> Allowances:
+    """Return *allowances* in which only those pay for batches whose calls go in some."""
+    tiers = allowances.tiers.items()
+    paid = {role: tier for role, tier in tiers if tier != "batch" or role in batching}
+    return replace(allowances, tiers=paid)
+
+
+def _batching(
+    doors: Mapping[str, Door], settings: ModelSettings, quiet: Quiet, batches: BatchFile
+) -> dict[str, Batching]:
+    """Return what sends the calls of roles in batches: one for all roles behind a door."""
+    patience = Patience(attempts=settings.attempts)
+    services = {role: door.batches for role, door in doors.items() if door.batches is not None}
+    by_service = {
+        id(service): Batching(Errands(service, batches, settings.batch, patience), quiet)
+        for service in services.values()
+    }
+    return {role: by_service[id(service)] for role, service in services.items()}
 
 
 def _places(doors: Mapping[str, Door]) -> list[str]:

@@ -118,6 +118,10 @@ class ChatModel(Protocol):
         ...
 
 
+CAPACITY = "capacity"
+"""The kind of error that says: a cheap tier of the service has no room, of limits nothing."""
+
+
 class TransientError(ModelError):
     """Raised when an attempt failed in a way that may pass.
 

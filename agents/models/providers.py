@@ -9,8 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import PurePath
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
+from agents.models.batches import BatchService
 from agents.models.model import ChatModel, Rates
 from agents.settings import LocalSettings
 from engine.errors import ConfigError
@@ -20,17 +21,22 @@ EMBEDDED = "embedded"
 LOCAL = "local"
 
 
+Tier: TypeAlias = Literal["", "flex", "priority", "batch"]
+"""How soon calls are answered, and at what price."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """The way to a service: an empty *url* is OpenAI's, an empty *key_file* the environment.
 
-    *local* is how models of this machine are loaded.
+    *local* is how models of this machine are loaded. An empty *tier* is what the account has.
     """
 
     url: str = ""
     key_file: str = ""
     azure_version: str = ""
     local: LocalSettings = field(default_factory=LocalSettings)
+    tier: Tier = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Door:
 
     *rates* are what the service said of its limits, by model. It takes so many calls at once as it
     has *slots*; 0 leaves that to the limits. *digests* are the sha256 of models' files, by model.
+    Where calls are to go in *batches*, those are sent, and the model asked for a word alone.
     """
 
     model: ChatModel
@@ -47,6 +54,7 @@ class Door:
     rates: Mapping[str, Rates] = field(default_factory=dict)
     slots: int = 0
     digests: Mapping[str, str] = field(default_factory=dict)
+    batches: BatchService | None = None
 
 
 Loading: TypeAlias = Callable[[str, int, int], None]

@@ -15,6 +15,7 @@ from agents.models.guards.limiter import Limiter, Limits
 from agents.models.model import ChatModel
 from agents.models.providers import EMBEDDED, check_model, plain_name
 from agents.models.serving.connections import Bounds
+from agents.models.serving.desk import Unhurried
 from agents.models.serving.faults import FAULTS, Faults
 from agents.models.serving.latency import parse_latency
 from agents.models.serving.server import Behaviour, Server
@@ -77,6 +78,9 @@ class PaceOptions:
     latency: Annotated[
         str, typer.Option(help="fixed:MS or lognormal:MEDIAN_MS,SIGMA.", metavar="DISTRIBUTION")
     ] = "fixed:0"
+    batch_delay: Annotated[
+        float, typer.Option(min=0, help="Seconds until a batch is answered.")
+    ] = 0.0
     rpm: Annotated[float | None, typer.Option(min=0, help="Calls allowed a minute.")] = None
     tpm: Annotated[float | None, typer.Option(min=0, help="Tokens allowed a minute.")] = None
 
@@ -93,6 +97,9 @@ class FaultOptions:
     retry_after: Annotated[float, typer.Option(min=0, help="Seconds that 429 asks to wait.")] = 1.0
     refuse_after: Annotated[
         int | None, typer.Option(min=0, help="Refuse the key after so many calls.")
+    ] = None
+    batch_expires: Annotated[
+        int | None, typer.Option(min=0, help="Let batches expire after so many of their calls.")
     ] = None
     seed: Annotated[int, typer.Option(help="Seed of latencies and faults.")] = 0
 
@@ -137,6 +144,7 @@ def serve(
         requests_per_minute=pace.rpm,
         tokens_per_minute=pace.tpm,
         seed=faults.seed,
+        batches=Unhurried(delay=pace.batch_delay, expire_after=faults.batch_expires),
     )
     manner = Manner(place, bounds.bounds(), behaviour)
     anyio.run(_open, config, served.concurrency, manner)

@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from agents.making import Agent
+from agents.models.batches import MOST_LINES
 from agents.models.guards.budget import Price
 from agents.models.providers import plain_name
+from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.roster import AGENTS, spelled_out
 from agents.settings import Count, LocalSettings, Positive, Rate, Repeats, RoleSettings, Share
 from engine.errors import ConfigError
@@ -39,9 +41,15 @@ OPERATIONAL = frozenset(
         *("base_url", "key_file", "azure_version", "concurrency", "running", "unreleased"),
         *("requests_per_minute", "tokens_per_minute", "attempts", "patience", "fsync", "prompts"),
         *("cache", "max_calls", "max_tokens_total", "max_cost", "prices", "metrics", "local"),
+        *("tier", "embedding_tier", "batch_wait", "batch_size", "batch_poll"),
     }
 )
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
+
+AT_ONCE = 10_000
+"""Episodes that may run at once where calls go in batches, unless it is said."""
+
+_DAY = 90_000.0  # seconds, and an hour more
 
 _NAMED = ("environment", "agent", "model", "seed")
 
@@ -82,8 +90,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     the reward to decide. Users leave by *quit_rule*, whose settings are *quit*; `one+another` are
     several, with a table each. *structured* asks models for last choices (an item, a value) as
     JSON objects. *agent_settings* are those that the agent brings. *running* 0 stands for twice the
-    calls in flight; other limits of 0 are none. *prices* are of a million tokens, by the model's
-    name. *metrics* are names of the user's own.
+    calls in flight, or for many where a role's calls go in batches; other limits of 0 are none. A
+    batch is sent *batch_wait* seconds after the last call came that can come without it, or with
+    *batch_size* calls, and asked for every *batch_poll* seconds. *prices* are of a million tokens,
+    by the model's name. *metrics* are names of the user's own.
     """
 
     environment: str = "synthetic"
@@ -123,6 +133,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     unreleased: Positive = 1_000
     attempts: Positive = 12
     patience: Patience = 300.0
+    embedding_tier: Literal["default", "batch"] = "default"
+    batch_wait: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 2.0
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=MOST_LINES)] = MOST_LINES
+    batch_poll: Annotated[float, msgspec.Meta(ge=0.01, le=86_400)] = 60.0
     cache: str = ""
     max_calls: Count = 0
     max_tokens_total: Count = 0
@@ -184,6 +198,28 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         own = self.agent_settings
         tables = {name: getattr(own, name) for name in own.__struct_fields__}
         return {name: one for name, one in tables.items() if isinstance(one, RoleSettings)}
+
+    @property
+    def tiers(self) -> dict[str, str]:
+        """The tiers of roles that are not the account's own, by role."""
+        tiers = {role: settings.tier for role, settings in self.roles.items()}
+        tiers[EMBEDDING] = self.embedding_tier if self.embedding_model else "default"
+        return {role: tier for role, tier in tiers.items() if tier != "default"}
+
+    @property
+    def batched(self) -> bool:
+        """Whether calls of some role go in batches."""
+        return "batch" in self.tiers.values()
+
+    @property
+    def at_once(self) -> int:
+        """How many episodes may run: with few at once batches would be small."""
+        return self.running or (AT_ONCE if self.batched else 2 * self.concurrency)
+
+    @property
+    def longest_wait(self) -> float:
+        """After how many seconds an episode is reported that waits: batches take up to a day."""
+        return max(self.patience, _DAY) if self.batched else self.patience
 
     def model_of(self, role: str) -> str:
         """Return the plain name of the model that a *role* asks."""

@@ -5,16 +5,16 @@ otherwise its beginning and a part of its tests. Episodes lengthen while agents 
 the training is taken to be like the later half of what was tried, and each test like that before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from agents.models.chain import check_settings
-from agents.models.providers import EMBEDDED
+from agents.models.providers import EMBEDDED, provider_of
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.settings import RoleSettings
 from sim.config.run import RunConfig
-from sim.experiments.trial import NOTHING, Spent, Trial, added, largest_trial
+from sim.experiments.trial import NOTHING, Spent, Trial, added, largest_trial, together_in
 from sim.runs.models import model_settings
 from storage.datasets import open_environment
 
@@ -29,6 +29,25 @@ class RoleEstimate(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Tokens in and out."""
+        return self.prompt_tokens, self.completion_tokens
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to have the same calls answered: all of them *live*, in *flex*, or some in a *batch*.
+
+    *roles* are those whose calls do not go live. *rounds* are the batches that wait for each other,
+    each up to a day; *exact* says that they are no mere upper bound.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    cost: float | None
+    rounds: int
+    exact: bool = True
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +70,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     reply_seconds: float
     held_by: str
     roles: dict[str, RoleEstimate]
+    plans: tuple[Plan, ...] = ()
 
 
 def estimate(config: RunConfig) -> Estimate:
@@ -66,7 +86,6 @@ def estimate(config: RunConfig) -> Estimate:
 def _scaled(config: RunConfig, trial: Trial) -> Estimate:
     roles = {role: _role(config, role, trial.spent(role)) for role in trial.roles}
     every = roles.values()
-    costs = [role.cost for role in every]
     seconds, held_by = _time(config, trial, roles)
     return Estimate(
         episodes=config.visits,
@@ -75,25 +94,63 @@ def _scaled(config: RunConfig, trial: Trial) -> Estimate:
         error=round(trial.error()),
         prompt_tokens=sum(role.prompt_tokens for role in every),
         completion_tokens=sum(role.completion_tokens for role in every),
-        cost=None if None in costs else sum(cost for cost in costs if cost is not None),
+        cost=_sum(role.cost for role in every),
         seconds=seconds,
         reply_seconds=_REPLY,
         held_by=held_by,
         roles=roles,
+        plans=_plans(config, trial, roles),
     )
+
+
+def _plans(config: RunConfig, trial: Trial, roles: Mapping[str, RoleEstimate]) -> tuple[Plan, ...]:
+    """Return the ways to have these calls answered; none where there is no service."""
+    asked = [name for name in roles if name == EMBEDDING or _served(config, name)]
+    chatting = tuple(name for name in asked if name != EMBEDDING)
+    batched = tuple(name for name in asked if name in trial.batched)
+    plans = [("live", "", ()), ("flex", "flex", chatting), ("batch", "batch", batched)]
+    return tuple(
+        Plan(
+            name=name,
+            roles=of,
+            cost=_sum(
+                _cost(config, one.model, one.tokens, tier if role in of else "")
+                for role, one in roles.items()
+            ),
+            rounds=trial.rounds(config) if tier == "batch" else 0,
+            exact=together_in(config),
+        )
+        for name, tier, of in plans
+        if asked and (of or not tier)
+    )
+
+
+def _served(config: RunConfig, role: str) -> bool:
+    return provider_of(config.roles[role].model or config.model) != EMBEDDED
+
+
+def _cost(config: RunConfig, model: str, tokens: tuple[int, int], tier: str) -> float | None:
+    """Return what *tokens* cost in a *tier*; None if the *model* has no price."""
+    price = config.prices.get(model)
+    if price is None:
+        return 0.0 if model == EMBEDDED else None
+    return price.at(tier).cost(*tokens)
+
+
+def _sum(costs: Iterable[float | None]) -> float | None:
+    known = [*costs]
+    return None if None in known else sum(cost for cost in known if cost is not None)
 
 
 def _role(config: RunConfig, role: str, spent: Spent) -> RoleEstimate:
     model = config.embedding_model if role == EMBEDDING else config.model_of(role)
     calls, prompt, completion = spent
-    price = config.prices.get(model)
-    cost = 0.0 if model == EMBEDDED else None
     return RoleEstimate(
         model=model,
         calls=calls,
         prompt_tokens=prompt,
         completion_tokens=completion,
-        cost=cost if price is None else price.cost(prompt, completion),
+        cost=_cost(config, model, (prompt, completion), config.tiers.get(role, "")),
     )
 
 

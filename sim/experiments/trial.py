@@ -2,9 +2,10 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
+from pathlib import Path
 from statistics import fmean, variance
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
@@ -17,9 +18,12 @@ from agents.models.model import ChatReply, ChatRequest
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.models.remote.vectors import encoded
 from engine.errors import InterruptedRunError
-from sim.config.run import RunConfig
+from engine.messages import Envelope, EpisodeStarted, Message, ModelReplied
+from sim.config.run import AT_ONCE, RunConfig
 from sim.runs.run import run
 from storage.environments import Environment
+from storage.runs import RunDirectory
+from storage.traces import read_trace
 
 _FEW = 10  # visits that are tried first, to see how long they are
 _STEPS = 4_000  # that these may come to
@@ -32,15 +36,20 @@ Spent: TypeAlias = tuple[int, int, int]
 
 NOTHING: Spent = (0, 0, 0)
 
+_Place: TypeAlias = tuple[int | None, int | None]
+"""An episode, and the place of an envelope in it."""
+
 
 @dataclass(eq=False)
 class _Counted:
     """The embedded model, with a count of what it is asked and replies, by episode and role.
 
-    Vectors belong to no episode: who wants one that is known gets it for nothing.
+    Vectors belong to no episode: who wants one that is known gets it for nothing. No user waits for
+    the calls of the roles *aside*.
     """
 
     model: EmbeddedModel = field(default_factory=EmbeddedModel)
+    aside: dict[str, None] = field(default_factory=dict)
     episodes: dict[int, dict[str, Spent]] = field(default_factory=dict)
     vectors: Spent = NOTHING
 
@@ -50,6 +59,8 @@ class _Counted:
             reply = _vector(request.messages[0].content)
             self.vectors = added((self.vectors, (1, reply.prompt_tokens, 0)))
             return reply
+        if request.aside:
+            self.aside[call.role] = None
         reply = await self.model.reply(request)
         roles = self.episodes.setdefault(call.episode, {})
         spent = (1, reply.prompt_tokens, reply.completion_tokens)
@@ -82,11 +93,17 @@ class _Group:
 
 @dataclass(frozen=True)
 class Trial:
-    """What was tried: a run of *small*, what it came to, and what its episodes stand for."""
+    """What was tried: a run of *small*, what it came to, and what its episodes stand for.
+
+    Calls of the roles *batched* could go in batches; of these so many are *needed*, one after the
+    other, by each lot of episodes that arrived together.
+    """
 
     small: RunConfig
     counted: _Counted
     groups: Sequence[_Group]
+    batched: Sequence[str] = ()
+    needed: Sequence[int] = ()
 
     @property
     def roles(self) -> list[str]:
@@ -123,6 +140,15 @@ class Trial:
         """Return the standard error of all calls; each group is a sample of its own."""
         calls = self.counted.calls
         return sqrt(sum(_squared_error([*map(calls, g.tried)], g.size) for g in self.groups))
+
+    def rounds(self, config: RunConfig) -> int:
+        """Return how many batches of *config* there are that need the one before.
+
+        Where episodes arrive one by one, or come back, there are no more than these.
+        """
+        if not together_in(config):
+            return round(sum(self.needed) * config.visits / self.small.visits)
+        return round(sum(self.needed) * lots(config) / len(self.needed))
 
     def longest(self, size: int) -> float:
         """Return the calls of the longest episode of a batch of *size*, on average."""
@@ -163,6 +189,67 @@ def _layout(config: RunConfig) -> tuple[list[int], list[range]]:
     return [*training, *range(number, config.visits)], tests
 
 
+def together_in(config: RunConfig) -> bool:
+    """Tell whether it is known beforehand which episodes arrive together."""
+    return config.sessions == 1 and not config.arrivals.startswith("poisson")
+
+
+def lots(config: RunConfig) -> int:
+    """Return how many lots of episodes arrive one after the other, where that is known."""
+    training, tests = _layout(config)
+    learning = config.test_memory == "learning"
+    parts = [len(training)]
+    if tests:  # what is trained before a test arrives before it
+        starts = (0, *(visits.stop for visits in tests[:-1]))
+        parts = [visits.start - start for start, visits in zip(starts, tests, strict=True)]
+    tested = (_lots(config, len(visits), all_at_once=not learning) for visits in tests)
+    return sum(tested) + sum(_lots(config, size) for size in parts)
+
+
+def _lots(config: RunConfig, visits: int, *, all_at_once: bool = False) -> int:
+    rule, _, size = config.arrivals.partition(":")
+    most = visits if all_at_once or rule == "all" else int(size)
+    return -(-visits // max(1, min(most, config.running or AT_ONCE)))
+
+
+def _needed(trace: Path, batched: Container[str]) -> list[int]:
+    """Return how many batches each lot of episodes needs that arrived together."""
+    deep = _Depths(batched)
+    needed: dict[int, int] = {}
+    arrivals: dict[int | None, int] = {}
+    for envelope in read_trace(trace):
+        if isinstance(envelope.message, EpisodeStarted):
+            arrivals[envelope.episode] = envelope.message.arrival
+        lot = arrivals.get(envelope.episode)
+        if lot is not None:
+            needed[lot] = max(needed.get(lot, 0), deep.reach(envelope))
+    return [*needed.values()]
+
+
+@dataclass(eq=False)
+class _Depths:
+    """How many replies of batches, one after the other, led to what is in a trace.
+
+    Those to whatever caused it; and of replies beside it the earlier ones to the same role, which
+    the same handler asked.
+    """
+
+    batched: Container[str]
+    _reached: dict[_Place, int] = field(default_factory=dict)
+    _latest: dict[_Place, tuple[str, int]] = field(default_factory=dict)
+
+    def reach(self, envelope: Envelope[Message]) -> int:
+        """Return how many led to a message, which comes after its cause; itself included."""
+        message, cause = envelope.message, (envelope.episode, envelope.cause)
+        depth = self._reached.get(cause, 0)
+        role, latest = self._latest.get(cause, ("", depth))
+        if isinstance(message, ModelReplied) and message.role in self.batched:
+            latest = 1 + (latest if message.role == role else depth)
+            self._latest[cause] = message.role, latest
+        self._reached[envelope.episode, envelope.n] = latest
+        return latest
+
+
 def largest_trial(config: RunConfig, environment: Environment) -> Trial:
     """Return what was tried last, each time of more, as far as all that is a matter of seconds.
 
@@ -182,13 +269,16 @@ def largest_trial(config: RunConfig, environment: Environment) -> Trial:
 
 def _tried(config: RunConfig, environment: Environment, most: int) -> Trial:
     counted = _Counted()
+    patient = [role for role, tier in config.tiers.items() if tier == "batch"]
     small = _small(config, most)
     with TemporaryDirectory() as scratch:
         try:
             run(_unbound(small), environment=environment, model=counted, out=f"{scratch}/run")
         except InterruptedRunError as error:  # there is nothing to go on with
             raise InterruptedRunError("interrupted") from error
-    return Trial(small, counted, _groups(config, small))
+        batched = patient or [*counted.aside]
+        needed = _needed(RunDirectory(Path(scratch) / "run").trace, batched)
+    return Trial(small, counted, _groups(config, small), batched, needed)
 
 
 def _small(config: RunConfig, most: int) -> RunConfig:

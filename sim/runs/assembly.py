@@ -118,9 +118,9 @@ def assemble(
         first=extent.first,
         returns=extent.returns,
         bounds=Bounds(
-            running=config.running or 2 * (concurrency or config.concurrency),
+            running=config.at_once if concurrency is None else config.running or 2 * concurrency,
             unreleased=config.unreleased,
-            patience=config.patience,
+            patience=config.longest_wait,
         ),
         seal=seal,
         seeds=extent.seeds,

@@ -14,6 +14,7 @@ from agents.models.guards.budget import Budget, Tokens, tokens_of
 from agents.models.guards.prefixes import PrefixWatch
 from agents.models.providers import EMBEDDED, Door
 from agents.models.recorded import Recorded
+from agents.models.remote.vectors import ROLE as EMBEDDING
 from engine.order import LineFollower
 from sim.config.parts import own_metrics
 from sim.config.run import RunConfig
@@ -58,7 +59,8 @@ class Live:
         them.
         """
         observe = partial(note_attempt, files.journal)
-        with linked(doors, model_settings(self.scenario.config), observe) as chain:
+        settings = model_settings(self.scenario.config)
+        with linked(doors, settings, observe, files.batches) as chain:
             summary = await self._run_on(chain, files, recorded, writers)
         summary = msgspec.structs.replace(summary, weights=digests_of(doors))
         self.directory.write_summary(summary.flat())
@@ -119,10 +121,10 @@ class Live:
         for ended in self.paid:
             if ended.attempts:
                 model = config.model_of(ended.role)
-                budget.note(model, tokens_of(ended))
+                budget.note(model, tokens_of(ended), role=ended.role)
         for entry in every_vector(self.directory.vectors):
             if entry.attempts:
-                budget.note(config.embedding_model, Tokens(entry.tokens, 0))
+                budget.note(config.embedding_model, Tokens(entry.tokens, 0), role=EMBEDDING)
 
     async def _run(
         self, assembly: Assembly, access: Access, chain: Chain, writers: Sequence[LineFollower]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agents.embeddings import Embedder, HashingEmbedder
 from agents.models.chain import Chain, ModelSettings, RoleModel, one_door, open_models
+from agents.models.guards.batch import BatchPace
 from agents.models.guards.budget import Allowances
 from agents.models.guards.limiter import Limits
 from agents.models.model import ChatModel, Sampling
@@ -66,7 +67,7 @@ def model_settings(config: RunConfig) -> ModelSettings:
     return ModelSettings(
         roles={role: _role_model(config, settings, way) for role, settings in config.roles.items()},
         embeddings=config.embeddings if config.embedding_model else "",
-        way=way,
+        way=replace(way, tier="batch") if config.embedding_tier == "batch" else way,
         limits=_limits(config.concurrency, config),
         attempts=config.attempts,
         allowances=Allowances(
@@ -74,8 +75,10 @@ def model_settings(config: RunConfig) -> ModelSettings:
             tokens=config.max_tokens_total,
             cost=config.max_cost,
             prices=config.prices,
+            tiers=config.tiers,
         ),
         structured=config.structured,
+        batch=BatchPace(wait=config.batch_wait, size=config.batch_size, poll=config.batch_poll),
         cache=Path(config.cache) if config.cache else None,
     )
 
@@ -99,6 +102,7 @@ def _role_model(config: RunConfig, settings: RoleSettings, way: Way) -> RoleMode
         key_file=settings.key_file or (way.key_file if same else ""),
         azure_version=way.azure_version,
         local=way.local,
+        tier="" if settings.tier == "default" else settings.tier,
     )
     limits = _limits(settings.concurrency or config.concurrency, settings) if asked else None
     return RoleModel(model=settings.model or config.model, way=own, limits=limits)

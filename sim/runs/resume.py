@@ -21,6 +21,7 @@ from sim.runs.recorded import RecordedRun, check_not_imported, open_recorded
 from sim.runs.scenario import Given, scenario
 from sim.runs.stopping import stopping
 from sim.runs.trust import check_reach
+from storage.batches import open_batches
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
 from storage.manifest import write_manifest
@@ -140,8 +141,17 @@ def _unfinished(
         recorded = replace(recorded, course=recorded.course.operated(settings))
         config = recorded.course.config
         check_reach(directory.config, config, proven=recorded.proven, named=settings)
+        if not config.batched:
+            _tell_of_batches(directory)
         with stopping(directory):
             yield recorded
+
+
+def _tell_of_batches(directory: RunDirectory) -> None:
+    """Say which batches are paid for, and will not be collected by a run that sends none."""
+    for left in open_batches(directory.batches):
+        what = "a batch is left where it is: no calls go in batches any more"
+        log("warning", what, batch=left.batch, url=left.url)
 
 
 def _list_late(directory: RunDirectory) -> None:

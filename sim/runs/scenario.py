@@ -68,7 +68,12 @@ class Scenario:
     def kept(self) -> Kept:
         """What is kept of a run of it."""
         config = self.config
-        return Kept(config.fsync, vectors=bool(config.embedding_model), prompts=config.prompts)
+        return Kept(
+            config.fsync,
+            vectors=bool(config.embedding_model),
+            prompts=config.prompts,
+            batches=config.batched,
+        )
 
     def doors(self) -> AbstractAsyncContextManager[Mapping[str, Door]]:
         """Open the doors to its models."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from engine.errors import BudgetError, FileError, InterruptedRunError, ServiceError
+from storage.batches import open_batches
 from storage.runs import RunDirectory
 
 Begun = Callable[[RunDirectory], None]
@@ -27,7 +28,8 @@ def stopping(begun: RunDirectory | None = None) -> Iterator[Begun]:
         path = there[0].path
         what = "memory ran out" if isinstance(error, MemoryError) else "interrupted"
         raise InterruptedRunError(
-            f"{what}; everything so far is in {path}", hint=f"go on with: {resuming(path)}"
+            f"{what}; everything so far is in {path}{_elsewhere(there[0])}",
+            hint=f"go on with: {resuming(path)}",
         ) from error
     except BudgetError as error:
         if there:
@@ -37,6 +39,15 @@ def stopping(begun: RunDirectory | None = None) -> Iterator[Begun]:
         if there:
             error.hint = f"{error.hint or 'see to that'}; then: {resuming(there[0].path)}"
         raise
+
+
+def _elsewhere(directory: RunDirectory) -> str:
+    """Return what goes on at a service, and is paid for, though the run does not."""
+    try:
+        names = [sent.batch for sent in open_batches(directory.batches)]
+    except FileError:  # whoever goes on with the run will hear of it
+        return ""
+    return f"; a service goes on with {', '.join(names)}, to be collected then" if names else ""
 
 
 def resuming(path: Path) -> str:

@@ -5,6 +5,8 @@ from rich.table import Table
 
 from sim.experiments.estimate import Estimate
 
+_PLANS = {"live": "at once", "flex": "by and by (tier flex)", "batch": "in batches"}
+
 
 def estimate_page(estimate: Estimate) -> Group:
     """Return the table of an estimate and how far it can be trusted."""
@@ -19,7 +21,23 @@ def estimate_page(estimate: Estimate) -> Group:
     whole = (estimate.calls, estimate.prompt_tokens, estimate.completion_tokens)
     table.add_section()
     table.add_row("all", "", *map("{:,}".format, whole), _cost(estimate.cost))
-    return Group(table, *_below(estimate))
+    plans = [_plans(estimate)] if len(estimate.plans) > 1 else []
+    return Group(table, *_below(estimate), *plans)
+
+
+def _plans(estimate: Estimate) -> Table:
+    """Return what the same calls cost by other ways, and how often a day may have to pass."""
+    table = Table(title="The same calls, answered", title_justify="left")
+    table.add_column("")
+    for name in ("cost", "batches one after the other"):
+        table.add_column(name, justify="right")
+    for plan in estimate.plans:
+        roles = ", ".join(plan.roles)
+        name = _PLANS[plan.name] + (f" ({roles})" if plan.name == "batch" else "")
+        most = "" if plan.exact else "at most "
+        rounds = f"{most}{plan.rounds:,}, each up to a day" if plan.rounds else "none"
+        table.add_row(name, _cost(plan.cost), rounds)
+    return table
 
 
 def _below(estimate: Estimate) -> list[str]:

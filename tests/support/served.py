@@ -14,7 +14,10 @@ from agents.models.serving.server import Server
 PROBES = 2
 """Calls before a run begins: for a word, and for the form of replies."""
 
-STATUS = {"rate_limit": "429", "rate_limit_told": "429", "error": "500", "unavailable": "503"}
+STATUS = {
+    **dict.fromkeys(("rate_limit", "rate_limit_told", "no_room"), "429"),
+    **{"error": "500", "unavailable": "503"},
+}
 
 
 @dataclass(frozen=True)

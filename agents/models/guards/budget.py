@@ -13,6 +13,7 @@ from engine.errors import BudgetError, ConfigError
 from storage.journal import CallEnded
 
 _MILLION = 1_000_000
+_TIERS = ("flex", "batch", "priority")
 
 
 class Price(
@@ -21,13 +22,24 @@ class Price(
     """The price of a million tokens, in and out, in any currency.
 
     Of those in, *cached* ones, which the service had read before, and *written* ones, which it
-    keeps for later, may have prices of their own.
+    keeps for later, may have prices of their own. In the tiers *flex*, *batch* and *priority* all
+    are so many times as much.
     """
 
     prompt: float
     completion: float
     cached: float | None = None
     written: float | None = None
+    flex: float = 0.5
+    batch: float = 0.5
+    priority: float = 2.0
+
+    def at(self, tier: str) -> "Price":
+        """Return the price in a *tier*: so many times as much."""
+        times = {"flex": self.flex, "batch": self.batch, "priority": self.priority}.get(tier, 1.0)
+        own = msgspec.structs.asdict(self).items()
+        parts = {n: p * times for n, p in own if n not in _TIERS and p is not None}
+        return msgspec.structs.replace(self, **parts)
 
     def cost(
         self,
@@ -45,9 +57,13 @@ class Price(
         return (whole + self.completion * completion_tokens) / _MILLION
 
     @property
+    def _times(self) -> tuple[float, ...]:
+        return self.flex, self.batch, self.priority
+
+    @property
     def least(self) -> float:
-        """The lowest of its prices."""
-        named = (self.prompt, self.completion, self.cached, self.written)
+        """The lowest of its numbers."""
+        named = (self.prompt, self.completion, self.cached, self.written, *self._times)
         return min(price for price in named if price is not None)
 
 
@@ -80,18 +96,25 @@ def tokens_of(ended: ChatReply | CallEnded) -> Tokens:
 class Allowances:
     """The most that a run may come to, in all its processes together; 0 is no limit.
 
-    *prices* are by the model's name; a limit of *cost* needs that of every model.
+    *prices* are by the model's name; a limit of *cost* needs that of every model. *tiers* are those
+    of roles, if they have one.
     """
 
     calls: int = 0
     tokens: int = 0
     cost: float = 0.0
     prices: Mapping[str, Price] = field(default_factory=dict)
+    tiers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def limited(self) -> bool:
         """Whether anything is limited."""
         return bool(self.calls or self.tokens or self.cost)
+
+    def price(self, model: str, role: str) -> Price | None:
+        """Return the price of a *model* for a *role*, if it has one."""
+        price = self.prices.get(model)
+        return None if price is None else price.at(self.tiers.get(role, ""))
 
     def check(self, models: set[str]) -> None:
         """Raise ConfigError for a price below 0, and for none of *models* if cost is limited."""
@@ -165,16 +188,16 @@ class Budget:
                 raise BudgetError(message, setting=setting)
             await self._ended.wait()
 
-    def note(self, model: str, tokens: Tokens) -> None:
+    def note(self, model: str, tokens: Tokens, *, role: str = "") -> None:
         """Count a call that was made before, by another process."""
-        self._take(1, tokens.whole, self._price(model, tokens))
+        self._take(1, tokens.whole, self._price(model, role, tokens))
 
-    def _price(self, model: str, tokens: Tokens) -> float:
-        price = self.allowances.prices.get(model)
+    def _price(self, model: str, role: str, tokens: Tokens) -> float:
+        price = self.allowances.price(model, role)
         return tokens.cost(price) if price else 0.0
 
     def _cost(self, request: ChatRequest, tokens: float) -> float:
-        price = self.allowances.prices.get(request.sampling.model)
+        price = self.allowances.price(request.sampling.model, request.call.role)
         if price is None:
             return 0.0
         completion = self._expectations.completion(request)
@@ -203,5 +226,5 @@ class Budget:
         """Put what was used in the place of what was expected."""
         self._expectations.learn(request, reply)
         used = tokens_of(reply)
-        real = self._price(request.sampling.model, used)
+        real = self._price(request.sampling.model, request.call.role, used)
         self._take(0, used.whole - tokens, real - cost)

@@ -17,11 +17,12 @@ from math import ceil
 
 import msgspec
 
-from agents.models.model import ChatModel, ChatReply, ChatRequest, TransientError
+from agents.models.model import CAPACITY, ChatModel, ChatReply, ChatRequest, TransientError
 from engine.calls import Call
 from engine.chance import Stream, chance
 from engine.errors import CallFailedError, ConfigError, ModelError, ServiceError
 
+_LATER = {"rate_limit", CAPACITY}
 _UNITS = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0), ("second", 1.0))
 
 
@@ -136,7 +137,7 @@ class Retrying:
         pause = self._patience.pause(effort.number, error.retry_after, effort.jitter)
         effort.spent += latency + pause
         effort.waited += error.wait + pause
-        effort.refused += error.kind == "rate_limit"
+        effort.refused += error.kind in _LATER
         # Since its first failure: a reply to any other call after that says that somebody is there.
         effort.failing = min(effort.failing, self._clock())
         last = effort.number >= self._patience.attempts or effort.spent > self._patience.total
@@ -154,7 +155,9 @@ class Retrying:
             return ServiceError(what, hint="wait that long")
         if effort.refused == effort.number:
             what = f"the service said 'later' to {attempts} at a call: {error}"
-            return ServiceError(what, hint="wait a while, or ask for less at once (concurrency)")
+            less = "set the tier of the role to default"
+            less = less if error.kind == CAPACITY else "ask for less at once (concurrency)"
+            return ServiceError(what, hint=f"wait a while, or {less}")
         # Nobody is there, and no call at all got through since this one failed first.
         if error.gone and self._replied <= effort.failing:
             return ServiceError(str(error), hint="see that the service is running")

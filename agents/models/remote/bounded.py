@@ -35,16 +35,16 @@ def malformed(what: str) -> TransientError:
 # -- bytes
 
 
-async def received(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body of *response*, unpacked; raises TransientError beyond the bounds.
+async def received(response: aiohttp.ClientResponse, most: int = MOST_BYTES) -> bytes:
+    """Return the body of *response*, unpacked; raises TransientError beyond *most* bytes.
 
     Of what is no 2xx the status is the matter: such a body is whatever can be read of it.
     """
     encoding = response.headers.get("Content-Encoding", "")
     packed = bytearray()
     try:
-        await _fill(packed, response)
-        return unpacked(bytes(packed), encoding)
+        await _fill(packed, response, most)
+        return unpacked(bytes(packed), encoding, most)
     except (TransientError, aiohttp.ClientError, OSError):
         if 200 <= response.status < 300:
             raise
@@ -52,14 +52,14 @@ async def received(response: aiohttp.ClientResponse) -> bytes:
         return b"" if encoding else bytes(packed[:MOST_BYTES])
 
 
-async def _fill(packed: bytearray, response: aiohttp.ClientResponse) -> None:
+async def _fill(packed: bytearray, response: aiohttp.ClientResponse, most: int) -> None:
     # Read as it comes, not by what is declared: a length may be a lie in either direction.
     with _heeding(response):
         async for chunk in response.content.iter_any():
             packed += chunk
-            if len(packed) > MOST_BYTES:
+            if len(packed) > most:
                 response.close()
-                raise _too_long()
+                raise _too_long(most)
 
 
 @contextmanager
@@ -99,29 +99,30 @@ def _heard(closed: asyncio.Future[None]) -> None:
     closed.exception()
 
 
-def unpacked(packed: bytes, encoding: str) -> bytes:
+def unpacked(packed: bytes, encoding: str, most: int = MOST_BYTES) -> bytes:
     """Return a body as it was before it was packed; never inflates more than it returns."""
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"} or not packed:
         return packed
     if encoding in {"gzip", "x-gzip"}:
-        return _inflated(packed, zlib.MAX_WBITS | 16)
+        return _inflated(packed, zlib.MAX_WBITS | 16, most)
     if encoding == "deflate":
         # With the header of zlib as it should be, or without, as some do.
-        return _inflated(packed, zlib.MAX_WBITS if packed[0] & 15 == 8 else -zlib.MAX_WBITS)
+        window = zlib.MAX_WBITS if packed[0] & 15 == 8 else -zlib.MAX_WBITS
+        return _inflated(packed, window, most)
     raise malformed("packed its answer in a way that nobody asked for")
 
 
-def _inflated(packed: bytes, window: int) -> bytes:
+def _inflated(packed: bytes, window: int, most: int) -> bytes:
     whole = b""
     for _ in range(_MEMBERS):
         stream = zlib.decompressobj(window)
         try:
-            whole += stream.decompress(packed, MOST_BYTES + 1 - len(whole))
+            whole += stream.decompress(packed, most + 1 - len(whole))
         except zlib.error as error:
             raise malformed("answered what cannot be unpacked") from error
-        if len(whole) > MOST_BYTES:
-            raise _too_long()
+        if len(whole) > most:
+            raise _too_long(most)
         # What is packed may be padded with zeros.
         packed = stream.unused_data.lstrip(b"\0")
         if not packed:
@@ -131,8 +132,8 @@ def _inflated(packed: bytes, window: int) -> bytes:
     return whole
 
 
-def _too_long() -> TransientError:
-    return malformed(f"answered more than {MOST_BYTES // 1024 // 1024} MiB")
+def _too_long(most: int) -> TransientError:
+    return malformed(f"answered more than {most // 1024 // 1024} MiB")
 
 
 # -- JSON

@@ -24,7 +24,7 @@ from agents.models.remote.wire import (
     encode_request,
 )
 from engine.attempt import log
-from engine.errors import CallFailedError, ModelError
+from engine.errors import CallFailedError, ModelError, ServiceError
 
 _PATH = "/chat/completions"
 _DIALECTS = 8  # tried for one call: a service may refuse whatever it is told
@@ -63,6 +63,16 @@ class OpenAIModel:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    @property
+    def service(self) -> Service:
+        """The service that has them."""
+        return self._service
+
+    @property
+    def path(self) -> str:
+        """Where they are asked."""
+        return _PATH
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -126,6 +136,30 @@ class OpenAIModel:
                 self._dialects[model] = changed
         return self.form_of(model) == "json_schema"
 
+    # -- as a line of a batch
+
+    def body(self, request: ChatRequest) -> bytes:
+        """Return what is asked, as `reply` would ask it."""
+        model = request.sampling.model
+        return encode_request(request, self._dialects.get(model) or self._first_dialect(model))
+
+    def answered(self, request: ChatRequest, answer: Answer) -> ChatReply:
+        """Return the reply in an answer that came by another way; raises what `reply` does.
+
+        Of what can be asked in other words it says `refused`: to be asked again.
+        """
+        if 200 <= answer.status < 300:
+            return self._read(answer)
+        model, complaint = request.sampling.model, read_complaint(answer.body)
+        dialect = self._dialects.get(model) or self._first_dialect(model)
+        self._learn(model, dialect, answer, complaint)
+        # Many lines meet the same refusal, and only the first of them learns something of it.
+        if _of_dialect(answer, complaint) and complaint.about(*_PARAMETERS):
+            raise TransientError(f"{self._url} refused a parameter", kind="refused")
+        if answer.status == 404 and complaint.about("model", "deployment"):
+            raise ServiceError(f"{self._url} has no model {model!r} for batches")
+        raise self._service.failure(answer, complaint)
+
     # -- what a model can be told
 
     def _first_dialect(self, model: str) -> Dialect:
@@ -133,13 +167,14 @@ class OpenAIModel:
             dialect = dialect_of(model)
         else:
             dialect = REASONING if self._reasoning else PLAIN
-        dialect = msgspec.structs.replace(dialect, cache_key=self._known)
+        tier = self.service.account.tier
+        dialect = msgspec.structs.replace(dialect, cache_key=self._known, tier=tier)
         self._dialects[model] = dialect
         return dialect
 
     def _learn(self, model: str, dialect: Dialect, answer: Answer, complaint: Complaint) -> bool:
         """Return whether to ask again, in another dialect than the one that was refused."""
-        if answer.status not in {400, 422} or not complaint.about(*_REFUSED):
+        if not _of_dialect(answer, complaint):
             return False
         if self._dialects[model] != dialect:
             return True  # another call has learned it in the meantime
@@ -165,4 +200,13 @@ class OpenAIModel:
     ) -> ModelError:
         if answer.status == 404 and complaint.about("model", "deployment"):
             return await self._service.no_such_model(request.sampling.model)
+        tier = self.service.account.tier
+        if tier and answer.status in {400, 422} and complaint.about("service_tier", "service tier"):
+            what = f"{self._url} has no tier {tier!r} for {request.sampling.model!r}"
+            return ServiceError(what, hint="set the tier of the role to default")
         return self._service.failure(answer, complaint)
+
+
+def _of_dialect(answer: Answer, complaint: Complaint) -> bool:
+    """Tell whether a refusal is of how something was asked, not of what."""
+    return answer.status in {400, 422} and complaint.about(*_REFUSED)

@@ -10,9 +10,10 @@ import numpy as np
 
 from agents.embeddings import to_unit
 from agents.models.model import ChatReply, ChatRequest, Rates, TransientError
-from agents.models.remote.embeddings import OpenAIEmbeddings
+from agents.models.remote.embeddings import Embedded, OpenAIEmbeddings
+from agents.models.remote.exchange import Answer
 from agents.models.remote.probing import probe
-from agents.models.remote.service import Account
+from agents.models.remote.service import Account, Service
 from agents.models.remote.vectors import embedding_request, encoded
 from engine.records import Vector
 
@@ -39,7 +40,29 @@ class EmbeddingModel:
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the vector of the request's text; raises ModelErrors as models do."""
-        said = await self._service.embed([request.messages[0].content])
+        return self._reply(await self._service.embed([request.messages[0].content]))
+
+    # -- as a line of a batch
+
+    @property
+    def service(self) -> Service:
+        """The service that has it."""
+        return self._service.service
+
+    @property
+    def path(self) -> str:
+        """Where it is asked."""
+        return self._service.path
+
+    def body(self, request: ChatRequest) -> bytes:
+        """Return what is asked, as `reply` would ask it."""
+        return self._service.body([request.messages[0].content])
+
+    def answered(self, request: ChatRequest, answer: Answer) -> ChatReply:
+        """Return the vector in an answer that came by another way; raises what `reply` does."""
+        return self._reply(self._service.read(answer, 1))
+
+    def _reply(self, said: Embedded) -> ChatReply:
         vector = _read(said.vectors[0])
         self._length = self._length or len(vector)
         if len(vector) != self._length:

@@ -16,6 +16,7 @@ from agents.models.remote.bounded import (
     member,
     tokens_of,
 )
+from agents.models.remote.exchange import Answer
 from agents.models.remote.failures import read_complaint
 from agents.models.remote.headers import rates
 from agents.models.remote.service import Account, Service
@@ -55,26 +56,33 @@ class OpenAIEmbeddings:
     """The embedding *model* of an account. Belongs to one event loop; is to be closed."""
 
     def __init__(self, account: Account, model: str) -> None:
-        self._service = Service(account)
+        self.service = Service(account)
+        self.path = _PATH
         self._model = model
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._service.aclose()
+        await self.service.aclose()
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
         """Return vectors of *texts*, all of one length; raises ModelErrors as models do."""
-        body = _encode(_Body(self._model, texts))
-        answer = await self._service.post(_PATH, self._model, body)
+        answer = await self.service.post(self.path, self._model, self.body(texts))
+        if answer.status == 404 and read_complaint(answer.body).about("model", "deployment"):
+            raise await self.service.no_such_model(self._model)
+        return self.read(answer, len(texts))
+
+    def body(self, texts: Sequence[str]) -> bytes:
+        """Return what is asked for *texts*."""
+        return _encode(_Body(self._model, texts))
+
+    def read(self, answer: Answer, count: int) -> Embedded:
+        """Return *count* vectors; raises ModelErrors as models do."""
         if not 200 <= answer.status < 300:
-            complaint = read_complaint(answer.body)
-            if answer.status == 404 and complaint.about("model", "deployment"):
-                raise await self._service.no_such_model(self._model)
-            raise self._service.failure(answer, complaint)
+            raise self.service.failure(answer, read_complaint(answer.body))
         try:
-            said = decode_embeddings(answer.body, len(texts))
+            said = decode_embeddings(answer.body, count)
         except TransientError as error:
-            raise self._service.unread(answer, error) from error
+            raise self.service.unread(answer, error) from error
         return msgspec.structs.replace(said, rates=rates(answer.headers))
 
 

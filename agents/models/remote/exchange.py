@@ -16,7 +16,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 from agents.models.remote.addresses import secrets_of
-from agents.models.remote.bounded import ENCODINGS, malformed, received
+from agents.models.remote.bounded import ENCODINGS, MOST_BYTES, malformed, received
 from agents.models.remote.failures import harmless, transport_failure
 
 
@@ -75,8 +75,15 @@ class Exchange:
         self._proxy: str | None = None
         self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Return what the service answers, whatever its status.
+    async def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        most: int = MOST_BYTES,
+    ) -> Answer:
+        """Return what the service answers, whatever its status, in at most so many bytes.
 
         Raises TransientError for what may pass, ServiceError for what will not.
         """
@@ -90,7 +97,7 @@ class Exchange:
                 proxy=self._proxy,
                 allow_redirects=False,
             ) as response:
-                return Answer(response.status, response.headers, await received(response))
+                return Answer(response.status, response.headers, await received(response, most))
         except (aiohttp.ClientError, OSError) as error:  # timeouts and TLS are OSErrors
             failure = transport_failure(error, self._url, self._proxy)
             cause = harmless(error)

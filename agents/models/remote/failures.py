@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from agents.models.model import TransientError
+from agents.models.model import CAPACITY, TransientError
 from agents.models.remote.bounded import entries, loosely, member, text_of, valid
 from agents.models.remote.headers import rates, retry_after
 from engine.errors import CallFailedError, ModelError, ServiceError
@@ -35,6 +35,8 @@ _TRANSPORT = (  # the first that fits: timeouts are connection errors as well
 _PASSING = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit"}
 CONTENT_FILTER = "content_filter"
 _TOO_LONG = ("context_length", "maximum context length", "available context size")
+FULL = ("resource_unavailable", "resource unavailable")
+"""What 429 is about that says nothing of an account's limits: its tier has no room just now."""
 
 
 class Complaint(msgspec.Struct, frozen=True):
@@ -150,6 +152,15 @@ def status_failure(
             hint="set OPENAI_API_KEY to a key that may use this model",
         )
     return _refusal(status, complaint, said, url)
+
+
+def no_room(tier: str, headers: Headers, *, url: str) -> TransientError:
+    """Return what it means that there is no room in a *tier*: nothing was paid."""
+    return TransientError(
+        f"{shown(url)} has no room in its tier {tier!r} just now",
+        kind=CAPACITY,
+        retry_after=retry_after(headers),
+    )
 
 
 def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelError:

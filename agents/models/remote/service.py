@@ -9,16 +9,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import httpx2
 
 from agents.models.model import TransientError
 from agents.models.remote.addresses import OPENAI_URL, usable, without_secrets
-from agents.models.remote.bounded import loosely, malformed, member, text_of
+from agents.models.remote.bounded import MOST_BYTES, loosely, malformed, member, text_of
 from agents.models.remote.exchange import Answer, Exchange, Timeouts, headers_to_send
-from agents.models.remote.failures import Complaint, cleaned, read_complaint, shown, status_failure
+from agents.models.remote.failures import (
+    FULL,
+    Complaint,
+    cleaned,
+    no_room,
+    read_complaint,
+    shown,
+    status_failure,
+)
 from agents.models.remote.headers import rates, secrets_in
 from engine.errors import ConfigError, ModelError, ServiceError
 
@@ -36,13 +44,14 @@ _CONTEXTS = ("max_model_len", "context_length", "context_window", "max_context_l
 class Account:
     """Where a service is and who asks. *key* is shown nowhere.
 
-    With an *azure_version* (of the API; assumed for URLs of Azure's that do not end in `/v1`) the
-    models are names of deployments.
+    *tier* is what calls ask for, empty for what the account has. With an *azure_version* (of the
+    API; assumed for URLs of Azure's that do not end in `/v1`) the models are names of deployments.
     """
 
     key: str = field(repr=False)
     url: str = OPENAI_URL
     azure_version: str = ""
+    tier: str = ""
     connections: int = 1_000
     timeouts: Timeouts = field(default_factory=Timeouts)
 
@@ -91,6 +100,30 @@ class Service:
         prepared = self._prepared.get((path, model)) or await self._prepare(path, model)
         return await self._exchange.send("POST", prepared.url, prepared.headers, body)
 
+    async def ask(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        body: bytes = b"",
+        *,
+        kind: str = "application/json",
+        query: str = "",
+        most: int = MOST_BYTES,
+    ) -> Answer:
+        """Do as `post` for what is no call of a model; *kind* is that of the *body*.
+
+        What is answered has at most so many bytes.
+        """
+        # What stands for a model only says that something is sent.
+        model = "" if method == "GET" else kind
+        prepared = self._prepared.get((path, model)) or await self._prepare(path, model)
+        headers = {n: v for n, v in prepared.headers.items() if n.lower() != "content-type"}
+        if body:
+            headers["Content-Type"] = kind
+        joint = "&" if "?" in prepared.url else "?"
+        url = f"{prepared.url}{joint}{query}" if query else prepared.url
+        return await self._exchange.send(method, url, headers, body, most)
+
     async def models(self) -> list[str]:
         """Return the names of the models on offer, sorted; raises ModelErrors."""
         return sorted(await self.offers())
@@ -133,6 +166,9 @@ class Service:
 
     def failure(self, answer: Answer, complaint: Complaint) -> ModelError:
         """Return what a status that is no 2xx means."""
+        account = self.account
+        if account.tier and answer.status == 429 and complaint.about(*FULL):
+            return no_room(account.tier, answer.headers, url=account.url)
         return status_failure(
             answer.status,
             answer.headers,

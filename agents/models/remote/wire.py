@@ -49,13 +49,14 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     grammar: str | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
+    service_tier: str | None = None
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """What a model can be told; reasoning models are told less.
 
     *max_tokens* is the name of that field, *form* how it is told the form of a reply. A *cache_key*
-    helps a service to find what it has read before.
+    helps a service to find what it has read before; *tier* is what is asked for, if anything is.
     """
 
     temperature: bool = True
@@ -64,6 +65,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     form: Form = "json_schema"
     cache_key: bool = False
+    tier: str = ""
 
     def without(self, param: str | None) -> "Dialect | None":
         """Return the dialect of a model that refuses *param*, None if it is no part of this one."""
@@ -104,6 +106,7 @@ def encode_request(request: ChatRequest, dialect: Dialect = PLAIN) -> bytes:
             max_completion_tokens=None if plain else sampling.max_tokens,
             stop=STOP if dialect.stop and not request.schema else None,
             prompt_cache_key=cache_key(request) if dialect.cache_key else None,
+            service_tier=dialect.tier or None,
             **(form_fields(request.schema, dialect.form) if request.schema else {}),
         )
     )

@@ -6,6 +6,8 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
+from agents.models.batches import Status
+
 
 class Problem(msgspec.Struct, frozen=True):
     """What is wrong with a request."""
@@ -59,6 +61,70 @@ class Embeddings(msgspec.Struct, frozen=True):
     data: tuple[Embedding, ...]
     model: str
     usage: TextUsage
+    object: Literal["list"] = "list"
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is kept."""
+
+    id: str
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: Literal["batch", "batch_output"]
+    object: Literal["file"] = "file"
+    status: Literal["processed"] = "processed"
+
+
+class BatchProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a *line* of a file."""
+
+    code: str
+    message: str
+    line: int | None = None
+    param: str | None = None
+
+
+class BatchProblems(msgspec.Struct, frozen=True):
+    """What is wrong with a file."""
+
+    data: tuple[BatchProblem, ...]
+    object: Literal["list"] = "list"
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """The calls of a batch, and how many have a reply, or have failed."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch: where it is, and the files that came of it."""
+
+    id: str
+    endpoint: str
+    input_file_id: str
+    status: Status
+    created_at: int
+    expires_at: int
+    completion_window: Literal["24h"] = "24h"
+    errors: BatchProblems | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    request_counts: Counts = Counts()
+    metadata: dict[str, str] | None = None
+    object: Literal["batch"] = "batch"
+
+
+class BatchList(msgspec.Struct, frozen=True, kw_only=True):
+    """Batches, newest first; there may be *more*."""
+
+    data: tuple[BatchAnswer, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
     object: Literal["list"] = "list"
 
 

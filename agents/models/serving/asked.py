@@ -113,6 +113,24 @@ def _whole(number: float | None) -> int | None:
     return None if number is None else int(number)
 
 
+class AskedBatch(msgspec.Struct, frozen=True):
+    """A request for a batch as it came."""
+
+    input_file_id: Annotated[str, Meta(max_length=128)]
+    endpoint: Literal["/v1/chat/completions", "/v1/embeddings"]
+    completion_window: Literal["24h"]
+    metadata: dict[str, str] | None = None
+
+
+class AskedLine(msgspec.Struct, frozen=True):
+    """A line of the file of a batch: a call with its name."""
+
+    custom_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    method: Literal["POST"]
+    url: str
+    body: msgspec.Raw
+
+
 class AskedVectors(msgspec.Struct, frozen=True):
     """A request for embeddings as it came."""
 

@@ -28,17 +28,22 @@ async def read_body(request: web.BaseRequest, bounds: Bounds) -> bytes:
     Raises DroppedConnectionError if the client is gone.
     """
     _check_kind(request)
-    if (request.content_length or 0) > bounds.body:
-        raise too_big(bounds.body)
+    return await read_bytes(request, bounds.body, bounds)
+
+
+async def read_bytes(request: web.BaseRequest, limit: int, bounds: Bounds) -> bytes:
+    """Return a body of whatever kind, of at most *limit* bytes; raises as `read_body`."""
+    if (request.content_length or 0) > limit:
+        raise too_big(limit)
     await _encourage(request)
     try:
-        body = await _received(request, bounds)
+        body = await _received(request, limit, bounds)
     except RequestPayloadError as error:
         raise RefusedRequestError(400, f"the body is broken: {error}") from error
     except ConnectionError as error:
         raise DroppedConnectionError("gone") from error
     coding = request.headers.get("Content-Encoding")
-    return body if coding is None else _unpacked(body, coding.strip().lower(), bounds.body)
+    return body if coding is None else _unpacked(body, coding.strip().lower(), limit)
 
 
 def decoded(body: bytes, kind: type[T]) -> T:
@@ -76,15 +81,15 @@ async def _encourage(request: web.BaseRequest) -> None:
         request.writer.output_size = 0  # the answer itself has not begun
 
 
-async def _received(request: web.BaseRequest, bounds: Bounds) -> bytes:
+async def _received(request: web.BaseRequest, limit: int, bounds: Bounds) -> bytes:
     if request.content.is_eof():  # as most are: the body came with the head
         body = request.content.read_nowait()
-        if len(body) > bounds.body:
-            raise too_big(bounds.body)
+        if len(body) > limit:
+            raise too_big(limit)
         return body
     try:
         async with asyncio.timeout(bounds.arrival):
-            return await _collected(request, bounds.body)
+            return await _collected(request, limit)
     except TimeoutError as error:
         raise too_late(bounds.arrival) from error
 

@@ -24,15 +24,19 @@ _TURNED_AWAY = busy("connections").written()
 class Bounds:
     """What clients may take of a service; counts, bytes and seconds.
 
-    *waiting* are requests that are being answered, *body* counts packed and unpacked, and *held* is
-    for all clients together: sent and not answered, or answered and not read. *idle* is for a
-    request's head to arrive, *arrival* for its body, *departure* for its answer to be read.
+    *waiting* are requests that are being answered, *body* and *file* count packed and unpacked, and
+    *held* is for all clients together: sent and not answered, or answered and not read. *kept* are
+    bytes of files, *batches* those that are remembered. *idle* is for a request's head to arrive,
+    *arrival* for its body, *departure* for its answer to be read.
     """
 
     connections: int = 10_000
     waiting: int = 5_000
     body: int = 2**20
+    file: int = 2**24
     held: int = 2**25
+    kept: int = 2**27
+    batches: int = 1_000
     idle: float = 75.0
     arrival: float = 30.0
     departure: float = 30.0

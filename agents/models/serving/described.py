@@ -7,19 +7,38 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from agents.models.serving.answers import (
+    BatchAnswer,
+    BatchList,
     Completion,
     CompletionChunk,
     Embeddings,
     Offer,
     Offers,
     Refusal,
+    StoredFile,
 )
-from agents.models.serving.asked import AskedReply, AskedVectors
-from agents.models.serving.places import CHAT, DESCRIPTION, EMBEDDINGS, METHODS, MODEL, MODELS
+from agents.models.serving.asked import AskedBatch, AskedReply, AskedVectors
+from agents.models.serving.places import (
+    BATCH,
+    BATCHES,
+    CANCEL,
+    CHAT,
+    CONTENT,
+    DESCRIPTION,
+    EMBEDDINGS,
+    FILE,
+    FILES,
+    METHODS,
+    MODEL,
+    MODELS,
+)
 
 Json: TypeAlias = dict[str, Any]
 
-_TYPES = (AskedReply, AskedVectors, Completion, CompletionChunk, Embeddings, Offer, Offers, Refusal)
+_TYPES = (
+    *(AskedBatch, AskedReply, AskedVectors, BatchAnswer, BatchList, Completion, CompletionChunk),
+    *(Embeddings, Offer, Offers, Refusal, StoredFile),
+)
 
 _ALWAYS: Final = {
     400: "what came is no HTTP/1.1, or not what is asked for here",
@@ -35,7 +54,23 @@ _OF_BODIES: Final = {
     429: "more calls or tokens than are allowed in a minute",
     500: "a fault that is shown on purpose",
 }
-_NAME: Final = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+_OF_FILES: Final = {status: _OF_BODIES[status] for status in (408, 413, 415, 417)}
+_LISTING: Final = [
+    {
+        "name": "limit",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 100},
+    },
+    {"name": "after", "in": "query", "schema": {"type": "string"}},
+]
+_FORM: Final = {
+    "type": "object",
+    "required": ["purpose", "file"],
+    "properties": {
+        "purpose": {"type": "string", "const": "batch"},
+        "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+    },
+}
 _EVENT: Final = {  # as OpenAPI 3.2 has it: an item of the stream
     "type": "object",
     "required": ["data"],
@@ -80,14 +115,62 @@ def described(names: Sequence[str], *, keyed: bool) -> Json:
             CHAT: {"post": _posted("AskedReply", _completions(), more)},
             EMBEDDINGS: {"post": _posted("AskedVectors", _json("Embeddings"), more)},
             MODELS: _fetched("the models that are offered", _json("Offers"), more),
-            f"{MODEL}{{model}}": {
-                "parameters": [_NAME],
-                **_fetched("a model", _json("Offer"), {**more, 404: "no such model"}),
-            },
+            f"{MODEL}{{model}}": _named("model", "Offer", more),
+            **_of_batches(more),
             DESCRIPTION: _fetched("this description", {"application/json": {}}, more),
         },
         "components": components,
     }
+
+
+def _of_batches(more: Mapping[int, str]) -> Json:
+    """Return the paths of files and batches."""
+    form = {"multipart/form-data": {"schema": _FORM}}
+    cancelled = _responses("the batch", _json("BatchAnswer"), {**more, 404: "no such batch"})
+    begun = {**more, **_OF_FILES, 404: "no such file"}
+    content: Json = {"application/octet-stream": {}}
+    return {
+        FILES: {
+            "post": {
+                "requestBody": {"required": True, "content": form},
+                "responses": _responses("the file", _json("StoredFile"), {**more, **_OF_FILES}),
+            }
+        },
+        f"{FILE}{{file}}": _named("file", "StoredFile", more),
+        f"{FILE}{{file}}{CONTENT}": {
+            "parameters": [_in_path("file")],
+            **_fetched("what the file holds", content, {**more, 404: "no such file"}),
+        },
+        BATCHES: {
+            "post": {
+                "requestBody": {"required": True, "content": _json("AskedBatch")},
+                "responses": _responses("the batch", _json("BatchAnswer"), begun),
+            },
+            "get": {
+                "parameters": _LISTING,
+                "responses": _responses(
+                    "the batches, newest first",
+                    _json("BatchList"),
+                    {**more, 404: "no such batch to begin after"},
+                ),
+            },
+        },
+        f"{BATCH}{{batch}}": _named("batch", "BatchAnswer", more),
+        f"{BATCH}{{batch}}{CANCEL}": {
+            "parameters": [_in_path("batch")],
+            "post": {"responses": cancelled},
+        },
+    }
+
+
+def _named(what: str, answer: str, more: Mapping[int, str]) -> Json:
+    """Return how the one *what* of a name is fetched."""
+    fetched = _fetched(f"a {what}", _json(answer), {**more, 404: f"no such {what}"})
+    return {"parameters": [_in_path(what)], **fetched}
+
+
+def _in_path(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _posted(asked: str, answer: Json, more: Mapping[int, str]) -> Json:

@@ -17,6 +17,7 @@ FAULTS: Final = MappingProxyType(
         "drop": "the connection is cut before the reply",
         "rate_limit": "429 without Retry-After",
         "rate_limit_told": "429 with Retry-After",
+        "no_room": "429 as of the tier flex, which has no room",
         "error": "500",
         "unavailable": "503",
         "slow": "the reply takes long",

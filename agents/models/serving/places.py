@@ -8,25 +8,52 @@ CHAT: Final = "/chat/completions"
 EMBEDDINGS: Final = "/embeddings"
 MODELS: Final = "/models"
 MODEL: Final = "/models/"
+FILES: Final = "/files"
+FILE: Final = "/files/"
+CONTENT: Final = "/content"
+BATCHES: Final = "/batches"
+BATCH: Final = "/batches/"
+CANCEL: Final = "/cancel"
 DESCRIPTION: Final = "/openapi.json"
 
+_READ = ("GET", "HEAD", "OPTIONS")
 METHODS: Final = {
     CHAT: ("POST", "OPTIONS"),
     EMBEDDINGS: ("POST", "OPTIONS"),
-    MODELS: ("GET", "HEAD", "OPTIONS"),
-    DESCRIPTION: ("GET", "HEAD", "OPTIONS"),
-    MODEL: ("GET", "HEAD", "OPTIONS"),
+    MODELS: _READ,
+    FILES: ("POST", "OPTIONS"),
+    BATCHES: ("GET", "HEAD", "POST", "OPTIONS"),
+    DESCRIPTION: _READ,
+    MODEL: _READ,
+    FILE: _READ,
+    CONTENT: _READ,
+    BATCH: _READ,
+    CANCEL: ("POST", "OPTIONS"),
 }
-"""What may be done where; MODEL goes before a name, the others are the ends of paths."""
+"""What may be done where.
+
+MODEL, FILE and BATCH go before a name, CONTENT after that of a file, CANCEL after that of a batch;
+the others are the ends of paths.
+"""
+
+_AFTER: Final = {FILE: CONTENT, BATCH: CANCEL}
+_ENDS = (CHAT, EMBEDDINGS, MODELS, FILES, BATCHES, DESCRIPTION)
 
 
 def place_of(method: str, path: str) -> str:
     """Return the place that is meant; raises RefusedRequestError (404, 405)."""
-    for place in METHODS:
-        if path.endswith(place) or (place == MODEL and MODEL in path):
-            break
-    else:
+    place = _place(path)
+    if place is None:
         raise unknown_path(method, path)
     if method not in METHODS[place]:
         raise wrong_method(method, path, METHODS[place])
     return place
+
+
+def _place(path: str) -> str | None:
+    end = next((place for place in _ENDS if path.endswith(place)), None)
+    before = next((place for place in (MODEL, FILE, BATCH) if place in path), None)
+    if end is not None or before is None:
+        return end
+    after = _AFTER.get(before)
+    return after if after is not None and path.endswith(after) else before

@@ -38,6 +38,10 @@ class RefusedRequestError(Exception):
         """Return the answer."""
         return json_response(self._refusal, status=self._status, headers=self._headers)
 
+    def line(self) -> tuple[int, bytes]:
+        """Return the status and the body of the answer, as they stand in a file of a batch."""
+        return self._status, msgspec.json.encode(self._refusal)
+
     def written(self) -> bytes:
         """Return the answer as bytes on the wire, after which the connection is closed."""
         body = msgspec.json.encode(self._refusal)
@@ -69,6 +73,11 @@ def unknown_model(name: str) -> RefusedRequestError:
     """Return the refusal of a model that is not offered."""
     message = f"The model `{name[:_SHOWN]}` does not exist or you do not have access to it."
     return RefusedRequestError(404, message, code="model_not_found")
+
+
+def nothing_there(what: str, name: str) -> RefusedRequestError:
+    """Return the refusal of a name, of a file or a batch, that nothing has."""
+    return RefusedRequestError(404, f"No such {what}: {name[:_SHOWN]}", code="not_found")
 
 
 def unknown_path(method: str, path: str) -> RefusedRequestError:

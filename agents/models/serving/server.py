@@ -1,7 +1,8 @@
 """A service of our own that speaks the OpenAI protocol, for any model: to rehearse, to test with.
 
-It answers chat completions, embeddings and the list of models as real services do, errors and
-rate-limit headers included, takes as long as it is told to, and shows the faults it is told to.
+It answers chat completions, embeddings, batches of both and the list of models as real services do,
+errors and rate-limit headers included, takes as long as it is told to, and shows the faults that it
+is told to.
 """
 
 import asyncio
@@ -32,12 +33,19 @@ from agents.models.serving.asked import AskedReply, AskedVectors
 from agents.models.serving.bodies import decoded, read_body
 from agents.models.serving.connections import Bounds, Connections
 from agents.models.serving.described import described
+from agents.models.serving.desk import Desk, Unhurried
 from agents.models.serving.faults import Draws, Faults, mangled, spoilt
 from agents.models.serving.latency import Latency
 from agents.models.serving.places import (
+    BATCH,
+    BATCHES,
+    CANCEL,
     CHAT,
+    CONTENT,
     DESCRIPTION,
     EMBEDDINGS,
+    FILE,
+    FILES,
     METHODS,
     MODEL,
     MODELS,
@@ -72,6 +80,7 @@ class Behaviour:
     tokens_per_minute: float | None = None
     key: str = field(default="", repr=False)
     seed: int = 0
+    batches: Unhurried = field(default_factory=Unhurried)
 
 
 class Server:
@@ -108,12 +117,19 @@ class Server:
         self._draws = Draws(behaviour.faults.rates, behaviour.seed)
         self._latencies = chance(behaviour.seed, 0, 0, 0, "latency")
         self._quota = Quota(behaviour.requests_per_minute, behaviour.tokens_per_minute)
+        self._desk = desk = Desk(self._line, self._bounds, behaviour.batches)
         self._answers = {
             CHAT: self._chat,
             EMBEDDINGS: self._vectors,
             MODELS: self._list,
             MODEL: self._offer,
             DESCRIPTION: self._describe,
+            FILES: desk.upload,
+            FILE: desk.file,
+            CONTENT: desk.content,
+            BATCHES: desk.batches,
+            BATCH: desk.batch,
+            CANCEL: desk.cancel,
         }
 
     async def __aenter__(self) -> str:
@@ -141,6 +157,7 @@ class Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self._desk.close()
         if self._runner is not None:
             await self._runner.cleanup()
             await self._connections.end()
@@ -195,7 +212,9 @@ class Server:
 
     async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
         fault = self._arrived()
-        model, streamed, reply = await self._replied(request, fault)
+        body = await read_body(request, self._bounds)
+        model, streamed, reply = await self._replied(body, fault)
+        del body  # it may be large
         # Counted once it is answered: what it costs in tokens is known only then.
         headers = self._spend(reply.prompt_tokens + reply.completion_tokens)
         await self._take_time(fault)
@@ -205,11 +224,8 @@ class Server:
         body = encode(spoilt(reply, fault), name=name, model=model, created=created)
         return await self._deliver(request, body, headers, fault, kind)
 
-    async def _replied(
-        self, request: web.BaseRequest, fault: str
-    ) -> tuple[str, bool | None, ChatReply]:
-        """Return a reply, and of what was asked as much as is still needed: it may be large."""
-        body = await read_body(request, self._bounds)
+    async def _replied(self, body: bytes, fault: str) -> tuple[str, bool | None, ChatReply]:
+        """Return a reply, and of what was asked as much as is still needed."""
         self._fail(fault)
         asked = decoded(body, AskedReply)
         self._check_name(asked.model)
@@ -225,6 +241,8 @@ class Server:
             raise RefusedRequestError(500, "The server had an error.", kind="server_error")
         if fault == "unavailable":
             raise RefusedRequestError(503, "The engine is overloaded.", kind="server_error")
+        if fault == "no_room":
+            raise RefusedRequestError(429, "Resource Unavailable", code="resource_unavailable")
         if fault == "rate_limit":
             raise too_much("requests", None, {})
         if fault == "rate_limit_told":
@@ -272,17 +290,20 @@ class Server:
 
     async def _vectors(self, request: web.BaseRequest) -> web.StreamResponse:
         fault = self._arrived()
-        body = await read_body(request, self._bounds)
+        answer = self._embedded(await read_body(request, self._bounds), fault)
+        headers = self._spend(answer.usage.total_tokens)
+        await self._take_time(fault)
+        return await self._deliver(request, msgspec.json.encode(answer), headers, fault)
+
+    def _embedded(self, body: bytes, fault: str) -> Embeddings:
         self._fail(fault)
         asked = decoded(body, AskedVectors)
         self._check_name(asked.model)
         if self._embed is None:
             raise RefusedRequestError(404, "this service makes no embeddings")
         tokens = sum(len(text) for text in asked.texts) // 4
-        headers = self._spend(tokens)
-        await self._take_time(fault)
         form = _packed if asked.encoding_format == "base64" else tuple
-        answer = Embeddings(
+        return Embeddings(
             tuple(
                 Embedding(index, form([float(number) for number in self._embed(text)]))
                 for index, text in enumerate(asked.texts)
@@ -290,7 +311,26 @@ class Server:
             model=asked.model,
             usage=TextUsage(prompt_tokens=tokens, total_tokens=tokens),
         )
-        return await self._deliver(request, msgspec.json.encode(answer), headers, fault)
+
+    # -- a line of a batch
+
+    async def _line(self, place: str, body: bytes) -> bytes:
+        """Answer a call that came in a file: it counts against no limit a minute."""
+        fault = self._arrived()
+        try:
+            answer = await self._said(place, body, fault)
+        except (RefusedRequestError, DroppedConnectionError) as error:
+            self.outcomes[error.outcome] += 1
+            raise
+        self.outcomes[fault or "replied"] += 1
+        return mangled(answer, fault)
+
+    async def _said(self, place: str, body: bytes, fault: str) -> bytes:
+        if place == EMBEDDINGS:
+            return msgspec.json.encode(self._embedded(body, fault))
+        model, _, reply = await self._replied(body, fault)
+        name, created = f"chatcmpl-{self._calls:08d}", int(time.time())
+        return encode_reply(spoilt(reply, fault), name=name, model=model, created=created)
 
 
 def _reason(error: OSError) -> str:

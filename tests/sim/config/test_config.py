@@ -18,7 +18,7 @@ from agents.settings import (
 )
 from engine.errors import ConfigError
 from sim.config.layers import configured, merged, parse_set, read_config
-from sim.config.run import RunConfig
+from sim.config.run import AT_ONCE, RunConfig
 from sim.world.quitting.quantile import QuantileSettings
 from storage.runs import RunDirectory
 
@@ -26,8 +26,12 @@ OPERATIONAL = {
     "attempts",
     "azure_version",
     "base_url",
+    "batch_poll",
+    "batch_size",
+    "batch_wait",
     "cache",
     "concurrency",
+    "embedding_tier",
     "fsync",
     "key_file",
     "local",
@@ -287,8 +291,13 @@ def test_operational_settings_leave_no_mark() -> None:
             "attempts": 1,
             "azure_version": "2024-10-21",
             "base_url": "http://localhost",
+            "batch_poll": 1,
+            "batch_size": 10,
+            "batch_wait": 1,
             "cache": "replies",
             "concurrency": 1,
+            "critic": {"tier": "batch"},
+            "embedding_tier": "batch",
             "fsync": "call",
             "key_file": "key",
             "local": {"deterministic": True},
@@ -311,6 +320,14 @@ def test_operational_settings_leave_no_mark() -> None:
     }
     assert changed == OPERATIONAL | {"agent_settings"}
     assert other.deciding() == RunConfig().deciding()
+
+
+def test_many_visit_at_once_where_calls_go_in_batches() -> None:
+    """Else batches would be small; and nobody is told every few minutes that they wait."""
+    plain, batched = configured({}), configured({"critic": {"tier": "batch"}})
+    assert (plain.at_once, batched.at_once) == (32, AT_ONCE)
+    assert configured({"critic": {"tier": "batch"}, "running": 5}).at_once == 5
+    assert (plain.longest_wait, batched.longest_wait > 86_400) == (300.0, True)
 
 
 def test_agents_are_told_their_part() -> None:

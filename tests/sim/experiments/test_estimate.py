@@ -12,9 +12,10 @@ import pytest
 
 from engine.errors import ConfigError
 from sim.config.layers import configured
-from sim.experiments.estimate import Estimate, estimate
+from sim.experiments.estimate import Estimate, Plan, estimate
 from sim.runs.run import run
 from sim.views.estimate import estimate_page
+from storage.batches import read_batches
 from storage.runs import RunDirectory
 from tests.support.dying import Death, billp
 from tests.support.served import served
@@ -328,3 +329,63 @@ def test_a_dry_run_that_is_interrupted_is_not_to_be_resumed(tmp_path: Path) -> N
 def test_what_a_run_would_refuse_a_dry_run_refuses(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         expected(**settings)
+
+
+# -- plans
+
+
+def plans(**settings: Any) -> dict[str, Plan]:
+    """Return the plans for a run with a real model, by name."""
+    priced = {"model": "openai/embedded", "prices": PRICES}
+    return {plan.name: plan for plan in expected(**priced, **settings).plans}
+
+
+def test_plans_cost_what_tiers_do() -> None:
+    """Flex is half of it; in a batch are those for whom no user waits."""
+    told = plans()
+    live, flex, batch = (told[name] for name in ("live", "flex", "batch"))
+    assert live.cost is not None
+    assert flex.cost == pytest.approx(live.cost / 2)
+    assert set(batch.roles) == {"critic", "reflector"}
+    roles = expected(model="openai/embedded", prices=PRICES).roles
+    half = sum(roles[role].cost or 0.0 for role in batch.roles) / 2
+    assert batch.cost == pytest.approx(live.cost - half)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rounds"),
+    [
+        ({"arrivals": "all"}, 1),
+        ({"arrivals": "all", "running": 2}, 3),
+        ({"arrivals": "batches:3"}, 2),
+        ({"arrivals": "batches:3", "test_episodes": 4, "test_every": 3}, 5),
+        ({"arrivals": "poisson:1"}, 6),
+    ],
+)
+def test_rounds_are_those_of_the_runs_structure(settings: dict[str, Any], rounds: int) -> None:
+    """What arrives together goes together; of who comes alone it is the most there can be."""
+    batch = plans(**settings)["batch"]
+    assert (batch.rounds, batch.exact) == (rounds, settings["arrivals"] != "poisson:1")
+
+
+def test_what_users_wait_for_takes_a_round_each() -> None:
+    """Of planner and actor a step needs two, one after the other."""
+    patient = {"planner": {"tier": "batch"}, "actor": {"tier": "batch"}}
+    told = plans(arrivals="all", **patient)["batch"]
+    assert told.roles == ("planner", "actor")
+    assert told.rounds == 2 * FEW["limit"]
+
+
+def test_rounds_are_as_many_as_a_run_has(tmp_path: Path) -> None:
+    """As told by what a run of the same structure sends."""
+    roles = ("planner", "actor", "critic", "reflector")
+    patient = {role: {"tier": "batch"} for role in roles}
+    quick = {"batch_wait": 0.05, "batch_poll": 0.02}
+    with served() as service:
+        run(configured(FEW, service.remote, patient, quick), out=tmp_path / "run")
+    sent, _ = read_batches(tmp_path / "run" / "batches.jsonl")
+    assert len(sent) == plans(**patient)["batch"].rounds
+
+
+def test_without_a_service_there_is_nothing_to_choose() -> None:
+    assert expected().plans == ()

@@ -201,6 +201,15 @@ def test_a_price_is_of_a_million_tokens() -> None:
     assert Price(prompt=0.15, completion=0.6).cost(2_000_000, 500_000) == pytest.approx(0.6)
 
 
+def test_a_tier_has_a_price_of_its_own() -> None:
+    """Half of it for who can wait, twice as much for who cannot; or what is said."""
+    price = Price(prompt=1.0, completion=4.0, priority=3.0)
+    costs = [
+        price.at(tier).cost(1_000_000, 1_000_000) for tier in ("", "flex", "batch", "priority")
+    ]
+    assert costs == pytest.approx([5.0, 2.5, 2.5, 15.0])
+
+
 def test_every_model_needs_a_price_where_the_cost_is_limited() -> None:
     allowances = Allowances(cost=1.0, prices={"m": PRICE})
     allowances.check({"m"})

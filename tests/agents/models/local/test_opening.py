@@ -90,7 +90,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is there, and to load a model is to do nothing."""
 
     @asynccontextmanager
-    async def loaded(plan: Plan) -> AsyncIterator[str]:
+    async def loaded(plan: Plan, _: Opening) -> AsyncIterator[str]:
         yield plan.name
 
     monkeypatch.setattr("agents.models.local.opening.check_extra", lambda: None)

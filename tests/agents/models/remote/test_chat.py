@@ -713,3 +713,72 @@ def test_cancelled_calls_leave_nothing_open() -> None:
         return len(asyncio.all_tasks())
 
     assert asyncio.run(main()) == 1
+
+
+# -- tiers
+
+
+@asynccontextmanager
+async def in_flex(answer: Answering) -> AsyncIterator[OpenAIModel]:
+    """A model that is asked in the tier flex."""
+    async with (
+        answering(answer) as url,
+        OpenAIModel(Account(key=KEY, url=url, tier="flex")) as model,
+    ):
+        yield model
+
+
+def test_a_tier_is_asked_for() -> None:
+    """By name; without one nothing is said of it, for not all services know what it is."""
+    bodies: list[bytes] = []
+
+    async def answer(asked: web.BaseRequest) -> web.StreamResponse:
+        bodies.append(await asked.read())
+        return web.json_response({"choices": [{"message": {"content": "x"}}]})
+
+    async def main() -> None:
+        async with in_flex(answer) as model:
+            await model.reply(request())
+
+    asyncio.run(main())
+    ask(answer)
+    tiers = [msgspec.json.decode(body).get("service_tier") for body in bodies]
+    assert tiers == ["flex", None]
+
+
+def test_a_tier_without_room_is_no_limit_of_the_account() -> None:
+    """It may pass, is paid by nobody, and lowers nothing: other calls go on as they did."""
+    limits = Limits(in_flight=8)
+
+    async def main() -> None:
+        full = complaining(429, message="Resource Unavailable", code="resource_unavailable")
+        async with in_flex(full) as model:
+            limiter = Limiter(model, limits)
+            with pytest.raises(TransientError) as caught:
+                await limiter.reply(request())
+            assert (caught.value.kind, limiter.statistics().limit) == ("capacity", 8)
+            retrying = Retrying(limiter, Patience(attempts=2, first=0.0))
+            with pytest.raises(ServiceError, match="no room in its tier 'flex'") as stopped:
+                await retrying.reply(request())
+            assert "tier of the role to default" in stopped.value.hint
+
+    asyncio.run(main())
+
+
+def test_the_same_refusal_without_a_tier_is_one() -> None:
+    with pytest.raises(TransientError) as caught:
+        ask(complaining(429, message="Resource Unavailable", code="resource_unavailable"))
+    assert caught.value.kind == "rate_limit"
+
+
+def test_a_tier_that_a_model_has_not_stops_the_run() -> None:
+    """In one sentence: silently it would cost twice as much."""
+
+    async def main() -> None:
+        what = {"message": "Invalid service_tier argument", "param": "service_tier"}
+        async with in_flex(complaining(400, **what)) as model:
+            with pytest.raises(ServiceError, match="has no tier 'flex' for 'embedded'") as caught:
+                await model.reply(request())
+            assert caught.value.hint == "set the tier of the role to default"
+
+    asyncio.run(main())

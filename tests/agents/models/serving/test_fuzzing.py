@@ -30,6 +30,11 @@ expected-statuses = [400, 401, 404, 405, 413, 415]
 [[operations]]
 include-path = "/chat/completions"
 checks.positive_data_acceptance.expected-statuses = [200, 400]
+
+# In a form all is text: what is of another type cannot be told from it.
+[[operations]]
+include-path = "/files"
+checks.negative_data_rejection.expected-statuses = [200, 400, 401, 404, 405, 413, 415]
 """
 SHOWN_ON_PURPOSE = {"error": 0.1, "unavailable": 0.1, "rate_limit": 0.1, "rate_limit_told": 0.1}
 
