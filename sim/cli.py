@@ -21,7 +21,10 @@ from storage.names import check_name
 
 COMMANDS = {
     "run": ("run:run", "Run episodes and record them."),
-    "show": ("show:show", "Show an episode step by step; with a step, all that led to it."),
+    "show": (
+        "show:show",
+        "Show the visits of a run, an episode step by step, or all that led to one step.",
+    ),
     "replay": (
         "replay:replay",
         "Run a recorded run again and compare all of it; nobody is called.",

@@ -291,6 +291,19 @@ def read_journal(path: Path) -> Recording:
     return recording
 
 
+def read_entries(path: Path) -> Iterator[Entry]:
+    """Yield what a journal holds, oldest first; it may be one that is being written.
+
+    A torn last line is left out, and all after lost bytes. Raises JournalError as `read_journal`.
+    """
+    size = 0
+    for number, line in _lines(path):
+        if not line.endswith(b"\n") or lost(line, size):
+            return
+        yield _read_line(path, number, line)
+        size += len(line)
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with open_regular(path) as file:

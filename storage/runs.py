@@ -29,6 +29,7 @@ from filelock import FileLock, Timeout
 from engine.errors import BillpError, RunDirectoryError
 from storage.batches import BatchFile
 from storage.files import AppendOnly, Durability, HeldBack, make_directory, remove, whole
+from storage.holding import is_held
 from storage.journal import Journal, read_journal
 from storage.names import check_name
 from storage.origin import NAME as ORIGIN
@@ -105,6 +106,11 @@ class RunDirectory:
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return self.summary.exists()
+
+    @property
+    def busy(self) -> bool | None:
+        """Whether a process of this machine writes here; None where that cannot be told."""
+        return is_held(self.path / ".lock")
 
     def write_config(self, settings: dict[str, Any]) -> None:
         """Write run.toml, and the proof that it was written here."""

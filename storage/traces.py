@@ -187,6 +187,25 @@ def read_episodes(
         yield episode, envelopes
 
 
+def read_chosen(
+    path: Path, episodes: Collection[int]
+) -> Iterator[tuple[int, list[Envelope[Message]]]]:
+    """Yield the number and the envelopes of each of *episodes*; others are not decoded.
+
+    Raises TraceError `path:line: reason` for a bad line.
+    """
+    own, episode, envelopes = opening(None), None, list[Envelope[Message]]()
+    for number, line in read_lines(path):
+        if not line.startswith(own):
+            if envelopes and episode is not None:
+                yield episode, envelopes
+            own, episode, envelopes = opening_of(line), episode_of(line), []
+        if episode in episodes:
+            envelopes.append(decode_line(path, number, line))
+    if envelopes and episode is not None:
+        yield episode, envelopes
+
+
 def _kind_of(line: bytes) -> bytes:
     """Return what `head_of` calls *kind*, in a tenth of its time."""
     start = line.find(_KIND)
@@ -216,6 +235,20 @@ def read_kind(path: Path, kind: type[M]) -> Iterator[Envelope[M]]:
 
 def read_episode(path: Path, episode: int) -> list[Envelope[Message]]:
     """Return the envelopes of an episode; raises TraceError if the trace does not hold it."""
+    found, last = _search(path, episode)
+    if not found:
+        held = f"it holds 0 to {decode_line(path, 0, last).episode}" if last else "it holds none"
+        raise TraceError(f"{path}: there is no episode {episode}", hint=held)
+    return found
+
+
+def find_episode(path: Path, episode: int) -> list[Envelope[Message]]:
+    """Return the envelopes of an episode; none if the trace, which may be growing, has none."""
+    return _search(path, episode)[0] if whole_size(path) else []
+
+
+def _search(path: Path, episode: int) -> tuple[list[Envelope[Message]], bytes]:
+    """Return the envelopes of an episode, and the last line that was passed on the way to it."""
     own, of_run = opening(episode), opening(None)
     found: list[Envelope[Message]] = []
     last = b""
@@ -226,12 +259,9 @@ def read_episode(path: Path, episode: int) -> list[Envelope[Message]]:
             break
         elif not line.startswith(of_run):
             last = line
-    if not found:
-        held = f"it holds 0 to {decode_line(path, 0, last).episode}" if last else "it holds none"
-        raise TraceError(f"{path}: there is no episode {episode}", hint=held)
-    if not isinstance(found[0].message, EpisodeStarted):
+    if found and not isinstance(found[0].message, EpisodeStarted):
         raise TraceError(f"{path}: episode {episode} does not begin with EpisodeStarted")
-    return found
+    return found, last
 
 
 def read_head(path: Path) -> RunStarted:

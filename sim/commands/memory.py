@@ -68,6 +68,8 @@ def memory(
     """Tell what a run's memories hold, how they were recalled, and whether following them paid.
 
     Without options: the numbers, from the trace. They tell what was observed, not what caused it.
+    Of a run that is not finished its trace tells, as far as it has come, and --list and --episode
+    with it; --like and --map need the keys, which are saved at the end.
     """
     look.check()
     page, facts = _answer(open_memories(run), look)
@@ -92,10 +94,10 @@ def _answer(memories: RecordedMemories, look: LookOptions) -> Answer:
 
 
 def _listed(memories: RecordedMemories, name: str, limit: int) -> Answer:
-    saved = memories.saved(name)
-    entries = saved.first(limit)
-    facts = {"memory": name, "records": len(saved), "shown": entries}
-    return entries_page(entries, len(saved)), facts
+    records = memories.records(name)
+    entries = records.first(limit)
+    facts = {"memory": name, "records": len(records), "shown": entries}
+    return entries_page(entries, len(records), finished=memories.finished), facts
 
 
 def _alike(memories: RecordedMemories, text: str, look: LookOptions) -> Answer:

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from sim.analysis.visits import standing_of
 from sim.runs.recorded import check_head
 from sim.views.console import plain, write_json, write_json_line
-from storage.runs import open_run
+from sim.views.visits import stands
+from storage.runs import RunDirectory, open_run
 from storage.trace_tables import export_trace
 from storage.traces import decode_line, head_of, kind_named, opening, read_lines
 
@@ -29,11 +31,16 @@ def cat(
     ] = None,
     step: Annotated[int | None, typer.Option(help="Messages of this step.")] = None,
 ) -> None:
-    """Write the envelopes of a run, one a line, as in its trace; control characters as escapes."""
+    """Write the envelopes of a run, one a line, as in its trace; control characters as escapes.
+
+    Of a run that is not finished those that are written: of episodes that ended.
+    """
     if type_ is not None:
         kind_named(type_)
-    trace = open_run(run).trace
+    directory = open_run(run)
+    trace = directory.trace
     check_head(trace)
+    _tell_unfinished(directory)
     for line in _chosen(trace, episode, type_, step):
         write_json_line(line)
 
@@ -49,11 +56,21 @@ def _chosen(
                 yield line
 
 
+def _tell_unfinished(directory: RunDirectory) -> None:
+    """Say on standard error that a run is not finished; what is told is told all the same."""
+    standing = standing_of(directory)
+    if standing != "finished":
+        told = f"{stands(str(directory.path), standing)} This is its trace so far."
+        plain(stderr=True).print(told)
+
+
 @app.command()
 def stats(run: Run, as_json: AsJson = False) -> None:
-    """Count the messages of a run, by type, and their bytes."""
-    trace = open_run(run).trace
+    """Count the messages of a run, by type, and their bytes; so far, if it is not finished."""
+    directory = open_run(run)
+    trace = directory.trace
     check_head(trace)
+    _tell_unfinished(directory)
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for number, line in read_lines(trace):
@@ -92,5 +109,6 @@ def export(
     """Write a table for each message type, for polars, pandas or DuckDB."""
     directory = open_run(run)
     check_head(directory.trace)
+    _tell_unfinished(directory)
     for path, rows in export_trace(directory.trace, parquet).items():
         plain(folding=False).print(f"{path}: {rows:,} rows")

@@ -15,6 +15,7 @@ from engine.errors import BillpError, ConfigError, RunDirectoryError
 from engine.html import note, table
 from engine.messages import Envelope, Message, RunEnded, RunStarted
 from sim.analysis.memory.saved import Saved
+from sim.analysis.visits import Visited, visits_of
 from sim.config.run import RunConfig
 from sim.config.stages import read_course
 from sim.library.episodes import Episode
@@ -23,6 +24,7 @@ from sim.metrics.metrics import Metrics, MetricsFollower
 from sim.metrics.summary import Summary, read_summary
 from sim.runs.importing import Imported
 from sim.runs.recorded import cast_of, check_head, check_not_imported, is_imported, open_recorded
+from sim.runs.remade import remade
 from sim.runs.stopping import resuming
 from storage.journal import CallEnded, read_journal
 from storage.runs import RunDirectory, open_run
@@ -123,17 +125,42 @@ class Run:
         chosen = kind_named(kind if isinstance(kind, str) else kind.__name__)
         return read_table(self._trace(), chosen)
 
+    def visits(self) -> pl.DataFrame:
+        """Return who visited and how it went, or where it stands, as a table, one visit a row.
+
+        Also those that are under way, by the run's journal, and those to come, as far as they are
+        known: see `sim.analysis.visits.Visited` for the columns.
+        """
+        found = visits_of(self.directory)
+        rows = map(plain, (*found.ended, *found.open, *found.waiting))
+        return frame_of(rows, schema_of(Visited))
+
     def episodes(self) -> Iterator[Episode]:
-        """Yield the episodes in canonical order, one in memory at a time."""
+        """Yield the episodes in canonical order, one in memory at a time.
+
+        Of a run that has not come to its end those that are written: see `visits` for the others.
+        """
+        if not (self.finished or self.directory.trace.exists()):
+            return
         records = self._records()
         memories = self._memories if whole_size(self.directory.trace) else ()
         for number, envelopes in read_episodes(self._trace(), get_args(Message)):
             yield Episode(number, tuple(envelopes), memories, records.at)
 
     def episode(self, number: int) -> Episode:
-        """Return an episode; raises TraceError if the trace does not hold it."""
+        """Return an episode; raises TraceError if the trace does not hold it (yet: `replayed`)."""
         envelopes = tuple(read_episode(self._trace(), number))
         return Episode(number, envelopes, self._memories, self._records().at)
+
+    def replayed(self, number: int) -> Episode:
+        """Return an episode that is not written yet, made again as far as the journal goes.
+
+        So it is what it was at the last call that ended. Takes as long as a replay of all episodes
+        before it, and raises what `sim.runs.remade.remade` does.
+        """
+        made = remade(self._path, number)
+        agent = self.config.cast
+        return Episode(number, made.envelopes, agent.memories, made.record)
 
     def calls(self) -> pl.DataFrame:
         """Return the journal as a table: every model call as it ended, in order of arrival.

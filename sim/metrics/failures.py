@@ -91,7 +91,7 @@ def _reason(envelope: Envelope[object], handler: str, error: str) -> Failure:
 def in_words(failed: int, episodes: int, failures: Sequence[Failure]) -> str:
     """Return how many of how many episodes failed, and why."""
     count = f"all {episodes:,}" if failed == episodes else f"{failed:,} of {episodes:,}"
-    reasons = [f"{one.episodes:,} × {_why(one)}" for one in failures[:_SHOWN]]
+    reasons = [f"{one.episodes:,} × {why(one)}" for one in failures[:_SHOWN]]
     others = sum(one.episodes for one in failures[_SHOWN:])
     if others:
         reasons.append(f"{others:,} × other reasons")
@@ -99,7 +99,8 @@ def in_words(failed: int, episodes: int, failures: Sequence[Failure]) -> str:
     return f"{count} episode{plural} failed: {'; '.join(reasons)}"
 
 
-def _why(failure: Failure) -> str:
+def why(failure: Failure) -> str:
+    """Return a reason in words."""
     if failure.role:
         said = failure.said if len(failure.said) <= _SAID else f"{failure.said[: _SAID - 1]}…"
         kind = ": ".join(filter(None, (failure.kind, said)))

@@ -110,5 +110,6 @@ def check_step(trace: Path, point: Point) -> None:
 def check_head(path: Path) -> RunStarted:
     """Return the head of the trace at *path*; raises TraceError if it is not whole."""
     if not whole_size(path):
-        raise TraceError(f"{path}: the trace is empty")
+        hint = "billp show RUN tells how far a run is of which nothing is written yet"
+        raise TraceError(f"{path}: the trace is empty", hint=hint)
     return read_head(path)

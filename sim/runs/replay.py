@@ -1,7 +1,7 @@
 """Replay: a recorded run again, with nobody called and every byte compared."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -142,9 +142,16 @@ def prompt_of(
     with closing(player.check):
         player.alone(at[0])
         in_event_loop(partial(player.play, None))
+    return request_at(player.requests, at, role, occurrence=occurrence)
+
+
+def request_at(
+    requests: Iterable[ChatRequest], at: Point, role: str, *, occurrence: int = 0
+) -> ChatRequest:
+    """Return that of *requests* which a role made at a point; raises ConfigError if none is."""
     seen = {
         (request.call.step, request.call.role, request.call.occurrence): request
-        for request in player.requests
+        for request in requests
         if request.call.episode == at[0]
     }
     request = seen.get((at[1], role, occurrence))
@@ -228,7 +235,7 @@ class _Player:
             course,
             self.recorded.environment,
             answer=access.answer,
-            embed=_embedder(self.recorded).embed,
+            embed=embedder_of(self.recorded).embed,
             concurrency=concurrency,
             excerpt=self._excerpt,
             wrap=self.wrap,
@@ -295,7 +302,8 @@ def _up_to(point: Point, lines: bytes) -> bytes | None:
     return before_step(lines, step + 1) if episode_of(lines) == episode else None
 
 
-def _embedder(recorded: RecordedRun) -> Embedder:
+def embedder_of(recorded: RecordedRun) -> Embedder:
+    """Return what gives a recorded run its vectors: a service is not asked again."""
     if not recorded.course.config.embedding_model:
         return HashingEmbedder()
     forgotten = recorded.recording.vectors

@@ -51,6 +51,23 @@ def arrivals_of(config: RunConfig, environment: Environment) -> Arrivals:
     )
 
 
+def numbered(config: RunConfig, environment: Environment) -> list[tuple[int, int]] | None:
+    """Return who visits in which episode, as (user, session) by its number.
+
+    None where users come back: then it depends on how visits end. Raises ConfigError for users that
+    there are not.
+    """
+    if config.sessions > 1:
+        return None
+    coming, found = arrivals_of(config, environment), list[tuple[int, int]]()
+    # Ends decide when a batch or a part begins, never who comes in it or in which order.
+    while (visit := coming.upcoming()) is not None:
+        coming.started()
+        coming.closed(visit.arrival)
+        found.append((visit.user, visit.session))
+    return found
+
+
 def parts(config: RunConfig, environment: Environment) -> list[Part]:
     """Return the parts of a run, in order: training, and every test of what was learned so far."""
     visits = visitors(config, environment)

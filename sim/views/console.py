@@ -6,6 +6,7 @@ stands through `write`, and JSON through `write_json`.
 
 import sys
 from collections.abc import Iterable
+from textwrap import wrap
 from typing import Any
 
 import msgspec
@@ -37,6 +38,15 @@ class Visible(Console):
 def plain(*, stderr: bool = False, folding: bool = True) -> Console:
     """Return a console that writes text as it stands; not *folding*, it breaks no line."""
     return Visible(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=not folding)
+
+
+def folded(text: str, width: int) -> list[str]:
+    """Return the lines of *text* in a *width*; a word stays whole, be it longer."""
+    lines = (
+        wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+        for line in text.split("\n")
+    )
+    return [line for part in lines for line in part]
 
 
 def write(text: str) -> None:

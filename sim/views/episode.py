@@ -1,15 +1,14 @@
 """An episode as people read it: thought, action, grounding, reward, value, what was recalled."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from agents.making import AgentMemory
-from engine.errors import ConfigError, FileError
+from engine.errors import ConfigError
 from engine.messages import (
     ActionTaken,
     AdvantageEstimated,
@@ -21,54 +20,56 @@ from engine.messages import (
     Message,
     ModelFailed,
     PlanMade,
-    Recalled,
+    PlanRequested,
     ReflectionWritten,
     StateValued,
     UserResponded,
 )
-from sim.analysis.memory.saved import Saved
 
 M = TypeVar("M")
 
-_UNKNOWN = "(its text is in the run's memory once the run is finished)"
+_UNKNOWN = "(its text is in the run's memory, which is not here)"
+
+Texts: TypeAlias = Callable[[AgentMemory[Any], Collection[int]], Mapping[int, str]]
+"""Returns what the records of a memory say at some positions, as far as that is known."""
+
+
+def _no_texts(_: AgentMemory[Any], __: Collection[int]) -> Mapping[int, str]:
+    return {}
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """The *memories* of a run's agent; nothing is saved where the run did not come to its end.
+    """The *memories* of a run's agent, and what reads the *texts* of their records.
 
     *unknown* says why it is not known what they are, if it is not.
     """
 
-    directory: Path
     memories: Sequence[AgentMemory[Any]] = ()
+    texts: Texts = _no_texts
     unknown: str = ""
 
     def recalled(self, message: Message) -> Iterator[tuple[str, str]]:
         """Yield what was recalled before *message* was made: of what kind it is, and its text."""
         for memory in self.memories:
             _, found = memory.asked(message) or (0, ())
-            texts = self._texts(memory, found)
+            texts = self.texts(memory, [one.position for one in found]) if found else {}
             for one in found:
                 text = texts.get(one.position, _UNKNOWN)
                 said = f"{text} [episode {one.episode}, distance {one.distance:g}]"
                 yield memory.payload.__name__.lower(), said
 
-    def _texts(self, memory: AgentMemory[Any], found: Sequence[Recalled]) -> dict[int, str]:
-        saved = Saved(self.directory, memory)
-        try:
-            known = saved.at([one.position for one in found]) if found else {}
-        except FileError:
-            return {}
-        return {position: entry.says for position, entry in known.items()}
-
 
 @dataclass(frozen=True)
 class Shown:
-    """The envelopes of an episode, and the memories it recalled from."""
+    """The envelopes of an episode, and the memories it recalled from.
+
+    Of one that has not ended also the calls whose reply it *awaits*.
+    """
 
     envelopes: Sequence[Envelope[Message]]
     remembered: Remembered
+    awaits: Sequence[ModelFailed] = ()
 
     def all(self, kind: type[M]) -> list[M]:
         """Return the messages of a type, in canonical order."""
@@ -85,9 +86,10 @@ class Shown:
         return self.all(EpisodeStarted)[0]
 
     @property
-    def length(self) -> int:
-        """How many steps it has."""
-        return len(self.all(ActionTaken))
+    def steps(self) -> list[int]:
+        """Its steps, also one at which nothing was recommended."""
+        asked = {message.step for message in self.all(PlanRequested)}
+        return sorted(asked | {message.step for message in self.all(ActionTaken)})
 
 
 def episode_page(shown: Shown) -> Group:
@@ -97,7 +99,7 @@ def episode_page(shown: Shown) -> Group:
         table.add_column(name)
     for name in ("reward", "value", "advantage"):
         table.add_column(name, justify="right")
-    for step in range(shown.length):
+    for step in shown.steps:
         table.add_row(*_row(shown, step))
     return Group(*_opening(shown), table, *_ending(shown))
 
@@ -153,33 +155,42 @@ def _ending(shown: Shown) -> Iterator[str]:
         yield f"{failed.handler} raised {failed.error}."
     for lost in shown.all(EpisodeFailed):
         yield f"The episode failed: {lost.why}. Nothing of it is remembered."
+    yield from _awaited(shown)
 
 
 def step_page(shown: Shown, step: int) -> Group:
     """Return the page of one step; raises ConfigError if the episode has no such step."""
-    action = shown.at(ActionTaken, step)
-    if action is None:
-        hint = f"it has the steps 0 to {shown.length - 1}" if shown.length else "it has no step"
+    if step not in shown.steps:
+        hint = f"it has the steps 0 to {shown.steps[-1]}" if shown.steps else "it has no step"
         raise ConfigError(f"the episode has no step {step}", hint=hint)
+    table = details_table()
+    for name, text in _details(shown, step):
+        table.add_row(name, text)
+    return Group(*_opening(shown), table, *_awaited(shown, step))
+
+
+def details_table() -> Table:
+    """Return the empty table of a step: what it is, and in full what was said."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, text in _details(shown, action):
-        table.add_row(name, text)
-    return Group(*_opening(shown), table)
+    return table
 
 
-def _details(shown: Shown, action: ActionTaken) -> Iterator[tuple[str, str]]:
-    step = action.step
+def _awaited(shown: Shown, step: int | None = None) -> Iterator[str]:
+    for call in shown.awaits:
+        if step is None or call.step in {step, step + 1}:
+            yield f"The {call.role}'s call at step {call.step} has no reply yet."
+
+
+def _details(shown: Shown, step: int) -> Iterator[tuple[str, str]]:
     plan = shown.at(PlanMade, step)
     if plan is not None:
         yield from _recalled(shown, plan)
         yield "thought", plan.thought
-    for result in action.tools:
-        yield f"tool: {result.tool}", result.text or "–"
-    yield from _recalled(shown, action)
-    yield "words", action.words
-    yield "action", f"{action.title} (item {action.item}, {_grounding(action)})"
+    action = shown.at(ActionTaken, step)
+    if action is not None:
+        yield from _acted(shown, action)
     response = shown.at(UserResponded, step)
     if response is not None:
         yield "reward", _reward(response)
@@ -191,6 +202,14 @@ def _details(shown: Shown, action: ActionTaken) -> Iterator[tuple[str, str]]:
     gain = shown.at(AdvantageEstimated, step)
     if gain is not None:
         yield "advantage", f"{gain.advantage:+g}"
+
+
+def _acted(shown: Shown, action: ActionTaken) -> Iterator[tuple[str, str]]:
+    for result in action.tools:
+        yield f"tool: {result.tool}", result.text or "–"
+    yield from _recalled(shown, action)
+    yield "words", action.words
+    yield "action", f"{action.title} (item {action.item}, {_grounding(action)})"
 
 
 def _recalled(shown: Shown, message: Message) -> Iterator[tuple[str, str]]:

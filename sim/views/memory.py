@@ -17,7 +17,7 @@ from sim.views.memory_map import Panel
 
 _LONGEST = 300
 
-_UNKNOWN = "(its text is in the run's memory once the run is finished)"
+_UNKNOWN = "(its text is in the run's memory, which is not here)"
 
 
 def facts_page(run: RecordedMemories, facts: Facts) -> Group:
@@ -28,6 +28,8 @@ def facts_page(run: RecordedMemories, facts: Facts) -> Group:
     ]
     if not run.finished:
         parts.append("The run is not finished: this is what its trace tells so far.")
+    if not facts.episodes:  # of no episode there is nothing to tell, and nothing that it never did
+        return Group(*parts)
     parts += _kept(facts.memories)
     parts += _followed(facts.followed)
     parts += _guided(facts.guided)
@@ -88,14 +90,15 @@ def _guided(rows: Sequence[Guided]) -> Iterator[RenderableType]:
     yield table
 
 
-def entries_page(entries: Sequence[Entry], total: int) -> Group:
-    """Return the first of *total* records of a memory."""
+def entries_page(entries: Sequence[Entry], total: int, *, finished: bool = True) -> Group:
+    """Return the first of *total* records of a memory, which grows until it is *finished*."""
     table = _records()
     for entry in entries:
         table.add_row(f"{entry.position:,}", f"{entry.episode:,}", _cut(entry.says))
     rest = total - len(entries)
     below = f"{_count(rest, 'record')} more: see --limit." if rest else "That is all."
-    return Group(table, below)
+    far = [] if finished else ["The run is not finished: this is what its trace tells so far."]
+    return Group(*far, table, below)
 
 
 def found_page(text: str, found: Sequence[Found], memories: Sequence[AgentMemory[Any]]) -> Group:

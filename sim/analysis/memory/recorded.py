@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,16 +17,17 @@ from engine.messages import ActionTaken, Recalled, RunStarted
 from engine.records import Vector
 from sim.analysis.memory.facts import Facts, facts_of
 from sim.analysis.memory.saved import Entry, Found, Saved
-from sim.config.stages import Point
+from sim.analysis.memory.told import Left, Told
+from sim.config.stages import Point, read_course
 from sim.runs.loop import in_event_loop
 from sim.runs.recorded import cast_of, check_head, is_imported
 from storage.runs import RunDirectory, open_run
-from storage.traces import read_episode
+from storage.traces import read_episode, whole_size
 from storage.vectors import read_vectors
 
 
 class Reminder(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that was given back; what it *says* is not known before the run is finished."""
+    """A record that was given back, and what it *says*; None if neither memory nor trace tells."""
 
     position: int
     episode: int
@@ -60,23 +61,42 @@ class RecordedMemories:
         """Return what the trace tells of the memories."""
         return facts_of(self.directory.trace, self.memories)
 
-    def saved(self, name: str) -> Saved:
-        """Return a memory that the run saved, by name.
+    def records(self, name: str) -> Saved | Told:
+        """Return a memory by name: as it was saved, or what the trace tells of it so far.
 
-        Raises ConfigError if the agent has none of that name, RunDirectoryError if none is saved.
+        Raises ConfigError if the agent has none of that name, RunDirectoryError if the run came to
+        its end and saved none.
         """
+        if self.finished:
+            return self.saved(name)
+        return Told(self._left, self._named(name), settings_of(self.directory))
+
+    @cached_property
+    def _left(self) -> Left:
+        return Left(self.directory.trace)
+
+    def _named(self, name: str) -> AgentMemory[Any]:
         known = {memory.name: memory for memory in self.memories}
         if name not in known:
             hint = f"the agent {self.head.agent} has {', '.join(known)}"
             raise ConfigError(f"there is no memory {name!r}", hint=hint)
+        return known[name]
+
+    def saved(self, name: str) -> Saved:
+        """Return a memory that the run saved, with its keys, by name.
+
+        Raises ConfigError if the agent has none of that name, RunDirectoryError if none is saved.
+        """
+        memory = self._named(name)
         path = self.directory.path
         if not self.finished:
-            what = f"{path}: the run is not finished: memories are saved at its end"
-            raise RunDirectoryError(what, hint="finish it with billp resume")
+            what = f"{path}: the run is not finished: keys of memories are saved at its end"
+            hint = "billp memory RUN, --list and --episode go by the trace, as far as it has come"
+            raise RunDirectoryError(what, hint=hint)
         if not self.directory.memory.exists():
             hint = "billp memory RUN without options needs the trace alone"
             raise RunDirectoryError(f"{path}: the memories of the run were not kept", hint=hint)
-        return Saved(self.directory.memory, known[name])
+        return Saved(self.directory.memory, memory)
 
     def every(self) -> list[Saved]:
         """Return all memories that the run saved."""
@@ -135,8 +155,8 @@ class RecordedMemories:
 
     def _reminders(self, name: str, found: Sequence[Recalled]) -> tuple[Reminder, ...]:
         kept: Mapping[int, Entry] = {}
-        if found and self.finished and self.directory.memory.exists():
-            kept = self.saved(name).at([one.position for one in found])
+        if found and (not self.finished or self.directory.memory.exists()):
+            kept = self.records(name).at([one.position for one in found])
         return tuple(
             Reminder(
                 position=one.position,
@@ -148,12 +168,21 @@ class RecordedMemories:
         )
 
 
+def settings_of(directory: RunDirectory) -> Any:
+    """Return the settings of a run's agent; raises RunDirectoryError or ConfigError."""
+    settings, proven = directory.read_proven()
+    return read_course(settings, proven=proven).config.agent_settings
+
+
 def open_memories(run: Path) -> RecordedMemories:
     """Return the run in directory *run*; raises RunDirectoryError, TraceError or ConfigError.
 
     ConfigError if its agent has no memory.
     """
     directory = open_run(run)
+    if not whole_size(directory.trace) and not directory.finished:
+        what = f"{run}: nothing is written yet: memories are told by episodes that ended"
+        raise RunDirectoryError(what, hint="billp show RUN tells how far the run is")
     if is_imported(directory):
         raise RunDirectoryError(
             f"{run}: was imported: it tells of no memory",

@@ -127,8 +127,10 @@ class _Reader:
 
     def take(self, told: _Told) -> None:
         """Take an episode; one that failed, or was cut off by a crash, taught nobody."""
-        self._failed += told.has(EpisodeFailed)
-        if not told.has(EpisodeSettled):
+        # It may have failed once all had settled: a handler that remembers may raise, too.
+        failed = told.has(EpisodeFailed)
+        self._failed += failed
+        if failed or not told.has(EpisodeSettled):
             return
         if not (told.has(EpisodeStarted) and told.has(EpisodeEnded)):
             raise self._error(told.episode, "expected EpisodeStarted and EpisodeEnded")

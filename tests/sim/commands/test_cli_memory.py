@@ -214,10 +214,15 @@ def test_what_nobody_could_know_yet_is_said_to_be_nothing(
     assert "nothing was near enough" in shell.fine("memory", finished.path, "--episode", "0:0")
 
 
-def test_an_unfinished_run_tells_places_without_texts(shell: Shell, copy: RunDirectory) -> None:
+@pytest.mark.parametrize("asked", [("--episode", f"{LAST}:0"), ("--list", "critic")])
+def test_an_unfinished_run_tells_records_by_its_trace(
+    shell: Shell, copy: RunDirectory, asked: tuple[str, ...]
+) -> None:
+    """The same as in the end, before any memory is saved."""
+    before = told(shell, copy.path, *asked)
     copy.summary.unlink()
-    page = shell.fine("memory", copy.path, "--episode", f"{LAST}:0")
-    assert "once the run is finished" in page
+    shutil.rmtree(copy.memory)
+    assert told(shell, copy.path, *asked) == before
 
 
 # -- maps
@@ -320,14 +325,24 @@ def test_a_place_that_does_not_exist(shell: Shell, finished: RunDirectory) -> No
     assert hint.startswith("it has the steps 0 to ")
 
 
-@pytest.mark.parametrize("asked", [("--list", "actor"), ("--like", "Chess"), ("--map", "map.csv")])
-def test_records_of_an_unfinished_run_are_not_saved_yet(
+@pytest.mark.parametrize("asked", [("--like", "Chess"), ("--map", "map.csv")])
+def test_keys_of_an_unfinished_run_are_not_saved_yet(
     shell: Shell, copy: RunDirectory, asked: tuple[str, ...]
 ) -> None:
     copy.summary.unlink()
     sentence, hint = shell.refusal("memory", copy.path, *asked)
-    assert sentence == f"{copy.path}: the run is not finished: memories are saved at its end"
-    assert hint == "finish it with billp resume"
+    assert (
+        sentence == f"{copy.path}: the run is not finished: keys of memories are saved at its end"
+    )
+    assert "--list and --episode go by the trace" in hint
+
+
+def test_what_messages_do_not_tell_is_not_listed(shell: Shell, tmp_path: Path) -> None:
+    """An agent's own records may stand in no message: that is said, and no list cut short."""
+    run = recorded(tmp_path / "run", agent="linucb", episodes=2)
+    run.summary.unlink()
+    sentence, _ = shell.refusal("memory", run.path, "--list", "trials")
+    assert sentence.endswith("its trace does not tell what the memory 'trials' holds")
 
 
 def test_memories_that_were_not_kept(shell: Shell, copy: RunDirectory) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,6 +73,16 @@ class Scene:
     altered: RunDirectory
     failed: RunDirectory
 
+    @property
+    def open(self) -> Path:
+        """A run with a failed call that was stopped before anything of it was written."""
+        path = self.here / "open"
+        if not path.exists():
+            shutil.copytree(self.failed.path, path)
+            for name in ("trace.jsonl", "summary.json", "manifest.json"):
+                (path / name).unlink()
+        return path
+
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
@@ -111,6 +122,10 @@ Words = Callable[[Scene], list[str | Path]]
 
 COMMANDS: dict[str, Words] = {
     "show": lambda s: ["show", s.run.path, "0"],
+    "show all": lambda s: ["show", s.failed.path],
+    "show what is open": lambda s: ["show", s.open, "1"],
+    "show what is open, in full": lambda s: ["show", s.open, "1:0"],
+    "show what is open, made again": lambda s: ["show", s.open, "1", "--replayed"],
     "show a step": lambda s: ["show", s.run.path, "2:0"],
     "show a failure": lambda s: ["show", s.failed.path, "1"],
     "show as JSON": lambda s: ["show", s.run.path, "0", "--json"],

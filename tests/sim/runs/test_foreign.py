@@ -224,7 +224,8 @@ def test_looking_at_a_run_reaches_nobody(place: Place) -> None:
     for words in (
         *(("replay", run), ("replay", run, "--episode", "1"), ("verify", run)),
         *(("show", run, "0"), ("show", run, "1:0", "--prompt", "actor"), ("trace", "cat", run)),
-        *(("trace", "stats", run), ("diff", run, run), ("memory", run), ("resume", run)),
+        *(("trace", "stats", run), ("diff", run, run), ("memory", run), ("show", run)),
+        *(("show", run, "2"), ("show", run, "2", "--replayed"), ("resume", run)),
         ("compare", run, run),
     ):
         said = place.shell.billp(*words)

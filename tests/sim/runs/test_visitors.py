@@ -20,10 +20,10 @@ from sim.config.run import RunConfig
 from sim.runs.replay import replay
 from sim.runs.resume import resume
 from sim.runs.run import run
-from sim.runs.visitors import parts, visitors
+from sim.runs.visitors import numbered, parts, visitors
 from storage.runs import RunDirectory
 from tests.storage.datasets.test_training import LIKED, RATED, TRAIN, world
-from tests.support.small import Counted, Trace, only, recorded, synthetic, trace_of
+from tests.support.small import SMALL, Counted, Trace, only, recorded, synthetic, trace_of
 
 WORLDS: dict[str, dict[str, Any]] = {
     "frozen": {"test_episodes": 5},
@@ -46,6 +46,22 @@ def settings(**how: Any) -> RunConfig:
 
 def planned(**how: Any) -> list[Part]:
     return parts(settings(**how), synthetic())
+
+
+# -- who comes when
+
+
+@of_every_world
+def test_visitors_are_known_by_number_beforehand(name: str, tmp_path: Path) -> None:
+    """In the very order in which episodes start, whatever comes of them."""
+    run = recorded(tmp_path / "run", **WORLDS[name])
+    started = only(trace_of(run), EpisodeStarted)
+    who = numbered(configured(SMALL, WORLDS[name]), synthetic())
+    assert who == [(one.user, one.session) for one in started]
+
+
+def test_where_users_come_back_nobody_knows() -> None:
+    assert numbered(settings(sessions=2, arrivals="all"), synthetic()) is None
 
 
 # -- the parts of a run

@@ -192,11 +192,13 @@ def test_episodes_are_compared_by_whether_lessons_were_recalled(facts: Facts) ->
 
 
 def test_failed_and_torn_episodes_are_in_nothing(tmp_path: Path) -> None:
-    failed = [*LATER[:5], (3_000, EpisodeFailed(why="a call failed"))]
+    """Whether they failed before they had settled or after: then nothing is remembered either."""
+    lost = EpisodeFailed(why="a call failed")
+    failed, late = ([*messages, (3_000, lost)] for messages in (LATER[:5], LATER))
     torn = LAST[:4]
     whole = facts_of(write(tmp_path, EARLY, EARLIEST), MEMORIES)
-    told = facts_of(write(tmp_path, EARLY, EARLIEST, failed, torn), MEMORIES)
-    assert (whole.failed, told.failed) == (0, 1)
+    told = facts_of(write(tmp_path, EARLY, EARLIEST, failed, late, torn), MEMORIES)
+    assert (whole.failed, told.failed) == (0, 2)
     assert msgspec.structs.replace(told, failed=0) == whole
 
 
