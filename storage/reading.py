@@ -10,6 +10,8 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,6 +61,11 @@ def at_most(file: BinaryIO, path: Path, most: int) -> bytes:
 
 def parse_toml(content: bytes) -> dict[str, Any]:
     """Return the tables of a TOML document; raises ValueError, also for what is nested too deep."""
+    return deepcopy(_tables(content))
+
+
+@lru_cache(maxsize=1)  # who goes on with a run, or verifies it, reads its settings several times
+def _tables(content: bytes) -> dict[str, Any]:
     text = content.decode()
     if _LONG_KEY.search(text):  # of each, tomllib keeps all beginnings
         raise ValueError("it has a key of too many parts")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, time
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -95,7 +96,8 @@ def checked(config: RunConfig) -> RunConfig:
     return configured(config.settings())
 
 
-def _kinds(kind: type[msgspec.Struct]) -> dict[str, Any]:
+@cache  # a run's settings are read several times, and each time msgspec resolves all annotations
+def _kinds(kind: type[msgspec.Struct]) -> Mapping[str, Any]:
     return {field.name: field.type for field in msgspec.structs.fields(kind)}
 
 

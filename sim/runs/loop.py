@@ -8,12 +8,13 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import anyio
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from engine.errors import ConfigError, LawError, StopAtOnce
 
@@ -39,7 +40,7 @@ def in_event_loop(
     try:
         with (
             # Products here are small: where others work, too, threads wait for each other.
-            threadpool_limits(1, user_api="blas"),
+            _libraries().limit(limits=1, user_api="blas"),
             _rarely_collecting(),
             plain_errors(),
             _Signals().heard() as signals,
@@ -51,6 +52,13 @@ def in_event_loop(
             )
     except asyncio.CancelledError as error:
         raise LawError("the run was cancelled, but not by the run") from error
+
+
+@cache  # to look for them takes as long as a small run's first steps: once for all runs
+def _libraries() -> ThreadpoolController:
+    """Return what computes on threads of its own, of all that is loaded when a loop first runs."""
+    import_module("numpy")  # or nobody would hold it back who is imported later
+    return ThreadpoolController()
 
 
 def check_no_loop(twin: str = "") -> None:

@@ -109,7 +109,7 @@ def test_each_test_has_a_sample_of_its_own() -> None:
 
 def of_test(episodes: int, users: int) -> int:
     """Return how many calls so many users more in a test are expected to come to."""
-    training = {**LARGE, "episodes": episodes, "limit": 20}
+    training = {**LARGE, "episodes": episodes, "limit": 8}
     more, less = (expected(**training, test_episodes=n).calls for n in (2 * users, users))
     return more - less
 
@@ -117,7 +117,7 @@ def of_test(episodes: int, users: int) -> int:
 @pytest.mark.usefixtures("tried_few")
 def test_an_estimate_is_near_what_a_run_makes(tmp_path: Path) -> None:
     """Within a fifth, though only a third of it was tried."""
-    settings = {**LARGE, "test_episodes": 40, "limit": 50}
+    settings = {**LARGE, "test_episodes": 40, "limit": 20}
     real = run(configured(settings), out=tmp_path / "run")
     told = expected(**settings)
     assert (told.episodes, told.sample) == (80, 30)

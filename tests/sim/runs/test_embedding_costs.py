@@ -262,8 +262,9 @@ def test_a_dry_run_counts_them() -> None:
     assert estimate(few(embeddings="hashing")).calls == told.calls - told.roles[ROLE].calls
 
 
-def test_a_dry_run_of_a_large_run_scales_them() -> None:
+def test_a_dry_run_of_a_large_run_scales_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the visits, of which a part is tried."""
+    monkeypatch.setattr("sim.experiments.trial._STAGES", ((60, 4.0),))
     told = estimate(few(episodes=30_000, limit=2))
     assert told.sample < told.episodes
     shares = {role: one.calls / told.episodes for role, one in told.roles.items()}

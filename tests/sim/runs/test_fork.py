@@ -166,7 +166,7 @@ def told(trace: Trace) -> list[tuple[Point, str, str]]:
 # -- where it parts
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(data=st.data())
 def test_the_past_is_the_parents_and_the_change_holds_from_there_on(
     data: st.DataObject, parent: RunDirectory, points: list[Point], new: Directory
