@@ -121,6 +121,11 @@ class OpenAIModel:
         """Return how *model* is told the form of a reply."""
         return (self._dialects.get(model) or self._first_dialect(model)).form
 
+    def take_form(self, model: str, form: Form) -> None:
+        """Tell *model* the form of a reply so from now on."""
+        dialect = self._dialects.get(model) or self._first_dialect(model)
+        self._dialects[model] = msgspec.structs.replace(dialect, form=form)
+
     async def _find_form(self, model: str, sleep: Callable[[float], Awaitable[None]]) -> bool:
         """Take the strictest form that *model* follows; return whether it is that of schemas."""
         choice = greeting(model, schema=CHOICE)
@@ -132,8 +137,7 @@ class OpenAIModel:
             if found and self.form_of(model) == form:
                 break
             if self.form_of(model) == form:
-                changed = msgspec.structs.replace(self._dialects[model], form=after(form))
-                self._dialects[model] = changed
+                self.take_form(model, after(form))
         return self.form_of(model) == "json_schema"
 
     # -- as a line of a batch
