@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
@@ -100,6 +101,27 @@ def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not the file that this run began with"):
         opened(path, digests=(f"m={door.digests['m']}",))
     assert opened(path).place != door.place  # a cache of the one has nothing of the other
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_loading_ends_when_it_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C: no more of the file is read."""
+    monkeypatch.setattr("agents.models.local.opening._PIECE", 64)
+    path, progress = write_gguf(tmp_path / "m.gguf"), list[int]()
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+
+            def cancel(name: str, done: int, size: int) -> None:
+                progress.append(done)
+                if done:
+                    scope.cancel()
+
+            async with PROVIDER.opens(Opening((), Way(), 1, (str(path),), cancel)):
+                raise AssertionError("it was opened")
+
+    asyncio.run(main())
+    assert progress == [0, 64]
 
 
 @pytest.mark.usefixtures("unloaded")
