@@ -117,7 +117,7 @@ def test_loading_ends_when_it_is_cancelled(tmp_path: Path, monkeypatch: pytest.M
                 if done:
                     scope.cancel()
 
-            async with PROVIDER.opens(Opening((), Way(), 1, (str(path),), cancel)):
+            async with PROVIDER.opens(Opening((), Way(), 1, said=(str(path),), loading=cancel)):
                 raise AssertionError("it was opened")
 
     asyncio.run(main())
