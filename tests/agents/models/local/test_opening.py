@@ -9,7 +9,13 @@ import anyio
 import msgspec
 import pytest
 
-from agents.models.chain import ModelSettings, RoleModel, linked
+from agents.models.chain import (
+    ModelSettings,
+    RoleModel,
+    check_settings,
+    linked,
+    open_models,
+)
 from agents.models.embedded import EmbeddedModel
 from agents.models.guards.limiter import Limits
 from agents.models.local import engine
@@ -156,3 +162,24 @@ def test_no_more_calls_are_in_flight_than_there_are_slots() -> None:
     doors = {"actor": Door(EmbeddedModel(), slots=2)}
     with linked(doors, settings, lambda attempt: None) as chain:
         assert chain.statistics().ceiling == 2
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_a_model_is_loaded_once_for_all_roles(tmp_path: Path) -> None:
+    """Whatever service a role has an address of: it is none of this machine's."""
+    path = write_gguf(tmp_path / "m.gguf")
+    ways = (Way(), Way(url="http://127.0.0.1:1/v1"))
+    roles = {way.url: RoleModel(model=f"local/{path}", way=way) for way in ways}
+
+    async def main() -> None:
+        async with open_models(ModelSettings(roles=roles)) as doors:
+            assert doors[ways[0].url] is doors[ways[1].url]
+
+    asyncio.run(main())
+
+
+def test_a_model_of_this_machine_has_no_tiers() -> None:
+    """It is no service that could be asked later, for less."""
+    roles = {"critic": RoleModel(model="local/smollm2", way=Way(tier="batch"))}
+    with pytest.raises(ConfigError, match="'local/smollm2' is no service"):
+        check_settings(ModelSettings(roles=roles))
