@@ -70,6 +70,10 @@ COMMANDS = {
         "models:models",
         "List the models that are at hand: built in, packaged, GGUF files, what a service offers.",
     ),
+    "probe": (
+        "probe:probe",
+        "Tell whether a model says the same again: a certificate of determinism.",
+    ),
     "serve": (
         "serve:serve",
         "Serve a model by the OpenAI protocol, with faults if you want them.",

@@ -21,6 +21,7 @@ from agents.models.guards.retrying import Attempt, Patience, Retrying
 from agents.models.model import ChatModel, ChatReply, ChatRequest
 from agents.models.providers import (
     EMBEDDED,
+    LOCAL,
     PROVIDERS,
     Door,
     Loading,
@@ -73,8 +74,8 @@ def check_settings(settings: ModelSettings) -> None:
     models = [role.model for role in settings.roles.values()]
     for name, role in settings.roles.items():
         check_model(role.model)
-        if role.way.tier and provider_of(role.model) == EMBEDDED:
-            what = f"{name}.tier is {role.way.tier!r}, but {EMBEDDED!r} is no service"
+        if role.way.tier and provider_of(role.model) in {EMBEDDED, LOCAL}:
+            what = f"{name}.tier is {role.way.tier!r}, but {role.model!r} is no service"
             raise ConfigError(what, hint="--model openai/NAME")
     if settings.embeddings:
         embeddings_opener(settings.embeddings)
@@ -126,7 +127,10 @@ def _by_way(models: Mapping[str, RoleModel]) -> dict[tuple[str, Way], list[str]]
     """Return the roles whose models are found on the same way."""
     found: dict[tuple[str, Way], list[str]] = {}
     for role, one in models.items():
-        found.setdefault((provider_of(one.model), one.way), []).append(role)
+        provider = provider_of(one.model)
+        # Where services are says nothing of this machine: a model is loaded once.
+        way = Way(local=one.way.local) if provider == LOCAL else one.way
+        found.setdefault((provider, way), []).append(role)
     return found
 
 

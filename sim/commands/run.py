@@ -94,6 +94,10 @@ class HowOptions:
         typer.Option(help="Model calls in flight.", show_default=str(_DEFAULT.concurrency)),
     ] = None
 
+    certificate: Annotated[
+        str | None,
+        typer.Option(help="What billp probe wrote of the model: the run keeps it."),
+    ] = None
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric of your own, told beside ours.", metavar="NAME"),

@@ -41,7 +41,7 @@ OPERATIONAL = frozenset(
         *("base_url", "key_file", "azure_version", "concurrency", "running", "unreleased"),
         *("requests_per_minute", "tokens_per_minute", "attempts", "patience", "fsync", "prompts"),
         *("cache", "max_calls", "max_tokens_total", "max_cost", "prices", "metrics", "local"),
-        *("tier", "embedding_tier", "batch_wait", "batch_size", "batch_poll"),
+        *("tier", "embedding_tier", "batch_wait", "batch_size", "batch_poll", "certificate"),
     }
 )
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
@@ -93,7 +93,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     calls in flight, or for many where a role's calls go in batches; other limits of 0 are none. A
     batch is sent *batch_wait* seconds after the last call came that can come without it, or with
     *batch_size* calls, and asked for every *batch_poll* seconds. *prices* are of a million tokens,
-    by the model's name. *metrics* are names of the user's own.
+    by the model's name. *metrics* are names of the user's own. *certificate* is a file of `billp
+    probe`, of a model that is asked.
     """
 
     environment: str = "synthetic"
@@ -126,6 +127,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     key_file: str = ""
     azure_version: str = ""
     local: LocalSettings = LocalSettings()
+    certificate: str = ""
     concurrency: Positive = 16
     requests_per_minute: Rate = 0.0
     tokens_per_minute: Rate = 0.0

@@ -41,8 +41,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     service counted them, in both directions; of the prompts' it had *cached_tokens* before, and
     keeps *written_tokens*; *reasoning_tokens* of the replies are not seen. *cost* is by the prices
     that are set. *listeners* are the results of the user's own. *weights* are the sha256 of models'
-    files, by model, where they were computed on this machine. *manifest* is the digest of the run's
-    manifest, which lists its
+    files, by model, where they were computed on this machine; *certificate* what one of `billp
+    probe` says of a model. *manifest* is the digest of the run's manifest, which lists its
     summary and so does not stand there.
     """
 
@@ -83,6 +83,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     listeners: dict[str, Any] = {}
     weights: dict[str, str] = {}
+    certificate: dict[str, str] = {}
     own_metrics: dict[str, Found] = {}
     quit_rule: str = ""
     privileged: str = ""
@@ -101,7 +102,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         del values["manifest"]
         head = {name: values.pop(name) for name in ("run", "digest")}
         of_some = ("train", "test_memory", "curve", "own_metrics", "quit_rule", "privileged")
-        some = (*of_some, "weights", "retention")
+        some = (*of_some, "weights", "certificate", "retention")
         told = {name: value for name in some if (value := values.pop(name))}
         return {**head, **metrics, **told, **values}
 

@@ -24,7 +24,7 @@ from sim.metrics.own import HEARD as OWN
 from sim.metrics.own import OwnMetrics
 from sim.metrics.summary import Effort, Summary, summarise
 from sim.runs.assembly import Assembly, assemble
-from sim.runs.models import digests_of, embedder_for, model_settings, samplings
+from sim.runs.models import certified, digests_of, embedder_for, model_settings, samplings
 from sim.runs.scenario import Scenario
 from sim.runs.watching import Underway, shown
 from storage.journal import CallEnded
@@ -62,7 +62,10 @@ class Live:
         settings = model_settings(self.scenario.config)
         with linked(doors, settings, observe, files.batches) as chain:
             summary = await self._run_on(chain, files, recorded, writers)
-        summary = msgspec.structs.replace(summary, weights=digests_of(doors))
+        config = self.scenario.config
+        summary = msgspec.structs.replace(
+            summary, weights=digests_of(doors), certificate=certified(config, doors)
+        )
         self.directory.write_summary(summary.flat())
         return summary
 

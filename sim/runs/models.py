@@ -17,8 +17,10 @@ from agents.models.remote.embedder import ServiceEmbedder
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.settings import RoleSettings
 from engine.calls import Call
+from engine.errors import ConfigError
 from sim.config.run import RunConfig
 from sim.config.stages import Course
+from sim.metrics.certificate import read_certificate
 from storage.vectors import VectorFile
 
 
@@ -35,7 +37,27 @@ async def doors_of(
         yield one_door(model, (*settings.roles, EMBEDDING))
         return
     async with open_models(settings) as doors:
+        certified(config, doors)
         yield doors
+
+
+def certified(config: RunConfig, doors: Mapping[str, Door]) -> dict[str, str]:
+    """Return what the certificate that *config* names says, and its sha256; nothing without one.
+
+    Raises ConfigError if it is of no model that is asked behind *doors*.
+    """
+    if not config.certificate:
+        return {}
+    found, digest = read_certificate(Path(config.certificate))
+    asked = sorted({config.model_of(role) for role in config.roles})
+    if found.model not in asked:
+        what = f"{config.certificate} is of {found.model!r}, asked are {', '.join(asked)}"
+        raise ConfigError(what, hint="billp probe MODEL --out FILE writes another")
+    here = digests_of(doors).get(found.model)
+    if here is not None and here != found.digests.get(found.model):
+        what = f"{config.certificate} is of another file that is called {found.model}"
+        raise ConfigError(what, hint="billp probe MODEL --out FILE writes another")
+    return {"model": found.model, "says": found.says, "sha256": digest}
 
 
 def digests_of(doors: Mapping[str, Door]) -> dict[str, str]:

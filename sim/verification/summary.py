@@ -26,8 +26,8 @@ from storage.vectors import VectorEntry
 OF_THE_PROCESS = ("run", "seconds", "utilization", "live_calls", "cached_calls", "listeners")
 """What nothing in the directory explains."""
 
-_OF_SOME = ("weights",)
-"""The same, of runs whose models are files."""
+_OF_SOME = ("weights", "certificate")
+"""The same, of runs whose models are files, or were probed."""
 
 _OF_THE_RUN = (
     *("digest", "agent", "model", "environment_digest", "seed", "repeats", "messages", "cost"),

