@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from agents.models.batches import BatchState, Line, Outcome, Status, name_of_line
+from agents.models.batches import (
+    BatchState,
+    Line,
+    NoSuchFileError,
+    Outcome,
+    Status,
+    name_of_line,
+)
 from agents.models.guards.batch import BatchPace, Errands
 from agents.models.guards.batching import Batching
 from agents.models.guards.quiet import Counted, Quiet
@@ -22,7 +29,7 @@ from agents.models.model import (
 )
 from engine.calls import Call
 from engine.errors import CallFailedError, ServiceError
-from storage.batches import BatchFile, open_batches
+from storage.batches import BatchFile, FileUploaded, open_batches
 
 PACE = BatchPace(wait=0.01, poll=0.01)
 
@@ -62,6 +69,8 @@ class Scripted:
         return name
 
     async def create(self, file: str) -> BatchState:
+        if file not in self.files:
+            raise NoSuchFileError(file)
         self.batches[f"batch-{len(self.batches)}"] = file
         self.deaf -= 1
         if self.deaf >= 0:
@@ -291,6 +300,19 @@ def test_what_a_batch_failed_to_answer_is_not_looked_for_in_it(tmp_path: Path) -
     assert came(service, tmp_path, [request(0)]) == ["CallFailedError: no"]
     assert came(service, tmp_path, [request(0)]) == ["reply 0"]
     assert len(service.batches) == 2
+
+
+def test_a_file_that_is_gone_is_uploaded_anew(tmp_path: Path) -> None:
+    """A run died before the service began, and was resumed when the file was there no more."""
+    file = BatchFile(tmp_path / "batches.jsonl")
+    names = tuple(name_of_line(request(user)) for user in range(3))
+    file.append(FileUploaded(file="file-9", url=Scripted.url, names=names))
+    file.close()
+    service = Scripted()
+    said = came(service, tmp_path, [request(user) for user in range(3)])
+    assert said == [f"reply {user}" for user in range(3)]
+    assert [*service.files] == ["file-0"]
+    assert came(service, tmp_path, [request(0)]) == ["reply 0"]
 
 
 def test_a_reply_that_was_lost_is_collected_once_more(tmp_path: Path) -> None:
