@@ -122,6 +122,7 @@ class Batch:
     async def _run(self, lines: Sequence[Line]) -> None:
         if lines:
             await self._upload(lines)
+            lines = ()  # it may take a day, and they may be large
         if not self.name:
             try:
                 await self._begin()
@@ -136,11 +137,13 @@ class Batch:
         self._answer(ended)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
-        # Whatever went wrong, somebody waits for an answer.
         error = None if task.cancelled() else task.exception()
-        if error is not None:
-            for waiting in self.waiting.values():
-                waiting.fail(error)
+        if error is None:
+            return
+        for waiting in self.waiting.values():
+            waiting.fail(error)
+        if not self.waiting:  # so nobody would hear of it but the loop, which stops the run
+            raise error
 
     # -- sending
 

@@ -28,7 +28,7 @@ from agents.models.model import (
     TransientError,
 )
 from engine.calls import Call
-from engine.errors import CallFailedError, ServiceError
+from engine.errors import CallFailedError, FileError, ServiceError
 from storage.batches import BatchFile, FileUploaded, open_batches
 
 PACE = BatchPace(wait=0.01, poll=0.01)
@@ -313,6 +313,48 @@ def test_a_file_that_is_gone_is_uploaded_anew(tmp_path: Path) -> None:
     assert said == [f"reply {user}" for user in range(3)]
     assert [*service.files] == ["file-0"]
     assert came(service, tmp_path, [request(0)]) == ["reply 0"]
+
+
+def test_what_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    """A batch of which nothing is known could be paid for twice."""
+    closed = BatchFile(tmp_path / "batches.jsonl")
+    closed.close()
+    service, quiet = Scripted(), Quiet()
+    batching = Batching(Errands(service, closed, PACE, Patience()), quiet)
+
+    async def main() -> None:
+        with pytest.raises(FileError, match="is closed"):
+            await Counted(batching, quiet).reply(request(0))
+        batching.close()
+
+    asyncio.run(main())
+    assert service.batches == {}
+
+
+def test_what_cannot_be_written_late_is_heard_of(tmp_path: Path) -> None:
+    """All have their replies by then; only the loop can be told, which stops the run."""
+    service, quiet, heard = Scripted(), Quiet(), asyncio.Event()
+    errors: list[object] = []
+
+    async def main() -> None:
+        file = BatchFile(tmp_path / "batches.jsonl")
+
+        def hear(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+            errors.append(context["exception"])
+            heard.set()
+
+        asyncio.get_running_loop().set_exception_handler(hear)
+        batching = Batching(Errands(service, file, PACE, Patience()), quiet)
+        reply = asyncio.create_task(Counted(batching, quiet).reply(request(0)))
+        await service.polled.wait()
+        file.close()
+        assert (await reply).text == "reply 0"
+        await heard.wait()
+        batching.close()
+
+    service.polls = 3
+    asyncio.run(main())
+    assert isinstance(errors[0], FileError)
 
 
 def test_a_reply_that_was_lost_is_collected_once_more(tmp_path: Path) -> None:
