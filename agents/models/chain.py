@@ -208,11 +208,7 @@ def linked(
     limiters = {
         account: _limiter(same, settings.limits) for account, same in _by_account(doors).items()
     }
-    limited: dict[str, ChatModel] = {}
-    for role, door in doors.items():
-        own = settings.roles[role].limits if role in settings.roles else None
-        account = limiters[door.account]
-        limited[role] = account if own is None else Limiter(account, own)
+    limited = _limited(doors, settings, limiters)
     patience = _patience(settings)
     quiet = Quiet()
     batching = {} if batches is None else _batching(doors, settings, quiet, batches)
@@ -229,6 +225,18 @@ def linked(
         places = {place: Cached(budget, cache, place) for place in _places(doors)}
         caches = {role: places[door.place] for role, door in doors.items()}
         yield Chain(Routed(caches), limiters, retrying, budget, caches, batching)
+
+
+def _limited(
+    doors: Mapping[str, Door], settings: ModelSettings, limiters: Mapping[str, Limiter]
+) -> dict[str, Limiter]:
+    """Return the limiter of each role: that of its account, with limits of its own before it."""
+    limited: dict[str, Limiter] = {}
+    for role, door in doors.items():
+        own = settings.roles[role].limits if role in settings.roles else None
+        account = limiters[door.account]
+        limited[role] = account if own is None else Limiter(account, own)
+    return limited
 
 
 def _patience(settings: ModelSettings) -> Patience:
