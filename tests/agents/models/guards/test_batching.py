@@ -372,6 +372,21 @@ def test_a_batch_of_another_service_is_left_alone(tmp_path: Path) -> None:
     assert len(elsewhere.batches) == 1
 
 
+def test_time_in_a_batch_that_came_to_nothing_is_waiting_too(tmp_path: Path) -> None:
+    """Else the patience with a call would be at its end after one batch."""
+    service = Scripted(spoil={0: Outcome(error="batch_expired")})
+
+    async def main() -> float:
+        quiet, file = Quiet(), BatchFile(tmp_path / "batches.jsonl")
+        batching = Batching(Errands(service, file, PACE, Patience()), quiet)
+        with pytest.raises(TransientError) as caught:
+            await Counted(batching, quiet).reply(request(0))
+        batching.close()
+        return caught.value.wait
+
+    assert asyncio.run(main()) >= PACE.wait
+
+
 def test_time_in_a_batch_is_waiting(tmp_path: Path) -> None:
     """It uses up no patience, though a batch takes longer than any."""
     service = Scripted(polls=3)
