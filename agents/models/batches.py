@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 import msgspec
 
 from agents.models.model import ChatReply, ChatRequest
+from engine.errors import ModelError
 
 Status: TypeAlias = Literal[
     "validating",
@@ -65,6 +66,10 @@ class BatchState(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in {"completed", "failed", "expired", "cancelled"}
 
 
+class NoSuchFileError(ModelError):
+    """Raised when a service has no file of which a batch was to be made: it was there too long."""
+
+
 class BatchService(Protocol):
     """A service that takes batches; all that goes over the network raises ModelErrors."""
 
@@ -86,7 +91,7 @@ class BatchService(Protocol):
         ...
 
     async def create(self, file: str) -> BatchState:
-        """Let the service begin with the lines of a *file*."""
+        """Let the service begin with the lines of a *file*; raises NoSuchFileError, too."""
         ...
 
     async def find(self, file: str) -> BatchState | None:

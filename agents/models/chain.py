@@ -212,12 +212,8 @@ def linked(
     limiters = {
         account: _limiter(same, settings.limits) for account, same in _by_account(doors).items()
     }
-    limited: dict[str, ChatModel] = {}
-    for role, door in doors.items():
-        own = settings.roles[role].limits if role in settings.roles else None
-        account = limiters[door.account]
-        limited[role] = account if own is None else Limiter(account, own)
-    patience = Patience(attempts=settings.attempts)
+    limited = _limited(doors, settings, limiters)
+    patience = _patience(settings)
     quiet = Quiet()
     batching = {} if batches is None else _batching(doors, settings, quiet, batches)
     retrying = Retrying(Routed({**limited, **batching}), patience, observe=observe)
@@ -235,6 +231,25 @@ def linked(
         yield Chain(Routed(caches), limiters, retrying, budget, caches, batching)
 
 
+def _limited(
+    doors: Mapping[str, Door], settings: ModelSettings, limiters: Mapping[str, Limiter]
+) -> dict[str, Limiter]:
+    """Return the limiter of each role: that of its account, with limits of its own before it."""
+    limited: dict[str, Limiter] = {}
+    for role, door in doors.items():
+        own = settings.roles[role].limits if role in settings.roles else None
+        account = limiters[door.account]
+        limited[role] = account if own is None else Limiter(account, own)
+    return limited
+
+
+def _patience(settings: ModelSettings) -> Patience:
+    """Return how long calls are tried: where one attempt may take long, longer."""
+    patience = Patience(attempts=settings.attempts)
+    slow = any(role.way.tier == "flex" for role in settings.roles.values())
+    return replace(patience, total=4 * patience.total) if slow else patience
+
+
 def _paid_by_way(allowances: Allowances, batching: Container[str]) -> Allowances:
     """Return *allowances* in which only those pay for batches whose calls go in some."""
     tiers = allowances.tiers.items()
@@ -246,7 +261,7 @@ def _batching(
     doors: Mapping[str, Door], settings: ModelSettings, quiet: Quiet, batches: BatchFile
 ) -> dict[str, Batching]:
     """Return what sends the calls of roles in batches: one for all roles behind a door."""
-    patience = Patience(attempts=settings.attempts)
+    patience = _patience(settings)
     services = {role: door.batches for role, door in doors.items() if door.batches is not None}
     by_service = {
         id(service): Batching(Errands(service, batches, settings.batch, patience), quiet)

@@ -14,7 +14,8 @@ from agents.models.providers import EMBEDDED, provider_of
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.settings import RoleSettings
 from sim.config.run import RunConfig
-from sim.experiments.trial import NOTHING, Spent, Trial, added, largest_trial, together_in
+from sim.experiments.rounds import together_in
+from sim.experiments.trial import NOTHING, Spent, Trial, added, largest_trial
 from sim.runs.models import model_settings
 from storage.datasets import open_environment
 

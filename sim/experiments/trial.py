@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
@@ -18,12 +18,11 @@ from agents.models.model import ChatReply, ChatRequest
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.models.remote.vectors import encoded
 from engine.errors import InterruptedRunError
-from engine.messages import Envelope, EpisodeStarted, Message, ModelReplied
-from sim.config.run import AT_ONCE, RunConfig
+from sim.config.run import RunConfig
+from sim.experiments.rounds import layout, lots, needed_in, together_in
 from sim.runs.run import run
 from storage.environments import Environment
 from storage.runs import RunDirectory
-from storage.traces import read_trace
 
 _FEW = 10  # visits that are tried first, to see how long they are
 _STEPS = 4_000  # that these may come to
@@ -35,9 +34,6 @@ Spent: TypeAlias = tuple[int, int, int]
 """Calls, prompt tokens, completion tokens."""
 
 NOTHING: Spent = (0, 0, 0)
-
-_Place: TypeAlias = tuple[int | None, int | None]
-"""An episode, and the place of an envelope in it."""
 
 
 @dataclass(eq=False)
@@ -152,7 +148,7 @@ class Trial:
 
     def longest(self, size: int) -> float:
         """Return the calls of the longest episode of a batch of *size*, on average."""
-        training, _ = _layout(self.small)
+        training, _ = layout(self.small)
         lengths = [self.counted.calls(number) for number in training]
         starts = range(0, len(lengths), size)
         return fmean(max(lengths[start : start + size]) for start in starts)
@@ -166,7 +162,7 @@ def _squared_error(counts: Sequence[int], size: int) -> float:
 
 def _groups(config: RunConfig, small: RunConfig) -> list[_Group]:
     """Return what the episodes of *small* stand for in *config*."""
-    training, tests = _layout(small)
+    training, tests = layout(small)
     half = len(training) // 2
     last = Counter(bisect_right(small.tested_after, after) - 1 for after in config.tested_after)
     return [
@@ -174,80 +170,6 @@ def _groups(config: RunConfig, small: RunConfig) -> list[_Group]:
         _Group(training[half:], config.episodes * config.sessions - half),
         *(_Group(tests[test], count * config.test_episodes) for test, count in last.items()),
     ]
-
-
-def _layout(config: RunConfig) -> tuple[list[int], list[range]]:
-    """Return the numbers of the training episodes of a run, and those of each test."""
-    training: list[int] = []
-    tests: list[range] = []
-    number = before = 0
-    for after in config.tested_after:
-        test = number + after - before
-        training += range(number, test)
-        number, before = test + config.test_episodes, after
-        tests.append(range(test, number))
-    return [*training, *range(number, config.visits)], tests
-
-
-def together_in(config: RunConfig) -> bool:
-    """Tell whether it is known beforehand which episodes arrive together."""
-    return config.sessions == 1 and not config.arrivals.startswith("poisson")
-
-
-def lots(config: RunConfig) -> int:
-    """Return how many lots of episodes arrive one after the other, where that is known."""
-    training, tests = _layout(config)
-    learning = config.test_memory == "learning"
-    parts = [len(training)]
-    if tests:  # what is trained before a test arrives before it
-        starts = (0, *(visits.stop for visits in tests[:-1]))
-        parts = [visits.start - start for start, visits in zip(starts, tests, strict=True)]
-    tested = (_lots(config, len(visits), all_at_once=not learning) for visits in tests)
-    return sum(tested) + sum(_lots(config, size) for size in parts)
-
-
-def _lots(config: RunConfig, visits: int, *, all_at_once: bool = False) -> int:
-    rule, _, size = config.arrivals.partition(":")
-    most = visits if all_at_once or rule == "all" else int(size)
-    return -(-visits // max(1, min(most, config.running or AT_ONCE)))
-
-
-def _needed(trace: Path, batched: Container[str]) -> list[int]:
-    """Return how many batches each lot of episodes needs that arrived together."""
-    deep = _Depths(batched)
-    needed: dict[int, int] = {}
-    arrivals: dict[int | None, int] = {}
-    for envelope in read_trace(trace):
-        if isinstance(envelope.message, EpisodeStarted):
-            arrivals[envelope.episode] = envelope.message.arrival
-        lot = arrivals.get(envelope.episode)
-        if lot is not None:
-            needed[lot] = max(needed.get(lot, 0), deep.reach(envelope))
-    return [*needed.values()]
-
-
-@dataclass(eq=False)
-class _Depths:
-    """How many replies of batches, one after the other, led to what is in a trace.
-
-    Those to whatever caused it; and of replies beside it the earlier ones to the same role, which
-    the same handler asked.
-    """
-
-    batched: Container[str]
-    _reached: dict[_Place, int] = field(default_factory=dict)
-    _latest: dict[_Place, tuple[str, int]] = field(default_factory=dict)
-
-    def reach(self, envelope: Envelope[Message]) -> int:
-        """Return how many led to a message, which comes after its cause; itself included."""
-        message, cause = envelope.message, (envelope.episode, envelope.cause)
-        depth = self._reached.get(cause, 0)
-        role, latest = self._latest.get(cause, ("", depth))
-        if isinstance(message, ModelReplied) and message.role in self.batched:
-            latest = 1 + (latest if message.role == role else depth)
-            self._latest[cause] = message.role, latest
-        self._reached[envelope.episode, envelope.n] = latest
-        return latest
 
 
 def largest_trial(config: RunConfig, environment: Environment) -> Trial:
@@ -277,7 +199,7 @@ def _tried(config: RunConfig, environment: Environment, most: int) -> Trial:
         except InterruptedRunError as error:  # there is nothing to go on with
             raise InterruptedRunError("interrupted") from error
         batched = patient or [*counted.aside]
-        needed = _needed(RunDirectory(Path(scratch) / "run").trace, batched)
+        needed = needed_in(RunDirectory(Path(scratch) / "run").trace, batched)
     return Trial(small, counted, _groups(config, small), batched, needed)
 
 

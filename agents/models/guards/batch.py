@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from agents.models.batches import BatchService, BatchState, Line, Outcome
+from agents.models.batches import BatchService, BatchState, Line, NoSuchFileError, Outcome
 from agents.models.guards.retrying import Patience
 from agents.models.model import ChatReply, ChatRequest, TransientError
 from engine.attempt import Level, log
@@ -122,8 +122,13 @@ class Batch:
     async def _run(self, lines: Sequence[Line]) -> None:
         if lines:
             await self._upload(lines)
+            lines = ()  # it may take a day, and they may be large
         if not self.name:
-            await self._begin()
+            try:
+                await self._begin()
+            except NoSuchFileError as error:
+                self._give_up(error)
+                return
         ended = await self._poll()
         for file in filter(None, (ended.output, ended.errors)):
             fetch = partial(self.errands.service.outcomes, file, self.lines)
@@ -132,11 +137,13 @@ class Batch:
         self._answer(ended)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
-        # Whatever went wrong, somebody waits for an answer.
         error = None if task.cancelled() else task.exception()
-        if error is not None:
-            for waiting in self.waiting.values():
-                waiting.fail(error)
+        if error is None:
+            return
+        for waiting in self.waiting.values():
+            waiting.fail(error)
+        if not self.waiting:  # so nobody would hear of it but the loop, which stops the run
+            raise error
 
     # -- sending
 
@@ -151,6 +158,15 @@ class Batch:
         self.name = state.name
         self.errands.journal.append(BatchCreated(batch=self.name, file=self.file))
         log("info", "batch sent", batch=self.name, calls=self.lines, url=self.errands.service.url)
+
+    def _give_up(self, error: NoSuchFileError) -> None:
+        """Let all be sent anew: the service never began, and has forgotten what with."""
+        self.ended = BatchState(name="", status="expired", file=self.file)
+        log("warning", "a file of calls is gone, which go in another batch", reason=str(error))
+        self._write_end(self.ended, (*self.waiting,))
+        for waiting in self.waiting.values():
+            waiting.fail(TransientError(str(error), kind="expired"))
+        self.waiting.clear()
 
     async def _begun(self) -> BatchState:
         """Let the service begin, unless it has: an answer may have been lost, or a run killed."""

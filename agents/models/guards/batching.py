@@ -42,7 +42,7 @@ class Batching:
 
     def statistics(self) -> BatchStatistics:
         """Return how things are now."""
-        running = sum(1 for batch in self._batches if batch.ended is None)
+        running = sum(batch.ended is None for batch in self._batches)
         return BatchStatistics(collected=len(self._collected), batches=running)
 
     async def reply(self, request: ChatRequest) -> ChatReply:
@@ -105,6 +105,7 @@ class Batching:
 
     def _send(self) -> None:
         collected, self._collected = self._collected, {}
+        self._batches = [batch for batch in self._batches if batch.ended is None]
         by_model: dict[str, dict[str, Waiting]] = {}
         for name, waiting in collected.items():
             by_model.setdefault(waiting.request.sampling.model, {})[name] = waiting

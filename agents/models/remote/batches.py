@@ -12,7 +12,7 @@ from typing import Protocol, get_args
 
 import msgspec
 
-from agents.models.batches import BatchState, Line, Outcome, Status
+from agents.models.batches import BatchState, Line, NoSuchFileError, Outcome, Status
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.remote.bounded import (
     MOST_BYTES,
@@ -35,6 +35,7 @@ _LATELY = "limit=100"
 _LINE = 1 << 16  # bytes that a line may have, on average
 _MOST = 1 << 29  # bytes of a file that comes down
 _NAME = re.compile(NAME_PATTERN)
+_GONE = "go to the service and account it was sent to, or remove batches.jsonl to pay anew"
 _HINT = "set the tier of the role to default: not every service takes batches"
 
 
@@ -123,9 +124,12 @@ class Batches:
         return _name(self._said(answer), "id")
 
     async def create(self, file: str) -> BatchState:
-        """Let the service begin with the lines of a *file*."""
+        """Let the service begin with the lines of a *file*; raises NoSuchFileError, too."""
         body = _encode(_Creation(file, self._endpoint))
-        return _state(self._said(await self._service.ask("POST", _BATCHES, body)))
+        answer = await self._service.ask("POST", _BATCHES, body)
+        if answer.status in {400, 404} and read_complaint(answer.body).about("file"):
+            raise NoSuchFileError(f"{self.url} has no file {file}")
+        return _state(self._said(answer))
 
     async def find(self, file: str) -> BatchState | None:
         """Return the batch that was made of a *file* lately, if there is one."""
@@ -140,18 +144,22 @@ class Batches:
         """Return how a *batch* is doing."""
         answer = await self._service.ask("GET", f"{_BATCHES}/{batch}")
         if answer.status == 404:
-            hint = "use the service and the account that it was sent to"
-            raise ServiceError(f"{self.url} has no batch {batch}", hint=hint)
+            raise ServiceError(f"{self.url} has no batch {batch}", hint=_GONE)
         return _state(self._said(answer))
 
     async def outcomes(self, file: str, lines: int) -> Mapping[str, Outcome]:
         """Return what a *file* of at most so many *lines* says, by the names of calls."""
         most = min(_MOST, MOST_BYTES + lines * _LINE)
         answer = await self._service.ask("GET", f"{_FILES}/{file}/content", most=most)
+        if answer.status == 404:
+            raise ServiceError(f"{self.url} has no file {file}", hint=_GONE)
         if not 200 <= answer.status < 300:
             raise self._failure(answer)
         results = map(_result, answer.body.splitlines())
-        return dict(result for result in results if result is not None)
+        found = dict(result for result in results if result is not None)
+        if not found:  # there are no files of nothing: all would be asked, and paid, again
+            raise malformed("answered no line of a batch")
+        return found
 
     def _said(self, answer: Answer) -> object:
         if not 200 <= answer.status < 300:
@@ -163,7 +171,9 @@ class Batches:
             return ServiceError(f"{self.url} takes no batches: {answer.status}", hint=_HINT)
         error = self._service.failure(answer, read_complaint(answer.body))
         if isinstance(error, CallFailedError):  # that is every call's fault
-            return ServiceError(str(error), hint="--set batch_size=… makes smaller files")
+            said = f": {error.said}" if error.said else ""
+            what = f"{self.url} refuses a batch with {answer.status}{said}"
+            return ServiceError(what, hint="--set batch_size=… makes smaller files")
         return error
 
 

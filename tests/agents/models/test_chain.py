@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,11 @@ from agents.models.chain import (
     open_models,
 )
 from agents.models.embedded import EmbeddedModel
+from agents.models.guards.budget import Allowances, Price
 from agents.models.guards.limiter import Limits
 from agents.models.guards.retrying import Attempt
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
-from agents.models.providers import Way, check_model, plain_name
+from agents.models.providers import Door, Way, check_model, plain_name
 from agents.models.remote.embedder import ServiceEmbedder
 from agents.models.remote.keys import VARIABLE
 from agents.models.remote.vectors import decoded, embedding_request
@@ -477,3 +478,40 @@ def test_vectors_can_be_read_again() -> None:
             return (await chain.reply(embedding_request("v", "Emma"))).text
 
     assert decoded(asyncio.run(main())).tolist() == expected("Emma")[0]
+
+
+# -- tiers
+
+
+def test_a_tier_is_a_way_of_its_own() -> None:
+    """Roles of one account share its limits, whatever their tiers; only one goes in batches."""
+
+    async def main() -> dict[str, Door]:
+        async with Server(EmbeddedModel(), names=("m",)) as url:
+            way = Way(url=url)
+            roles = {
+                "actor": RoleModel(model="openai/m", way=way),
+                "critic": RoleModel(model="openai/m", way=replace(way, tier="batch")),
+                "reflector": RoleModel(model="openai/m", way=replace(way, tier="flex")),
+            }
+            async with open_models(ModelSettings(roles=roles)) as doors:
+                return doors
+
+    doors = asyncio.run(main())
+    assert len({door.account for door in doors.values()}) == 1
+    assert [role for role, door in doors.items() if door.batches is not None] == ["critic"]
+
+
+def test_what_goes_in_no_batch_is_paid_in_full() -> None:
+    """Where there is no run to wait for one, calls are asked at once, at their own price."""
+    prices = {"m": Price(prompt=1e6, completion=1e6)}
+    allowances = Allowances(prices=prices, tiers={"critic": "batch", "actor": "flex"})
+    chosen = replace(settings(), allowances=allowances)
+
+    async def main() -> float:
+        with linked(one_door(Named("x"), ROLES), chosen, nobody) as chain:
+            await chain.reply(request("critic", "m"))
+            await chain.reply(request("actor", "m"))
+            return chain.budget.spent.cost
+
+    assert asyncio.run(main()) == pytest.approx(3.0)

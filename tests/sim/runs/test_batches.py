@@ -250,3 +250,17 @@ def test_a_tier_needs_a_service() -> None:
     """The embedded model has none."""
     with pytest.raises(ConfigError, match=r"critic\.tier is 'batch', but 'embedded' is no service"):
         estimate(configured(SMALL, IN_BATCHES))
+
+
+def test_a_batch_that_is_left_is_named(
+    plain: tuple[Summary, RunDirectory], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who goes on without batches is told which were paid for nothing."""
+    out = tmp_path / "run"
+    with served(server(Behaviour(batches=Unhurried(delay=60)))) as service:
+        in_own_process(partial(begin, service.url, out), out, Death("batches.jsonl", 2, 1.0))
+        live = {"critic": {"tier": "default"}, "reflector": {"tier": "default"}}
+        resumed = resume(out, settings=[live])
+    assert resumed is not None
+    assert resumed.digest == plain[0].digest
+    assert "a batch is left where it is" in "".join(capsys.readouterr())

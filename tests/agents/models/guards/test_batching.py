@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from agents.models.batches import BatchState, Line, Outcome, Status, name_of_line
+from agents.models.batches import (
+    BatchState,
+    Line,
+    NoSuchFileError,
+    Outcome,
+    Status,
+    name_of_line,
+)
 from agents.models.guards.batch import BatchPace, Errands
 from agents.models.guards.batching import Batching
 from agents.models.guards.quiet import Counted, Quiet
@@ -21,8 +28,8 @@ from agents.models.model import (
     TransientError,
 )
 from engine.calls import Call
-from engine.errors import CallFailedError, ServiceError
-from storage.batches import BatchFile, open_batches
+from engine.errors import CallFailedError, FileError, ServiceError
+from storage.batches import BatchFile, FileUploaded, open_batches
 
 PACE = BatchPace(wait=0.01, poll=0.01)
 
@@ -62,6 +69,8 @@ class Scripted:
         return name
 
     async def create(self, file: str) -> BatchState:
+        if file not in self.files:
+            raise NoSuchFileError(file)
         self.batches[f"batch-{len(self.batches)}"] = file
         self.deaf -= 1
         if self.deaf >= 0:
@@ -293,6 +302,61 @@ def test_what_a_batch_failed_to_answer_is_not_looked_for_in_it(tmp_path: Path) -
     assert len(service.batches) == 2
 
 
+def test_a_file_that_is_gone_is_uploaded_anew(tmp_path: Path) -> None:
+    """A run died before the service began, and was resumed when the file was there no more."""
+    file = BatchFile(tmp_path / "batches.jsonl")
+    names = tuple(name_of_line(request(user)) for user in range(3))
+    file.append(FileUploaded(file="file-9", url=Scripted.url, names=names))
+    file.close()
+    service = Scripted()
+    said = came(service, tmp_path, [request(user) for user in range(3)])
+    assert said == [f"reply {user}" for user in range(3)]
+    assert [*service.files] == ["file-0"]
+    assert came(service, tmp_path, [request(0)]) == ["reply 0"]
+
+
+def test_what_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    """A batch of which nothing is known could be paid for twice."""
+    closed = BatchFile(tmp_path / "batches.jsonl")
+    closed.close()
+    service, quiet = Scripted(), Quiet()
+    batching = Batching(Errands(service, closed, PACE, Patience()), quiet)
+
+    async def main() -> None:
+        with pytest.raises(FileError, match="is closed"):
+            await Counted(batching, quiet).reply(request(0))
+        batching.close()
+
+    asyncio.run(main())
+    assert service.batches == {}
+
+
+def test_what_cannot_be_written_late_is_heard_of(tmp_path: Path) -> None:
+    """All have their replies by then; only the loop can be told, which stops the run."""
+    service, quiet, heard = Scripted(), Quiet(), asyncio.Event()
+    errors: list[object] = []
+
+    async def main() -> None:
+        file = BatchFile(tmp_path / "batches.jsonl")
+
+        def hear(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+            errors.append(context["exception"])
+            heard.set()
+
+        asyncio.get_running_loop().set_exception_handler(hear)
+        batching = Batching(Errands(service, file, PACE, Patience()), quiet)
+        reply = asyncio.create_task(Counted(batching, quiet).reply(request(0)))
+        await service.polled.wait()
+        file.close()
+        assert (await reply).text == "reply 0"
+        await heard.wait()
+        batching.close()
+
+    service.polls = 3
+    asyncio.run(main())
+    assert isinstance(errors[0], FileError)
+
+
 def test_a_reply_that_was_lost_is_collected_once_more(tmp_path: Path) -> None:
     """A machine may die when the batch has ended and the journal is not on its disk yet."""
     service = Scripted()
@@ -306,6 +370,21 @@ def test_a_batch_of_another_service_is_left_alone(tmp_path: Path) -> None:
     elsewhere = Scripted(url="http://elsewhere")
     assert came(elsewhere, tmp_path, [request(0)]) == ["reply 0"]
     assert len(elsewhere.batches) == 1
+
+
+def test_time_in_a_batch_that_came_to_nothing_is_waiting_too(tmp_path: Path) -> None:
+    """Else the patience with a call would be at its end after one batch."""
+    service = Scripted(spoil={0: Outcome(error="batch_expired")})
+
+    async def main() -> float:
+        quiet, file = Quiet(), BatchFile(tmp_path / "batches.jsonl")
+        batching = Batching(Errands(service, file, PACE, Patience()), quiet)
+        with pytest.raises(TransientError) as caught:
+            await Counted(batching, quiet).reply(request(0))
+        batching.close()
+        return caught.value.wait
+
+    assert asyncio.run(main()) >= PACE.wait
 
 
 def test_time_in_a_batch_is_waiting(tmp_path: Path) -> None:

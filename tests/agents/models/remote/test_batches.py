@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 from aiohttp import web
 
-from agents.models.batches import BatchState, Line, Outcome
+from agents.models.batches import BatchState, Line, NoSuchFileError, Outcome
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling, TransientError
 from agents.models.remote.batches import Batches
@@ -163,6 +163,17 @@ def test_a_service_that_takes_no_batches_says_so(status: int, kind: type[ModelEr
         told({"error": {"message": "no"}}, lambda batches: batches.create("file-1"), status)
     assert isinstance(caught.value, ServiceError)
     assert caught.value.hint
+
+
+def test_what_a_service_has_forgotten_is_named() -> None:
+    """A file before the service began costs nothing; a batch was paid for, and stops the run."""
+    with pytest.raises(NoSuchFileError):
+        told({"error": {"message": "No such file: x"}}, lambda one: one.create("file-1"), 404)
+    with pytest.raises(ServiceError, match="has no batch batch_1") as caught:
+        told({}, lambda batches: batches.state("batch_1"), 404)
+    assert "remove batches.jsonl" in caught.value.hint
+    with pytest.raises(ServiceError, match="has no file file-2"):
+        told({}, lambda batches: batches.outcomes("file-2", 1), 404)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
