@@ -11,11 +11,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
 import msgspec
 import pytest
 
 from agents.billp import actor, critic
+from agents.grammar import Grammar
 from agents.models.embedded import EmbeddedModel
 from agents.models.local.opening import PROVIDER
 from agents.models.model import ChatReply, ChatRequest
@@ -31,7 +33,10 @@ from tests.support.gguf import real_model
 
 MODEL = "smollm2"
 PROMPTS = 16
-ROLES = {"actor": (actor.PLAIN, actor.STRUCTURED), "critic": (critic.PLAIN, critic.STRUCTURED)}
+ROLES: dict[str, tuple[Grammar[Any], Grammar[Any]]] = {
+    "actor": (actor.PLAIN, actor.STRUCTURED),
+    "critic": (critic.PLAIN, critic.STRUCTURED),
+}
 
 
 @dataclass
