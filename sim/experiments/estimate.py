@@ -15,7 +15,7 @@ from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.settings import RoleSettings
 from sim.config.run import RunConfig
 from sim.experiments.rounds import together_in
-from sim.experiments.trial import NOTHING, Spent, Trial, added, largest_trial
+from sim.experiments.trial import NOTHING, Trial, added, largest_trial
 from sim.runs.models import model_settings
 from storage.datasets import open_environment
 
@@ -23,13 +23,18 @@ _REPLY = 2.0  # seconds that a reply of a real model is assumed to take
 
 
 class RoleEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """The calls of a role: its model, how many, their tokens; the cost if there is a price."""
+    """The calls of a role: its model, how many, their tokens; the cost if there is a price.
+
+    *known_tokens* of the prompts are how a prompt that was asked before began: a service that keeps
+    what it has read may know them, and charge less.
+    """
 
     model: str
     calls: int
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
+    known_tokens: int = 0
 
     @property
     def tokens(self) -> tuple[int, int]:
@@ -57,7 +62,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     Episodes with another model may be shorter or longer, by far: the standard error of *calls*,
     *error*, is that of the sample alone, and 0 if it is the whole run. *seconds* assume
     *reply_seconds* for a reply, and keep the limits that are set; *held_by* is what holds the run
-    back.
+    back. *cost_if_known* is the cost where the service knows all of the *known_tokens*.
     """
 
     episodes: int
@@ -72,6 +77,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     held_by: str
     roles: dict[str, RoleEstimate]
     plans: tuple[Plan, ...] = ()
+    known_tokens: int = 0
+    cost_if_known: float | None = None
 
 
 def estimate(config: RunConfig) -> Estimate:
@@ -85,7 +92,7 @@ def estimate(config: RunConfig) -> Estimate:
 
 
 def _scaled(config: RunConfig, trial: Trial) -> Estimate:
-    roles = {role: _role(config, role, trial.spent(role)) for role in trial.roles}
+    roles = {role: _role(config, role, trial) for role in trial.roles}
     every = roles.values()
     seconds, held_by = _time(config, trial, roles)
     return Estimate(
@@ -101,7 +108,16 @@ def _scaled(config: RunConfig, trial: Trial) -> Estimate:
         held_by=held_by,
         roles=roles,
         plans=_plans(config, trial, roles),
+        known_tokens=sum(role.known_tokens for role in every),
+        cost_if_known=_sum(_cost_if_known(config, role) for role in every),
     )
+
+
+def _cost_if_known(config: RunConfig, role: RoleEstimate) -> float | None:
+    price = config.prices.get(role.model)
+    if price is None:
+        return role.cost
+    return price.cost(*role.tokens, cached=role.known_tokens)
 
 
 def _plans(config: RunConfig, trial: Trial, roles: Mapping[str, RoleEstimate]) -> tuple[Plan, ...]:
@@ -143,15 +159,16 @@ def _sum(costs: Iterable[float | None]) -> float | None:
     return None if None in known else sum(cost for cost in known if cost is not None)
 
 
-def _role(config: RunConfig, role: str, spent: Spent) -> RoleEstimate:
+def _role(config: RunConfig, role: str, trial: Trial) -> RoleEstimate:
     model = config.embedding_model if role == EMBEDDING else config.model_of(role)
-    calls, prompt, completion = spent
+    calls, prompt, completion = trial.spent(role)
     return RoleEstimate(
         model=model,
         calls=calls,
         prompt_tokens=prompt,
         completion_tokens=completion,
         cost=_cost(config, model, (prompt, completion), config.tiers.get(role, "")),
+        known_tokens=round(prompt * trial.known(role)),
     )
 
 

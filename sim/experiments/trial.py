@@ -14,6 +14,7 @@ import msgspec
 
 from agents.embeddings import hashed
 from agents.models.embedded import EmbeddedModel
+from agents.models.guards.prefixes import Prefixes
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.models.remote.vectors import encoded
@@ -47,6 +48,8 @@ class _Counted:
     model: EmbeddedModel = field(default_factory=EmbeddedModel)
     aside: dict[str, None] = field(default_factory=dict)
     episodes: dict[int, dict[str, Spent]] = field(default_factory=dict)
+    prefixes: Prefixes = field(default_factory=Prefixes)
+    known: Counter[str] = field(default_factory=Counter)
     vectors: Spent = NOTHING
 
     async def reply(self, request: ChatRequest) -> ChatReply:
@@ -59,6 +62,7 @@ class _Counted:
             self.aside[call.role] = None
         reply = await self.model.reply(request)
         roles = self.episodes.setdefault(call.episode, {})
+        self.known[call.role] += round(self.prefixes.shared(request) * reply.prompt_tokens)
         spent = (1, reply.prompt_tokens, reply.completion_tokens)
         roles[call.role] = added((roles.get(call.role, NOTHING), spent))
         return reply
@@ -131,6 +135,12 @@ class Trial:
                     whole[place] += amount * group.size / len(group.tried)
         calls, prompt, completion = map(round, whole)
         return calls, prompt, completion
+
+    def known(self, role: str) -> float:
+        """Return the share of a role's prompts that is how one that was asked before began."""
+        episodes = self.counted.episodes.values()
+        asked = sum(roles[role][1] for roles in episodes if role in roles)
+        return self.counted.known[role] / max(1, asked)
 
     def error(self) -> float:
         """Return the standard error of all calls; each group is a sample of its own."""

@@ -17,7 +17,6 @@ from agents.models.recorded import Recorded
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from engine.order import LineFollower
 from sim.config.parts import own_metrics
-from sim.config.run import RunConfig
 from sim.metrics.failures import HEARD as FAILURES
 from sim.metrics.failures import FailuresFollower
 from sim.metrics.own import HEARD as OWN
@@ -82,7 +81,7 @@ class Live:
             prompts=files.prompts,
             asking=self.asking,
             keep=chain.keep,
-            witnesses=[PrefixWatch()] if _has_service(config) else [],
+            witnesses=[PrefixWatch()] if _has_service(scenario) else [],
         )
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
         self._note_paid(chain.budget)
@@ -156,8 +155,10 @@ class Live:
                 memory.save(self.directory.memory)
 
 
-def _has_service(config: RunConfig) -> bool:
-    return any(config.model_of(role) != EMBEDDED for role in config.roles)
+def _has_service(scenario: Scenario) -> bool:
+    config = scenario.config
+    named = any(config.model_of(role) != EMBEDDED for role in config.roles)
+    return named and scenario.beside.model is None
 
 
 def _effort(messages: int, seconds: float, chain: Chain) -> Effort:

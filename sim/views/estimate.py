@@ -47,11 +47,23 @@ def _below(estimate: Estimate) -> list[str]:
         f"About {_span(estimate.seconds)} if a reply takes {estimate.reply_seconds:g} s, held back "
         f"by {estimate.held_by}.",
     ]
+    if estimate.known_tokens and estimate.plans:
+        lines.append(_known(estimate))
     if estimate.cost is None:
         lines.append(
             "For the cost set the prices of a million tokens: prices.NAME.prompt, .completion"
         )
     return lines
+
+
+def _known(estimate: Estimate) -> str:
+    """Return what a service may know of the prompts, and what they cost then if that is less."""
+    share = estimate.known_tokens / max(1, estimate.prompt_tokens)
+    what = f"Of the tokens in {share:.0%} are how an earlier prompt began: a service may know them"
+    less = estimate.cost_if_known
+    if less is None or less == estimate.cost:
+        return f"{what}."
+    return f"{what}; if it knows all of them, the cost is {_cost(less)}."
 
 
 def _origin(estimate: Estimate) -> str:

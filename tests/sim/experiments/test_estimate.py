@@ -52,6 +52,19 @@ def test_a_small_run_is_tried_whole(tmp_path: Path) -> None:
     assert told.cost == pytest.approx(real.cost, abs=1e-6)
 
 
+def test_what_a_service_may_know_of_prompts_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what the calls cost then, where known tokens have a price of their own; no more is."""
+    prices = {"gpt-x": {"prompt": 1.0, "completion": 10.0, "cached": 0.1}}
+    told = expected(model="openai/gpt-x", prices=prices)
+    assert told.known_tokens == sum(role.known_tokens for role in told.roles.values())
+    assert 0.3 < told.known_tokens / told.prompt_tokens < 1
+    assert told.cost is not None
+    less = told.cost - 0.9 * told.known_tokens / 1_000_000
+    assert told.cost_if_known == pytest.approx(less, abs=1e-6)
+    assert "how an earlier prompt began" in "".join(map(str, estimate_page(told).renderables))
+    assert capsys.readouterr() == ("", "")  # of a service that was never asked nothing is said
+
+
 def test_tests_are_tried_as_well(tmp_path: Path) -> None:
     """Those in between, too: with what was learned until then."""
     tests = {"test_episodes": 4, "test_every": 3}
