@@ -119,10 +119,13 @@ def plain_name(model: str) -> str:
 
     A file's is its own, without its folders and its ending.
     """
-    provider, _, name = model.partition("/")
-    if provider == LOCAL and name.endswith(".gguf"):
-        return PurePath(name).stem
-    return name or model
+    name = model.partition("/")[2]
+    return PurePath(name).stem if names_file(model) else name or model
+
+
+def names_file(model: str) -> bool:
+    """Tell whether a model of this machine is named by its file, `local/PATH.gguf`."""
+    return model.startswith(f"{LOCAL}/") and model.endswith(".gguf")
 
 
 def check_model(model: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.models.providers import names_file
 from engine.errors import ConfigError
 from sim.config.layers import merged
 from sim.config.run import RunConfig, Settings, flat
@@ -23,9 +24,13 @@ _SHOWN = 80  # characters of a value
 
 
 def reaching(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """Yield all settings of *config* by which it reaches out, by dotted name."""
+    """Yield all settings of *config* by which it reaches out, by dotted name.
+
+    A model's file is read by a library that trusts it: whose file it is, is for the user to say.
+    """
     for name, value in flat(config.settings()):
-        if name.rpartition(".")[2] in REACHING:
+        last = name.rpartition(".")[2]
+        if last in REACHING or (last == "model" and names_file(str(value))):
             yield name, str(value)
 
 

@@ -44,6 +44,9 @@ def found(said: str) -> Path:
             hint = "billp models lists the models that are at hand"
             raise ConfigError(f"there is no file {said!r}", hint=hint)
         return path
+    if WEIGHTS.is_place(said):  # a run's file may say it: what it names would be imported
+        hint = f"name its file, {LOCAL}/PATH{SUFFIX}, or offer it as an entry point {WEIGHTS.group}"
+        raise ConfigError(f"there is no local model {said!r}", hint=hint)
     return WEIGHTS.named(said).made()
 
 

@@ -143,6 +143,13 @@ def test_every_way_out_is_known() -> None:
     assert names == REACHING | {f"{r}.{n}" for r in roles for n in ("base_url", "key_file")}
 
 
+def test_a_models_file_is_asked_for_as_well() -> None:
+    """It is read by a library that trusts it; a packaged model is the user's own."""
+    foreign = RunConfig(model="local/evil.gguf")
+    assert ("model", "local/evil.gguf") in list(reaching(foreign))
+    assert "model" not in dict(reaching(RunConfig(model="local/smollm2")))
+
+
 def test_a_run_without_its_proof_is_from_elsewhere(place: Place) -> None:
     """And one with somebody else's: each user has a secret of their own."""
     run = place.unfinished()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.models.local.opening import found
 from agents.models.local.packaged import SMOLLM2, WEIGHTS, Packaged
 from engine.errors import ConfigError
 from tests.support.gguf import write_gguf
@@ -52,6 +53,13 @@ def test_a_model_in_pieces_is_put_together(there: Path) -> None:
     assert Packaged(module="pieces", install="", assemble="assemble").made() == whole
     with pytest.raises(ConfigError, match="does not put its model together: OSError: full"):
         Packaged(module="pieces", install="pip install pieces", assemble="fail").made()
+
+
+def test_no_module_is_imported_for_a_name(there: Path) -> None:
+    """A run from elsewhere may name anything: only what is installed as a model is one."""
+    (there / "evil.py").write_text("raise SystemExit('imported')")
+    with pytest.raises(ConfigError, match="no local model 'evil:MODEL'"):
+        found("evil:MODEL")
 
 
 def test_another_package_offers_its_model_by_name(
