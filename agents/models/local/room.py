@@ -20,9 +20,14 @@ def needed(weights: Weights, tokens: int) -> int:
     return weights.size + tokens * weights.token_bytes
 
 
-def check_room(weights: Weights, slots: int, context: int, available: int | None) -> None:
-    """Raise ConfigError if *slots* of a *context* need more than is *available*, in bytes."""
-    need = needed(weights, slots * context)
+def check_room(
+    weights: Weights, slots: int, context: int, available: int | None, cached: int = 0
+) -> None:
+    """Raise ConfigError if *slots* of a *context* need more than is *available*, in bytes.
+
+    So many bytes more are for prompts that are *cached*.
+    """
+    need = needed(weights, slots * context) + cached
     if available is None or need <= available:
         return
     what = f"{weights.path.name} needs {size_of(need)} of memory, {size_of(available)} are free"
