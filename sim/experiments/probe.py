@@ -16,6 +16,7 @@ from engine.errors import CallFailedError
 from sim.metrics.certificate import Certificate, Difference, Pass, first_difference
 
 _TASTES = ("heist films", "slow dramas", "silent comedies", "space operas", "westerns")
+_SEEN = 20  # films of a prompt, some 350 tokens: what is short is rounded alike where long is not
 _SYSTEM = "You recommend films, one at a time, and say in a sentence why."
 
 
@@ -41,7 +42,8 @@ class Asked:
     def requests(self) -> list[ChatRequest]:
         """Return the calls: each with words and a seed of its own, and a beginning that all share.
 
-        What a service remembers of one prompt it may use for the next: so that is tried as well.
+        They are as long as those of a run. What a service remembers of one prompt it may use for
+        the next: so that is tried as well.
         """
         sampling = Sampling(
             model=self.model, temperature=self.temperature, max_tokens=self.max_tokens
@@ -51,7 +53,7 @@ class Asked:
     def _request(self, number: int, sampling: Sampling) -> ChatRequest:
         call = Call(episode=0, user=number, session=0, step=0, role=self.role, occurrence=0)
         liked = ", ".join(_TASTES[: 1 + number % len(_TASTES)])
-        text = f"User {number} likes {liked}. Which film is next?"
+        text = f"User {number} likes {liked}, and saw:\n{_seen(number)}\nWhich film is next?"
         return ChatRequest(
             call=call,
             sampling=sampling,
@@ -61,6 +63,11 @@ class Asked:
             ),
             seed=call_seed(0, call),
         )
+
+
+def _seen(number: int) -> str:
+    films = range(number, number + _SEEN)
+    return "\n".join(f"- Film {film} ({1950 + film}), drama, {1 + film % 5} of 5" for film in films)
 
 
 async def probe(asked: Asked, note: Callable[[str], None]) -> Certificate:
