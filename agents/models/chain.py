@@ -6,7 +6,7 @@ a call that waits to be tried again holds no slot. The cache is filled by whoeve
 reply down: `Chain.keep`.
 """
 
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from agents.models.providers import (
     embeddings_opener,
     plain_name,
     provider_of,
+    takes_tiers,
     untold,
 )
 from agents.models.remote.vectors import ROLE
@@ -74,13 +75,18 @@ def check_settings(settings: ModelSettings) -> None:
     models = [role.model for role in settings.roles.values()]
     for name, role in settings.roles.items():
         check_model(role.model)
-        if role.way.tier and provider_of(role.model) in {EMBEDDED, LOCAL}:
-            what = f"{name}.tier is {role.way.tier!r}, but {role.model!r} is no service"
-            raise ConfigError(what, hint="--model openai/NAME")
+        _check_tier(f"{name}.tier", role.model, role.way)
     if settings.embeddings:
         embeddings_opener(settings.embeddings)
+        _check_tier("embedding_tier", settings.embeddings, settings.way)
         models.append(settings.embeddings)
     settings.allowances.check(set(map(plain_name, models)))
+
+
+def _check_tier(setting: str, model: str, way: Way) -> None:
+    if way.tier and not takes_tiers(model):
+        what = f"{setting} is {way.tier!r}, but {model!r} is at no service that has tiers"
+        raise ConfigError(what, hint="name a model openai/NAME, or leave it at default")
 
 
 def one_door(model: ChatModel, roles: Iterable[str]) -> dict[str, Door]:
@@ -218,7 +224,10 @@ def linked(
     batching = {} if batches is None else _batching(doors, settings, quiet, batches)
     retrying = Retrying(Routed({**limited, **batching}), patience, observe=observe)
     counted = Counted(retrying, quiet) if batching else retrying
-    budget = Budget(counted, _paid_by_way(settings.allowances, batching))
+    allowances = (
+        settings.allowances if batches is not None else _without_batches(settings.allowances)
+    )
+    budget = Budget(counted, allowances)
     with ExitStack() as opened:
         for one in {*batching.values()}:
             opened.enter_context(closing(one))
@@ -250,11 +259,10 @@ def _patience(settings: ModelSettings) -> Patience:
     return replace(patience, total=4 * patience.total) if slow else patience
 
 
-def _paid_by_way(allowances: Allowances, batching: Container[str]) -> Allowances:
-    """Return *allowances* in which only those pay for batches whose calls go in some."""
+def _without_batches(allowances: Allowances) -> Allowances:
+    """Return *allowances* where nothing waits for a batch: all is paid as if asked at once."""
     tiers = allowances.tiers.items()
-    paid = {role: tier for role, tier in tiers if tier != "batch" or role in batching}
-    return replace(allowances, tiers=paid)
+    return replace(allowances, tiers={role: tier for role, tier in tiers if tier != "batch"})
 
 
 def _batching(

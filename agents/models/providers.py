@@ -89,12 +89,14 @@ Opener = Callable[[Opening], AbstractAsyncContextManager[Door]]
 class Provider:
     """A way to models: *opens* the door to them, and *opens_embeddings* that to vectors.
 
-    *choosing* says that its models have names of their own, after a slash.
+    *choosing* says that its models have names of their own, after a slash; *tiers*, that it takes
+    calls in tiers (`Way`).
     """
 
     opens: Opener
     choosing: bool = True
     opens_embeddings: Opener | None = None
+    tiers: bool = False
 
 
 PROVIDERS: Parts[Provider] = Parts(
@@ -141,6 +143,11 @@ def check_model(model: str) -> None:
         raise _unknown(model, meant) from error
     if bool(name) is not choosing or bool(slash) is not choosing:
         raise _unknown(model, f"{way}/NAME" if choosing else way)
+
+
+def takes_tiers(model: str) -> bool:
+    """Return whether calls to a *model* can go in tiers."""
+    return PROVIDERS.named(provider_of(model)).tiers
 
 
 def embeddings_opener(name: str) -> Opener:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from agents.models.chain import check_settings
-from agents.models.providers import EMBEDDED, provider_of
+from agents.models.providers import EMBEDDED, takes_tiers
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.settings import RoleSettings
 from sim.config.run import RunConfig
@@ -143,7 +143,7 @@ def _plans(config: RunConfig, trial: Trial, roles: Mapping[str, RoleEstimate]) -
 
 
 def _served(config: RunConfig, role: str) -> bool:
-    return provider_of(config.roles[role].model or config.model) != EMBEDDED
+    return takes_tiers(config.roles[role].model or config.model)
 
 
 def _cost(config: RunConfig, model: str, tokens: tuple[int, int], tier: str) -> float | None:

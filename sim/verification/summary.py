@@ -1,6 +1,5 @@
 """summary.json against the trace: what can be reckoned again is, by the functions of the run."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isclose
 from typing import Any, cast
@@ -9,7 +8,8 @@ import msgspec
 import numpy as np
 
 from agents.models.access import Usage
-from agents.models.guards.budget import Price, Tokens, tokens_of
+from agents.models.guards.budget import Allowances, Tokens, tokens_of
+from agents.models.remote.vectors import ROLE as EMBEDDING
 from engine.errors import RunDirectoryError, TraceError
 from engine.messages import Envelope, Message, RunStarted
 from sim.config.run import RunConfig
@@ -74,25 +74,26 @@ class Spending:
 
     config: RunConfig
     cost: float = 0.0
-    prices: Mapping[str, Price] = field(init=False)
+    allowances: Allowances = field(init=False)
 
     def __post_init__(self) -> None:
-        self.prices = self.config.prices
+        self.allowances = Allowances(prices=self.config.prices, tiers=self.config.tiers)
 
     def call(self, ended: CallEnded) -> None:
         """Take a call: what was not asked, but inherited, cached or said, is free."""
         if ended.attempts and ended.role in self.config.roles:
             model = self.config.model_of(ended.role)
-            self._take(model, tokens_of(ended))
+            self._take(model, ended.role, tokens_of(ended))
 
     def vector(self, entry: VectorEntry) -> None:
         """Take a vector."""
         if entry.attempts:
-            self._take(self.config.embedding_model, Tokens(entry.tokens, 0))
+            self._take(self.config.embedding_model, EMBEDDING, Tokens(entry.tokens, 0))
 
-    def _take(self, model: str, tokens: Tokens) -> None:
-        if model in self.prices:
-            self.cost += tokens.cost(self.prices[model])
+    def _take(self, model: str, role: str, tokens: Tokens) -> None:
+        price = self.allowances.price(model, role)
+        if price is not None:
+            self.cost += tokens.cost(price)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from sim.verification.prompts import Asked, check_prompts
 from sim.verification.reading import Hearer, TraceReader
 from sim.verification.settings import check_import, check_settings
 from sim.verification.summary import OF_THE_PROCESS, Metering, Reckoned, Spending, check_summary
+from storage.batches import read_batches
 from storage.datasets import open_environment
 from storage.environments import Environment
 from storage.journal import Identity, read_journal
@@ -146,6 +147,8 @@ class _Recorded:
         yield _checked("journal", self._journal, *times)
         if self._has_vectors():
             yield _checked("vectors", self._vectors, "of what text each is", "attempts")
+        if self.directory.batches.exists():
+            yield _checked("batches", self._batches, "which calls went in which")
         made = "what was made of the replies (billp replay tells)"
         metering = [] if self.metering is None else [self.metering]
         self.reader.hearers = [self.written, self._note_failure, *metering, *self._own_metrics()]
@@ -229,6 +232,14 @@ class _Recorded:
             raise FileError(f"{path}: ends within a line: the run had come to its end")
         what = f"{count.texts - count.failed:,} texts, {count.failed:,} without a vector"
         return what + (", and a torn last line" if torn else "")
+
+    def _batches(self) -> str:
+        path = self.directory.batches
+        sent, size = read_batches(path)
+        torn = path.stat().st_size > size
+        if torn and self.directory.finished:
+            raise FileError(f"{path}: ends within a line: the run had come to its end")
+        return f"{len(sent):,} batches" + (", and a torn last line" if torn else "")
 
     def _prompts(self) -> Check:
         path, course, asked = self.directory.prompts, self.course, self.asked

@@ -62,4 +62,4 @@ def _door(model: ChatModel, account: Account, rates: Mapping[str, Rates]) -> Doo
     return Door(model, f"{account.url} {fingerprint}", account.url, rates)
 
 
-PROVIDER = Provider(_models, opens_embeddings=_embeddings)
+PROVIDER = Provider(_models, opens_embeddings=_embeddings, tiers=True)

@@ -25,6 +25,7 @@ from sim.experiments.estimate import estimate
 from sim.metrics.summary import Summary
 from sim.runs.resume import resume
 from sim.runs.run import run
+from sim.verification.verify import verify
 from storage.batches import read_batches
 from storage.journal import read_journal
 from storage.runs import RunDirectory
@@ -123,6 +124,19 @@ def test_batches_are_paid_by_half(tmp_path: Path) -> None:
     patient = [one for one in calls if one.role in {"critic", "reflector"}]
     tokens = sum(one.prompt_tokens + one.completion_tokens for one in patient)
     assert live.cost - half.cost == pytest.approx(tokens / 2e6)
+
+
+def test_a_run_in_batches_is_verified(tmp_path: Path) -> None:
+    """Its cost by the prices of tiers, and every line of what was sent."""
+    with served(server()) as service:
+        batched(service, tmp_path / "run", **PRICED)
+    checks = verify(tmp_path / "run")
+    assert [check.fault for check in checks if check.fault] == []
+    assert next(check.found for check in checks if check.name == "batches") == "2 batches"
+    path = tmp_path / "run" / "batches.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"completed", b"cancelled", 1))
+    told = {check.name: check.fault for check in verify(tmp_path / "run")}
+    assert "batches.jsonl:3: no word on a batch" in told["batches"]
 
 
 def test_faults_of_lines_leave_no_mark(digest: str, tmp_path: Path) -> None:
@@ -248,7 +262,7 @@ def cancel_the_first(url: str) -> None:
 
 def test_a_tier_needs_a_service() -> None:
     """The embedded model has none."""
-    with pytest.raises(ConfigError, match=r"critic\.tier is 'batch', but 'embedded' is no service"):
+    with pytest.raises(ConfigError, match=r"critic\.tier is 'batch', but 'embedded' is at no"):
         estimate(configured(SMALL, IN_BATCHES))
 
 
