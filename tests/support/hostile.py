@@ -318,7 +318,7 @@ _MESSAGES: Mapping[str, tuple[str, End]] = {
     "one part": ('{"content":{"type":"text","text":"take {seed}"}}', Kept()),
     "no parts": ('{"content":[]}', Kept(text="")),
     "null": ('{"content":null}', Kept(text="")),
-    "null refused": ('{"content":null,"refusal":"take {seed}"}', Kept()),
+    "null refused": ('{"content":null,"refusal":"take {seed}"}', Kept(finish="refusal")),
     "odd refusal": ('{"content":"take {seed}","refusal":[5]}', Kept()),
     "odd role": ('{"content":"take {seed}","role":17,"tool_calls":"none"}', Kept()),
     "number": ('{"content":42}', _PLAIN),

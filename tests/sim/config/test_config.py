@@ -23,6 +23,7 @@ from sim.world.quitting.quantile import QuantileSettings
 from storage.runs import RunDirectory
 
 OPERATIONAL = {
+    "api",
     "attempts",
     "azure_version",
     "base_url",
@@ -45,6 +46,7 @@ OPERATIONAL = {
     "prompts",
     "requests_per_minute",
     "running",
+    "service",
     "tokens_per_minute",
     "unreleased",
 }
@@ -289,6 +291,7 @@ def test_operational_settings_leave_no_mark() -> None:
     """Where, how fast and how safely a run is run is not said in its trace."""
     other = configured(
         {
+            "api": "responses",
             "attempts": 1,
             "azure_version": "2024-10-21",
             "base_url": "http://localhost",
@@ -313,6 +316,7 @@ def test_operational_settings_leave_no_mark() -> None:
             "prompts": False,
             "requests_per_minute": 1,
             "running": 1,
+            "service": "vllm",
             "tokens_per_minute": 1,
             "unreleased": 1,
         }
