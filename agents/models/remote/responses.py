@@ -19,6 +19,8 @@ from agents.models.remote.wire import PLAIN, Dialect, Sent, cache_key, most_toke
 CUT_OFF: Final = "max_output_tokens"
 """What a reply is called that came to its length."""
 
+_SAYING = ("message", "function_call")  # all else is what led to it
+
 
 class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request on the wire, as we write it."""
@@ -93,6 +95,9 @@ def decode_response(body: bytes, headers: Mapping[str, str]) -> ChatReply:
     output = member(said, "output")
     if not isinstance(output, list):
         raise malformed("answered without an output")
+    incomplete = member(said, "status") == "incomplete"
+    if not incomplete and not any(member(item, "type") in _SAYING for item in output):
+        raise malformed("answered without a message")
     told, refused = _told(output)
     text, finish = ended(told, _finish(said, refused=refused))
     usage = member(said, "usage")

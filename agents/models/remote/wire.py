@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from agents.models.model import ChatReply, ChatRequest, Sampling
+from agents.models.model import REFUSAL, ChatReply, ChatRequest, Sampling
 from agents.models.remote.bounded import (
     Tokens,
     decoded,
@@ -339,19 +339,32 @@ def encode_reply(reply: ChatReply, *, name: str, model: str, created: int) -> by
     }
     if reply.cached_tokens:
         usage["prompt_tokens_details"] = {"cached_tokens": reply.cached_tokens}
-    message = {"role": "assistant", "content": reply.text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
+    if reply.reasoning_tokens:
+        usage["completion_tokens_details"] = {"reasoning_tokens": reply.reasoning_tokens}
+    content, refusal, finish = _parted(reply)
+    message = {"role": "assistant", "content": content, "refusal": refusal}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     head = _head("chat.completion", name, model, created)
     return _encode(head | {"choices": [choice], "usage": usage})
+
+
+def _parted(reply: ChatReply) -> tuple[str | None, str | None, str]:
+    """Return what is said, what is refused, and why that ended."""
+    if reply.finish == REFUSAL:
+        return None, reply.text, "stop"
+    return reply.text, None, reply.finish
 
 
 def encode_chunks(reply: ChatReply, *, name: str, model: str, created: int) -> bytes:
     """Return the events of a chat reply that is streamed, all of its text in one."""
     head = _head("chat.completion.chunk", name, model, created)
-    said = {"role": "assistant", "content": reply.text}
+    content, refusal, finish = _parted(reply)
+    said: dict[str, object] = {"role": "assistant", "content": content}
+    if refusal is not None:
+        said["refusal"] = refusal
     choices: list[dict[str, object]] = [
         {"index": 0, "delta": said, "finish_reason": None},
-        {"index": 0, "delta": {}, "finish_reason": reply.finish},
+        {"index": 0, "delta": {}, "finish_reason": finish},
     ]
     events = [_encode(head | {"choices": [choice]}) for choice in choices]
     return b"".join(b"data: %b\n\n" % event for event in [*events, b"[DONE]"])

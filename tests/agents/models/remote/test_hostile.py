@@ -291,7 +291,7 @@ def test_run_against_it_ends_in_order(name: str, status: int, told: str, tmp_pat
     assert told in run.out + run.err
     assert "Traceback" not in run.out + run.err
     answered = [end for end in read_journal(out / "calls.jsonl").every() if end.error is None]
-    assert service.paid[name] == len(answered) + 2  # the probe's: a word, and a list
+    assert service.paid[name] == len(answered) + 1  # the probe's
     assert service.calls["elsewhere"] == 0
 
 
@@ -308,4 +308,4 @@ def test_run_against_it_stays_small(name: str, tmp_path: Path) -> None:
     with hosting() as (service, url):
         begun = words(url, name, tmp_path / "run")
         assert peak([*begun, "--episodes", "16", "--arrivals", "all"]) < 300
-    assert service.calls[name] == 2 + 16 * 2
+    assert service.calls[name] == 1 + 16 * 2

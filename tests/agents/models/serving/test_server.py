@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import httpx2
 import msgspec
@@ -21,9 +21,10 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.profiles import UNKNOWN
+from agents.models.remote.responses import encode_response_request
 from agents.models.remote.service import Account
-from agents.models.remote.wire import encode_request
-from agents.models.serving.asked import AskedReply
+from agents.models.remote.wire import Dialect, encode_request, most_tokens
+from agents.models.serving.asked import AskedReply, AskedResponse
 from agents.models.serving.faults import FAULTS, Draws, Faults
 from agents.models.serving.latency import Latency, parse_latency
 from agents.models.serving.server import Behaviour, Server
@@ -32,6 +33,7 @@ from engine.chance import chance
 from engine.errors import CallFailedError, ConfigError
 
 T = TypeVar("T")
+Encode: TypeAlias = Callable[[ChatRequest, Dialect], bytes]
 SERVE = "import typer, sim.commands.serve as s; typer.run(s.serve)"
 
 
@@ -357,14 +359,21 @@ def ours(text: str = "hello", seed: int = 5, schema: str = "") -> ChatRequest:
     seed=st.integers(0, 2**48 - 1),
     schema=st.sampled_from(["", "{}", '{"a":  [1, "é"]}']),
     model=st.sampled_from(["embedded", "o3"]),
+    api=st.sampled_from([(encode_request, AskedReply), (encode_response_request, AskedResponse)]),
 )
-def test_requests_survive_the_wire(text: str, seed: int, schema: str, model: str) -> None:
-    """What a request says is the same at the other end, byte for byte."""
-    request = ours(text, seed, schema)
-    body = encode_request(request, UNKNOWN.dialect(model))
-    arrived = msgspec.json.decode(body, type=AskedReply).request(body)
+def test_requests_survive_the_wire(
+    text: str,
+    seed: int,
+    schema: str,
+    model: str,
+    api: tuple[Encode, type[AskedReply | AskedResponse]],
+) -> None:
+    """What a request says is the same at the other end, byte for byte, by chat and responses."""
+    request, dialect, (encode, kind) = ours(text, seed, schema), UNKNOWN.dialect(model), api
+    body = encode(request, dialect)
+    arrived = msgspec.json.decode(body, type=kind).request(body)
     assert (arrived.messages, arrived.seed, arrived.schema) == (request.messages, seed, schema)
-    assert arrived.sampling.max_tokens == request.sampling.max_tokens
+    assert arrived.sampling.max_tokens == most_tokens(request.sampling, dialect)
 
 
 def test_embedded_model_says_the_same_over_http() -> None:
