@@ -15,9 +15,9 @@ from agents.models.remote.failures import CONTENT_FILTER, Complaint, read_compla
 from agents.models.remote.forms import Form, after
 from agents.models.remote.probing import CHOICE, followed, greeting, probe
 from agents.models.remote.profiles import Profile
-from agents.models.remote.responses import decode_response, encode_response_request
+from agents.models.remote.responses import cut_unsaid, decode_response, encode_response_request
 from agents.models.remote.service import Account, Service
-from agents.models.remote.wire import Dialect, decode_reply, encode_request
+from agents.models.remote.wire import Dialect, decode_reply, encode_request, most_tokens
 from engine.attempt import log
 from engine.errors import CallFailedError, ModelError, ServiceError
 
@@ -97,7 +97,7 @@ class OpenAIModel:
             dialect = self._dialects.get(model) or self._first_dialect(model)
             answer = await self._service.post(path, model, encode(request, dialect))
             if 200 <= answer.status < 300:
-                return self._read(answer)
+                return self._whole(request, dialect, self._read(answer))
             complaint = read_complaint(answer.body)
             if not self._learn(model, dialect, answer, complaint):
                 break
@@ -120,14 +120,19 @@ class OpenAIModel:
             rates = await probe(partial(self.reply, greeting(model)), sleep=sleep)
             if rates is not None:
                 said[model] = rates
-        await self._recognise()
+        await self.recognise()
         for model in sorted(set(models)):
             if structured and not await self._find_form(model, sleep):
                 what = {"service": self._url, "model": model, "form": self.form_of(model)}
                 log("warning", "the service follows no JSON schema", **what)
         return said
 
-    async def _recognise(self) -> None:
+    @property
+    def profile(self) -> Profile:
+        """What is known of the kind of its service."""
+        return self._service.profile
+
+    async def recognise(self) -> None:
         """Find out whom we are speaking with; what was learned of models until now remains."""
         before = self._service.profile
         await self._service.recognise()
@@ -220,6 +225,11 @@ class OpenAIModel:
             raise TransientError(f"{self._url} broke off the reply", kind="server")
         return reply
 
+    def _whole(self, request: ChatRequest, dialect: Dialect, reply: ChatReply) -> ChatReply:
+        if self._service.account.api == "chat" or self.profile.tells_cuts:
+            return reply
+        return cut_unsaid(reply, most_tokens(request.sampling, dialect))
+
     async def _failure(
         self, request: ChatRequest, answer: Answer, complaint: Complaint
     ) -> ModelError:
@@ -233,11 +243,7 @@ class OpenAIModel:
             what = f"{self._url} has no Responses API: {answer.status}"
             return ServiceError(what, hint="--set api=chat; or else --base-url mostly ends in /v1")
         effort = request.sampling.effort
-        if (
-            effort is not msgspec.UNSET
-            and answer.status in {400, 422}
-            and complaint.about(*_EFFORT)
-        ):
+        if effort is not msgspec.UNSET and _of_wording(answer) and complaint.about(*_EFFORT):
             what = f"{self._url} takes no effort {effort!r} for {request.sampling.model!r}"
             return ServiceError(what, hint="set the effort of its roles to another, or to ''")
         return self._service.failure(answer, complaint)
@@ -245,4 +251,9 @@ class OpenAIModel:
 
 def _of_dialect(answer: Answer, complaint: Complaint) -> bool:
     """Tell whether a refusal is of how something was asked, not of what."""
-    return answer.status in {400, 422} and complaint.about(*_REFUSED)
+    return _of_wording(answer) and complaint.about(*_REFUSED)
+
+
+def _of_wording(answer: Answer) -> bool:
+    """Tell whether a refusal may be of how something was asked."""
+    return answer.status in {400, 422}

@@ -21,8 +21,8 @@ class Profile:
     """What the models of a service can be told at first: *plain* ones, and those that reason.
 
     It is known by the *host* that its addresses end in, by whom its models are *owned_by*, or by a
-    *header* of its answers; empty is what says nothing. A service that has no *seeds* in its
-    Responses API refuses them.
+    *header* of its answers; empty is what says nothing. In its Responses API it takes *seeds*, or
+    refuses them, and *tells_cuts*, or calls a reply whole that came to its length.
     """
 
     plain: Dialect = PLAIN
@@ -31,6 +31,7 @@ class Profile:
     owned_by: str = ""
     header: str = ""
     seeds: bool = True
+    tells_cuts: bool = True
 
     def dialect(self, model: str, *, reasoning: bool | None = None) -> Dialect:
         """Return what *model* is told; whether it is *reasoning* its name says, unless told."""
@@ -59,7 +60,10 @@ PROFILES: Final[Mapping[Service, Profile]] = {
     # https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md: effort is a matter
     # of the chat template.
     "llama.cpp": Profile(
-        plain=_LLAMAS, reasoning=replace(_LLAMAS, reasons=True), owned_by="llamacpp"
+        plain=_LLAMAS,
+        reasoning=replace(_LLAMAS, reasons=True),
+        owned_by="llamacpp",
+        tells_cuts=False,
     ),
     # https://docs.ollama.com/api/openai-compatibility
     "ollama": Profile(reasoning=replace(PLAIN, reasons=True), owned_by="library"),

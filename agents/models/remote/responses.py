@@ -14,7 +14,8 @@ from agents.models.remote.bounded import entries, loosely, malformed, member, te
 from agents.models.remote.endings import ended, finish_of, spoken
 from agents.models.remote.forms import TOOL, Form, form_fields
 from agents.models.remote.headers import rates
-from agents.models.remote.wire import PLAIN, Dialect, Sent, cache_key, most_tokens
+from agents.models.remote.wire import PLAIN, Dialect, Sent, cache_key, effort_fields, most_tokens
+from agents.settings import Effort
 
 CUT_OFF: Final = "max_output_tokens"
 """What a reply is called that came to its length."""
@@ -34,6 +35,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     max_output_tokens: int | None = None
     prompt_cache_key: str | None = None
     reasoning: dict[str, str] | None = None
+    chat_template_kwargs: dict[str, str | bool] | None = None
     text: dict[str, Any] | None = None
     grammar: str | None = None
     tools: list[dict[str, Any]] | None = None
@@ -44,7 +46,6 @@ def encode_response_request(request: ChatRequest, dialect: Dialect = PLAIN) -> b
     """Return the body of a request: what stands first in the system's role are instructions."""
     sampling = request.sampling
     instructions, messages = _parted(request.messages)
-    effort = sampling.effort
     return _encode(
         ResponseBody(
             model=sampling.model,
@@ -58,7 +59,7 @@ def encode_response_request(request: ChatRequest, dialect: Dialect = PLAIN) -> b
             temperature=sampling.temperature if dialect.temperature else None,
             max_output_tokens=most_tokens(sampling, dialect),
             prompt_cache_key=cache_key(request) if dialect.cache_key else None,
-            reasoning=None if effort is msgspec.UNSET else {"effort": effort},
+            **_effort_fields(request.sampling.effort, dialect),
             **(_form_fields(request.schema, dialect.form) if request.schema else {}),
         )
     )
@@ -69,6 +70,12 @@ def _parted(messages: tuple[ChatMessage, ...]) -> tuple[str | None, tuple[ChatMe
     if len(messages) > 1 and messages[0].role == "system":
         return messages[0].content, messages[1:]
     return None, messages
+
+
+def _effort_fields(effort: Effort | msgspec.UnsetType, dialect: Dialect) -> dict[str, Any]:
+    fields = effort_fields(effort, dialect)
+    said = fields.pop("reasoning_effort", None)
+    return fields if said is None else {"reasoning": {"effort": said}}
 
 
 def _form_fields(schema: str, form: Form) -> dict[str, Any]:
@@ -144,6 +151,14 @@ def _failed(error: object) -> TransientError:
     limited = member(error, "code") == "rate_limit_exceeded"
     kind = "rate_limit" if limited else "server"
     return TransientError(f"the service failed to answer: {message}", kind=kind, said=message)
+
+
+def cut_unsaid(reply: ChatReply, most: int | None) -> ChatReply:
+    """Return *reply*, cut off if it has the *most* tokens that it could have."""
+    if most is None or reply.finish != "stop" or reply.completion_tokens < most:
+        return reply
+    text, finish = ended(reply.text, "length")
+    return msgspec.structs.replace(reply, text=text, finish=finish)
 
 
 def encode_response(reply: ChatReply, *, name: str, model: str, created: int) -> bytes:

@@ -72,7 +72,8 @@ class Account:
     def azure(self) -> str:
         """The version of Azure's API, empty if it is not Azure's."""
         parts = urlsplit(self.url)
-        assumed = (parts.hostname or "").endswith(".azure.com") and "/v1" not in parts.path
+        theirs = self.service == "azure" or (parts.hostname or "").endswith(".azure.com")
+        assumed = theirs and "/v1" not in parts.path
         return self.azure_version or (_AZURE_VERSION if assumed else "")
 
     @property

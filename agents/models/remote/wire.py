@@ -132,7 +132,7 @@ def encode_request(request: ChatRequest, dialect: Dialect = PLAIN) -> bytes:
             prompt_cache_key=cache_key(request) if dialect.cache_key else None,
             service_tier=dialect.tier or None,
             **(form_fields(request.schema, dialect.form) if request.schema else {}),
-            **_effort_fields(sampling.effort, dialect),
+            **effort_fields(sampling.effort, dialect),
         )
     )
 
@@ -153,7 +153,8 @@ def most_tokens(sampling: Sampling, dialect: Dialect) -> int | None:
     return sampling.max_tokens + room(sampling, dialect)
 
 
-def _effort_fields(effort: Effort | msgspec.UnsetType, dialect: Dialect) -> dict[str, Any]:
+def effort_fields(effort: Effort | msgspec.UnsetType, dialect: Dialect) -> dict[str, Any]:
+    """Return the fields that say how long to reason."""
     if effort is msgspec.UNSET:
         return {}
     if dialect.effort == "reasoning":

@@ -222,7 +222,7 @@ class AskedBatch(msgspec.Struct, frozen=True):
     """A request for a batch as it came."""
 
     input_file_id: Annotated[str, Meta(max_length=128)]
-    endpoint: Literal["/v1/chat/completions", "/v1/embeddings"]
+    endpoint: Literal["/v1/chat/completions", "/v1/responses", "/v1/embeddings"]
     completion_window: Literal["24h"]
     metadata: dict[str, str] | None = None
 
