@@ -287,6 +287,13 @@ def test_all_but_the_operational_settings_decide() -> None:
     assert deciding["planner.model"] == ""
 
 
+def test_effort_is_named_where_it_is_set() -> None:
+    """A head of before there was one says the same; room for it alone decides as well."""
+    plain = dict(configured({"actor": {"effort": "", "reasoning_tokens": 4_000}}).deciding())
+    told = dict(configured({"actor": {"effort": "low", "reasoning_tokens": 0}}).deciding())
+    assert told == {**plain, "actor.effort": "low", "actor.reasoning_tokens": 0}
+
+
 def test_operational_settings_leave_no_mark() -> None:
     """Where, how fast and how safely a run is run is not said in its trace."""
     other = configured(

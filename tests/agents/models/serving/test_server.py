@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
@@ -123,6 +124,33 @@ def test_messages_may_come_in_parts() -> None:
     assert said is not None
     assert said.startswith("2 ")
     assert said == asked(text)  # without a seed the request decides
+
+
+def test_responses_are_given() -> None:
+    """Instructions come first; parts make one text; nothing is kept."""
+
+    async def made(client: openai.AsyncOpenAI) -> Response:
+        return await client.responses.create(
+            model="one",
+            instructions="Be brief.",
+            input=[{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}],
+            reasoning={"effort": "low"},
+            store=False,
+            extra_body={"seed": 3},
+        )
+
+    response = asked(made)
+    assert (response.output_text, response.status) == ("2 3", "completed")
+    assert response.usage is not None
+    assert response.usage.total_tokens == 25
+
+
+def test_no_response_builds_on_another() -> None:
+    async def made(client: openai.AsyncOpenAI) -> object:
+        return await client.responses.create(model="one", input="hello", previous_response_id="r")
+
+    with pytest.raises(openai.BadRequestError, match="previous_response_id"):
+        asked(made)
 
 
 @pytest.mark.parametrize("packed", [True, False])
