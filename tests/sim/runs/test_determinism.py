@@ -111,7 +111,7 @@ def test_the_way_of_asking_leaves_no_mark(tmp_path: Path) -> None:
     plain = digest("poisson", tmp_path / "plain")
     with served(Server(EmbeddedModel())) as service:
         for api in ("chat", "responses"):
-            way = {**service.remote, "api": api, "service": "vllm"}
+            way: dict[str, Any] = {**service.remote, "api": api, "service": "vllm"}
             assert digest("poisson", tmp_path / api, **way) == plain
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling, TransientError
-from agents.models.providers import Api
+from agents.models.providers import Api, Service
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.probing import CHOICE
 from agents.models.remote.profiles import PROFILES, by_address
@@ -71,7 +71,7 @@ class Exchange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    service: str
+    service: Service
     origin: str
     sources: tuple[str, ...]
     exchanges: tuple[Exchange, ...]
@@ -79,7 +79,7 @@ class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
 
 
-def _recordings() -> dict[str, Recording]:
+def _recordings() -> dict[Service, Recording]:
     files = sorted((Path(__file__).parent / "dialects").glob("*.json"))
     read = [msgspec.json.decode(path.read_bytes(), type=Recording) for path in files]
     return {recording.service: recording for recording in read}
@@ -114,10 +114,12 @@ async def play(player: Player) -> ChatReply | ModelError | str:
     """Return what comes of an exchange: the reply, why there is none, or the form that is found."""
     name, exchange = player.recording.service, player.exchange
     async with answering(player) as url:
-        told = {one: one for one in PROFILES if one == name and not player.recording.models}
-        bare = url.removesuffix("/v1") if name == "azure" else url
         account = Account(
-            key="sk-0123456789", url=bare, api=exchange.api, service=told.get(name, "auto")
+            key="sk-0123456789",
+            url=url.removesuffix("/v1") if name == "azure" else url,
+            api=exchange.api,
+            # Who lists no models is known by an address that is not ours.
+            service="auto" if player.recording.models else name,
         )
         async with OpenAIModel(account) as model:
             await model.recognise()

@@ -11,7 +11,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.models.model import ChatModel, ChatReply, ChatRequest, TransientError
+from agents.models.model import ChatReply, ChatRequest, TransientError
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.responses import cut_unsaid, decode_response, encode_response
 from agents.models.remote.service import Account
@@ -23,19 +23,17 @@ from tests.support.answering import answering
 
 
 @asynccontextmanager
-async def serving(
-    model: ChatModel | None = None, behaviour: Behaviour | None = None
-) -> AsyncIterator[OpenAIModel]:
+async def serving(behaviour: Behaviour) -> AsyncIterator[OpenAIModel]:
     async with (
-        Server(model or Echo(), behaviour) as url,
-        OpenAIModel(Account(key=KEY, url=url, api="responses")) as asked,
+        Server(Echo(), behaviour) as url,
+        OpenAIModel(Account(key=KEY, url=url, api="responses")) as model,
     ):
-        yield asked
+        yield model
 
 
-def replied(asked: ChatRequest, model: ChatModel | None = None, **faults: float) -> ChatReply:
+def replied(asked: ChatRequest, **faults: float) -> ChatReply:
     async def main() -> ChatReply:
-        async with serving(model, Behaviour(faults=Faults(rates=faults))) as service:
+        async with serving(Behaviour(faults=Faults(rates=faults))) as service:
             return await service.reply(asked)
 
     return asyncio.run(main())
