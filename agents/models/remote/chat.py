@@ -40,6 +40,7 @@ _PARAMETERS = (
     *("response_format", "json_schema", "grammar", "tool_choice", "tools", "text.format"),
     *("messages[0].role", "input[0].role", "developer"),
 )
+_WORDING = frozenset({400, 422})  # statuses of refusals that may be of how something was asked
 _EFFORT = ("reasoning_effort", "reasoning.effort", "enable_thinking", "chat_template_kwargs")
 _REFUSED = ("unsupported", "not support", "unrecognized", "unknown", "not permitted", "invalid")
 
@@ -168,24 +169,26 @@ class OpenAIModel:
     def body(self, request: ChatRequest) -> bytes:
         """Return what is asked, as `reply` would ask it."""
         model = request.sampling.model
-        return self._protocol.encode(request, self._dialects.get(model) or self._first_dialect(model))
+        return self._protocol.encode(
+            request, self._dialects.get(model) or self._first_dialect(model)
+        )
 
     def answered(self, request: ChatRequest, answer: Answer) -> ChatReply:
         """Return the reply in an answer that came by another way; raises what `reply` does.
 
         Of what can be asked in other words it says `refused`: to be asked again.
         """
-        if 200 <= answer.status < 300:
-            return self._read(answer)
         model, complaint = request.sampling.model, read_complaint(answer.body)
         dialect = self._dialects.get(model) or self._first_dialect(model)
+        if 200 <= answer.status < 300:
+            return self._whole(request, dialect, self._read(answer))
         self._learn(model, dialect, answer, complaint)
         # Many lines meet the same refusal, and only the first of them learns something of it.
         if _of_dialect(answer, complaint) and complaint.about(*_PARAMETERS):
             raise TransientError(f"{self._url} refused a parameter", kind="refused")
         if answer.status == 404 and complaint.about("model", "deployment"):
             raise ServiceError(f"{self._url} has no model {model!r} for batches")
-        raise self._service.failure(answer, complaint)
+        raise self._refusal(request, answer, complaint)
 
     # -- what a model can be told
 
@@ -235,25 +238,30 @@ class OpenAIModel:
     ) -> ModelError:
         if answer.status == 404 and complaint.about("model", "deployment"):
             return await self._service.no_such_model(request.sampling.model)
-        tier = self.service.account.tier
-        if tier and answer.status in {400, 422} and complaint.about("service_tier", "service tier"):
-            what = f"{self._url} has no tier {tier!r} for {request.sampling.model!r}"
+        return self._refusal(request, answer, complaint)
+
+    def _refusal(self, request: ChatRequest, answer: Answer, complaint: Complaint) -> ModelError:
+        """Return what a refusal means, of what was wished for if it is of that."""
+        account, model, effort = self._service.account, request.sampling.model, _effort(request)
+        wording = answer.status in _WORDING
+        if account.tier and wording and complaint.about("service_tier", "service tier"):
+            what = f"{self._url} has no tier {account.tier!r} for {model!r}"
             return ServiceError(what, hint="set the tier of the role to default")
-        if answer.status in {404, 405} and self._service.account.api == "responses":
+        if effort and wording and complaint.about(*_EFFORT):
+            what = f"{self._url} takes no effort {effort!r} for {model!r}"
+            return ServiceError(what, hint="set the effort of its roles to another, or to ''")
+        if answer.status in {404, 405} and account.api == "responses":
             what = f"{self._url} has no Responses API: {answer.status}"
             return ServiceError(what, hint="--set api=chat; or else --base-url mostly ends in /v1")
-        effort = request.sampling.effort
-        if effort is not msgspec.UNSET and _of_wording(answer) and complaint.about(*_EFFORT):
-            what = f"{self._url} takes no effort {effort!r} for {request.sampling.model!r}"
-            return ServiceError(what, hint="set the effort of its roles to another, or to ''")
         return self._service.failure(answer, complaint)
 
 
 def _of_dialect(answer: Answer, complaint: Complaint) -> bool:
     """Tell whether a refusal is of how something was asked, not of what."""
-    return _of_wording(answer) and complaint.about(*_REFUSED)
+    return answer.status in _WORDING and complaint.about(*_REFUSED)
 
 
-def _of_wording(answer: Answer) -> bool:
-    """Tell whether a refusal may be of how something was asked."""
-    return answer.status in {400, 422}
+def _effort(request: ChatRequest) -> str:
+    """Return the effort that is wished for, empty if none is."""
+    effort = request.sampling.effort
+    return "" if effort is msgspec.UNSET else effort

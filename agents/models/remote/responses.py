@@ -38,6 +38,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     chat_template_kwargs: dict[str, str | bool] | None = None
     text: dict[str, Any] | None = None
     grammar: str | None = None
+    service_tier: str | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, str] | None = None
 
@@ -59,6 +60,7 @@ def encode_response_request(request: ChatRequest, dialect: Dialect = PLAIN) -> b
             temperature=sampling.temperature if dialect.temperature else None,
             max_output_tokens=most_tokens(sampling, dialect),
             prompt_cache_key=cache_key(request) if dialect.cache_key else None,
+            service_tier=dialect.tier or None,
             **_effort_fields(request.sampling.effort, dialect),
             **(_form_fields(request.schema, dialect.form) if request.schema else {}),
         )
