@@ -243,9 +243,9 @@ def test_bad_request_is_explained(body: dict[str, object]) -> None:
 
 def test_unknown_path_is_not_found() -> None:
     async def ask(client: openai.AsyncOpenAI) -> object:
-        return await client.get("/responses", cast_to=httpx2.Response)
+        return await client.get("/moderations", cast_to=httpx2.Response)
 
-    with pytest.raises(openai.NotFoundError, match=r"Invalid URL \(GET /v1/responses\)"):
+    with pytest.raises(openai.NotFoundError, match=r"Invalid URL \(GET /v1/moderations\)"):
         asked(ask)
 
 
