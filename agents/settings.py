@@ -15,6 +15,12 @@ Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 Rate: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 Distance: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+"""How long a model is to reason; services take some of these, by model."""
+
+ROOM = 4_000
+"""Tokens that a model has for reasoning, unless told."""
+
 Temperature: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
 
 
@@ -26,6 +32,8 @@ class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     *key_file*, and the role's own limits leave no mark on a trace; what is empty or 0 is the run's.
     Nor does the *tier* in which a service is to answer: sooner or later, and at what price. `batch`
     collects calls and sends many at once; where there is no run to wait for them they go alone.
+    *effort* is how long a model that reasons does so, empty for what it does of itself, and
+    *reasoning_tokens* are what it may take for that, beside *max_tokens*.
     """
 
     model: str = ""
@@ -38,6 +46,8 @@ class RoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tokens_per_minute: Rate = 0.0
     temperature: Temperature = 0.5
     max_tokens: Positive = 400
+    effort: Effort | Literal[""] = ""
+    reasoning_tokens: Count = ROOM
 
 
 class PlannerSettings(RoleSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 from agents.models.guards.retrying import Attempt
 from agents.models.model import (
-    CUT,
+    REFUSAL,
+    TOLD,
     ChatModel,
     ChatReply,
     ChatRequest,
@@ -41,7 +42,7 @@ class Usage:
     """What the calls of a run came to; *live* ones were not recorded before.
 
     Of the prompt's tokens services had *cached* some, and *written* others to a cache; of the
-    completion's, *reasoning* ones are not seen.
+    completion's, *reasoning* ones are not seen. *refused* are replies in which the model would not.
     """
 
     calls: int = 0
@@ -52,6 +53,7 @@ class Usage:
     cached_tokens: int = 0
     written_tokens: int = 0
     reasoning_tokens: int = 0
+    refused: int = 0
 
     @property
     def tokens(self) -> int:
@@ -138,6 +140,7 @@ class Access:
         usage.cached_tokens += ended.cached_tokens
         usage.written_tokens += ended.written_tokens
         usage.reasoning_tokens += ended.reasoning_tokens
+        usage.refused += ended.finish == REFUSAL
 
 
 def prompt_text(request: ChatRequest, digest: str) -> PromptText:
@@ -187,5 +190,5 @@ def _outcome(ended: CallEnded, digest: str) -> ModelReplied | ModelFailed:
         text=ended.text,
         prompt_tokens=ended.prompt_tokens,
         completion_tokens=ended.completion_tokens,
-        finish=ended.finish if ended.finish in CUT else "",
+        finish=ended.finish if ended.finish in TOLD else "",
     )

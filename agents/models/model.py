@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from agents.settings import Effort
 from engine.calls import Call
 from engine.errors import ModelError
 
@@ -38,13 +39,18 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a role's replies are drawn; None leaves a setting to the service.
 
-    *instructions* are added to what the role's system prompt says.
+    *instructions* are added to what the role's system prompt says. *effort* is how long a model
+    that reasons is to do so, for which it has *reasoning_tokens* beside *max_tokens*; unset, both
+    are what goes without saying.
     """
 
     model: str
     temperature: float | None = 0.5
     max_tokens: int | None = 400
     instructions: str = ""
+    # Unset they add no byte to what is encoded: digests are those of before there were these.
+    effort: Effort | msgspec.UnsetType = msgspec.UNSET
+    reasoning_tokens: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -83,15 +89,21 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 CUT = frozenset({"length", "repetition"})
 """Why replies ended that had not come to their end."""
 
+REFUSAL = "refusal"
+"""Why a reply ended in which the model says that it would rather not."""
+
+TOLD = CUT | {REFUSAL}
+"""Why replies ended, as far as a trace tells it: who reads such a text wants to know."""
+
 
 class ChatReply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a model replied; tokens are as the service counted them.
 
     *finish* is why it stopped: `stop`, `length`, `content_filter` or what else the service says;
-    `repetition` if it repeated itself until it was cut off. Of the prompt's tokens *cached* ones
-    were known to the service, *written* ones it keeps from now on; of the reply's, *reasoning* ones
-    are not seen. For the journal: the seconds spent waiting (for a slot, between attempts) and the
-    attempts made.
+    `repetition` if it repeated itself until it was cut off; `refusal` if it says that the model
+    refused. Of the prompt's tokens *cached* ones were known to the service, *written* ones it keeps
+    from now on; of the reply's, *reasoning* ones are not seen. For the journal: the seconds spent
+    waiting (for a slot, between attempts) and the attempts made.
     """
 
     text: str

@@ -24,17 +24,28 @@ LOCAL = "local"
 Tier: TypeAlias = Literal["", "flex", "priority", "batch"]
 """How soon calls are answered, and at what price."""
 
+Service: TypeAlias = Literal[
+    "openai", "azure", "vllm", "llama.cpp", "ollama", "openrouter", "litellm"
+]
+"""Kinds of services that speak the OpenAI protocol, each in its own way."""
+
+Api: TypeAlias = Literal["chat", "responses"]
+"""Ways to ask: chat completions, or the Responses API."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """The way to a service: an empty *url* is OpenAI's, an empty *key_file* the environment.
 
-    *local* is how models of this machine are loaded. An empty *tier* is what the account has.
+    *service* is its kind, `auto` to find that out; *api* how it is asked. *local* is how models of
+    this machine are loaded. An empty *tier* is what the account has.
     """
 
     url: str = ""
     key_file: str = ""
     azure_version: str = ""
+    service: Service | Literal["auto"] = "auto"
+    api: Api = "chat"
     local: LocalSettings = field(default_factory=LocalSettings)
     tier: Tier = ""
 

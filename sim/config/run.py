@@ -15,7 +15,7 @@ import msgspec
 from agents.making import Agent
 from agents.models.batches import MOST_LINES
 from agents.models.guards.budget import Price
-from agents.models.providers import plain_name
+from agents.models.providers import Api, Service, plain_name
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.roster import AGENTS, spelled_out
 from agents.settings import Count, LocalSettings, Positive, Rate, Repeats, RoleSettings, Share
@@ -42,6 +42,7 @@ OPERATIONAL = frozenset(
         *("requests_per_minute", "tokens_per_minute", "attempts", "patience", "fsync", "prompts"),
         *("cache", "max_calls", "max_tokens_total", "max_cost", "prices", "metrics", "local"),
         *("tier", "embedding_tier", "batch_wait", "batch_size", "batch_poll", "certificate"),
+        *("service", "api"),
     }
 )
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
@@ -75,6 +76,9 @@ _LATER = {
 
 What they were, which the defaults need not be any more.
 """
+
+_LATER_OF_ROLES = {"effort": "", "reasoning_tokens": 4_000}
+"""The same, of the settings that each role has."""
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,6 +130,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     base_url: str = ""
     key_file: str = ""
     azure_version: str = ""
+    service: Service | Literal["auto"] = "auto"
+    api: Api = "chat"
     local: LocalSettings = LocalSettings()
     certificate: str = ""
     concurrency: Positive = 16
@@ -250,7 +256,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             if name not in _NAMED
             and not leaves_no_mark(name, roles)
             and name != place
-            and (name not in _LATER or value != _LATER[name])
+            and not _as_before(name, value, roles)
         )
 
     def differences(self, other: "RunConfig") -> dict[str, tuple[Setting | None, Setting | None]]:
@@ -274,6 +280,14 @@ def leaves_no_mark(name: str, roles: Container[str]) -> bool:
     """Tell whether the setting of a dotted *name* decides nothing that a trace says."""
     first, _, last = name.partition(".")
     return first in OPERATIONAL or (first in roles and last in OPERATIONAL)
+
+
+def _as_before(name: str, value: Setting, roles: Container[str]) -> bool:
+    """Tell whether a setting that there was not at first is what it was then."""
+    if name in _LATER:
+        return value == _LATER[name]
+    first, _, last = name.partition(".")
+    return first in roles and last in _LATER_OF_ROLES and value == _LATER_OF_ROLES[last]
 
 
 def flat(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Setting]]:

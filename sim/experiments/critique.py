@@ -47,7 +47,9 @@ from storage.traces import read_episodes
 from storage.vectors import VectorFile
 
 ESTIMATORS = ("value", "target", "return", "total")
-DRAWN = frozenset({"model", "instructions", "temperature", "max_tokens"})
+DRAWN = frozenset(
+    {"model", "instructions", "temperature", "max_tokens", "effort", "reasoning_tokens"}
+)
 """Settings of how replies are drawn: these may differ from the run's, beside those of the way."""
 
 _FEWEST_STATES, _FEWEST_ROLLOUTS = 3, 2

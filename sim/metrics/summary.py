@@ -39,7 +39,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     *seconds*, *utilization* (of the slots for calls in flight) and *live_calls* (those that were
     not recorded before, *cached_calls* among them) are of this process alone. *tokens* are as the
     service counted them, in both directions; of the prompts' it had *cached_tokens* before, and
-    keeps *written_tokens*; *reasoning_tokens* of the replies are not seen. *cost* is by the prices
+    keeps *written_tokens*; *reasoning_tokens* of the replies are not seen. In
+    *refused_calls* of the replies the model says that it would rather not. *cost* is by the prices
     that are set. *listeners* are the results of the user's own. *weights* are the sha256 of models'
     files, by model, where they were computed on this machine; *certificate* what one of `billp
     probe` says of a model. *manifest* is the digest of the run's manifest, which lists its
@@ -72,6 +73,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int = 0
     written_tokens: int = 0
     reasoning_tokens: int = 0
+    refused_calls: int = 0
     tokens_per_episode: float | None = 0.0
     cost_per_episode: float | None = 0.0
     tokens_per_reward: float | None = 0.0
@@ -212,6 +214,7 @@ def summarise(
         cached_tokens=usage.cached_tokens,
         written_tokens=usage.written_tokens,
         reasoning_tokens=usage.reasoning_tokens,
+        refused_calls=usage.refused,
         seconds=round(effort.seconds, 3),
         utilization=round(effort.utilization, 4),
         cached_calls=effort.cached,

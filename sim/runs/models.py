@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import UNSET, UnsetType
+
 from agents.embeddings import Embedder, HashingEmbedder
 from agents.models.chain import Chain, ModelSettings, RoleModel, one_door, open_models
 from agents.models.guards.batch import BatchPace
@@ -15,7 +17,7 @@ from agents.models.providers import Door, Loading, Way, untold
 from agents.models.remote.addresses import OPENAI_URL, same_service
 from agents.models.remote.embedder import ServiceEmbedder
 from agents.models.remote.vectors import ROLE as EMBEDDING
-from agents.settings import RoleSettings
+from agents.settings import ROOM, RoleSettings
 from engine.calls import Call
 from engine.errors import ConfigError
 from sim.config.run import RunConfig
@@ -111,19 +113,20 @@ def way_of(config: RunConfig) -> Way:
         url=config.base_url,
         key_file=config.key_file,
         azure_version=config.azure_version,
+        service=config.service,
+        api=config.api,
         local=config.local,
     )
 
 
 def _role_model(config: RunConfig, settings: RoleSettings, way: Way) -> RoleModel:
     asked = settings.concurrency or settings.requests_per_minute or settings.tokens_per_minute
-    # A key is for the service beside which it stands: no other gets it.
+    # A key is for the service beside which it stands: no other gets it. Nor is another of its kind.
     same = not settings.base_url or same_service(settings.base_url, way.url or OPENAI_URL)
-    own = Way(
+    own = replace(
+        way if same else Way(azure_version=way.azure_version, local=way.local),
         url=settings.base_url or way.url,
         key_file=settings.key_file or (way.key_file if same else ""),
-        azure_version=way.azure_version,
-        local=way.local,
         tier="" if settings.tier == "default" else settings.tier,
     )
     limits = _limits(settings.concurrency or config.concurrency, settings) if asked else None
@@ -146,6 +149,11 @@ def samplings(course: Course) -> Callable[[Call], Sampling]:
     return lambda call: tables[course.stage_at(course.point_of_call(call))][call.role]
 
 
+def _unless(usual: int, value: int) -> int | UnsetType:
+    """Return *value*, unset if it goes without saying: so it does in the heads of traces."""
+    return UNSET if value == usual else value
+
+
 def samplings_of(config: RunConfig) -> dict[str, Sampling]:
     """Return how the replies of each role are drawn."""
     return {
@@ -154,6 +162,8 @@ def samplings_of(config: RunConfig) -> dict[str, Sampling]:
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
             instructions=settings.instructions,
+            effort=settings.effort or UNSET,
+            reasoning_tokens=_unless(ROOM, settings.reasoning_tokens),
         )
         for role, settings in config.roles.items()
     }

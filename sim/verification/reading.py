@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.models.access import Usage
-from agents.models.model import CUT
+from agents.models.model import REFUSAL, TOLD
 from engine.errors import TraceError
 from engine.messages import (
     Envelope,
@@ -132,6 +132,7 @@ class TraceReader:
                 self.usage.calls += 1
                 self.usage.prompt_tokens += reply.prompt_tokens
                 self.usage.completion_tokens += reply.completion_tokens
+                self.usage.refused += reply.finish == REFUSAL
             case ModelFailed():
                 self.usage.calls += 1
                 self.usage.failed += 1
@@ -150,7 +151,7 @@ class TraceReader:
 def _outcome(ended: CallEnded) -> tuple[object, ...]:
     if ended.text is None:
         return ended.request, ended.error
-    finish = ended.finish if ended.finish in CUT else ""
+    finish = ended.finish if ended.finish in TOLD else ""
     return ended.request, ended.text, ended.prompt_tokens, ended.completion_tokens, finish
 
 

@@ -31,7 +31,7 @@ _OF_SOME = ("weights", "certificate")
 
 _OF_THE_RUN = (
     *("digest", "agent", "model", "environment_digest", "seed", "repeats", "messages", "cost"),
-    *("calls", "failed_calls", "tokens", "prompt_tokens", "completion_tokens"),
+    *("calls", "failed_calls", "refused_calls", "tokens", "prompt_tokens", "completion_tokens"),
     *("cached_tokens", "written_tokens", "reasoning_tokens"),
     *("failed_episodes", "failures"),
 )

@@ -64,7 +64,8 @@ def _below(summary: Summary) -> list[str]:
 def _effort(summary: Summary) -> list[str]:
     steps = summary.all_steps
     cached = f" ({summary.cached_calls:,} from the cache)" if summary.cached_calls else ""
-    calls = f"{summary.calls:,} model calls{cached}, {_tokens(summary)}"
+    refused = f", {summary.refused_calls:,} refused by the model" if summary.refused_calls else ""
+    calls = f"{summary.calls:,} model calls{cached}{refused}, {_tokens(summary)}"
     pace = f"{steps / max(summary.seconds, 1e-9):,.0f} steps/s"
     lines = [
         f"{steps:,} steps, {summary.messages:,} messages, {calls}",

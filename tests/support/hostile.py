@@ -318,7 +318,7 @@ _MESSAGES: Mapping[str, tuple[str, End]] = {
     "one part": ('{"content":{"type":"text","text":"take {seed}"}}', Kept()),
     "no parts": ('{"content":[]}', Kept(text="")),
     "null": ('{"content":null}', Kept(text="")),
-    "null refused": ('{"content":null,"refusal":"take {seed}"}', Kept()),
+    "null refused": ('{"content":null,"refusal":"take {seed}"}', Kept(finish="refusal")),
     "odd refusal": ('{"content":"take {seed}","refusal":[5]}', Kept()),
     "odd role": ('{"content":"take {seed}","role":17,"tool_calls":"none"}', Kept()),
     "number": ('{"content":42}', _PLAIN),
@@ -689,7 +689,7 @@ class Hostile:
     """The service while it runs: `async with Hostile(modes) as url:`, *url* less the mode.
 
     *calls* counts what came in for each mode, *paid* what was answered with a whole completion. The
-    first *fair* calls to each mode are answered as they should be.
+    first *fair* calls to each mode are answered as they should be. No list of models is a call.
     """
 
     modes: Mapping[str, Mode]
@@ -736,14 +736,17 @@ class Hostile:
         """Return whether another call may come."""
         place, seed = await _asked(reader)
         name = self._names.get(place, "elsewhere")
+        if seed is None and name != "elsewhere":
+            await Line(reader, writer, b"").say(Http(GOOD).packed(b""))
+            return True
         self.calls[name] += 1
         if name == "elsewhere":
             return False
         mode = self.modes[name] if self.calls[name] > self.fair else _FAIR
-        line = Line(reader, writer, seed)
+        line = Line(reader, writer, seed or b"")
         try:
             if isinstance(mode.answer, Http):
-                await line.say(mode.answer.packed(seed))
+                await line.say(mode.answer.packed(line.seed))
             else:
                 await mode.answer(line)
         finally:
@@ -756,8 +759,8 @@ def place(name: str) -> str:
     return blake2b(name.encode(), digest_size=8).hexdigest()
 
 
-async def _asked(reader: asyncio.StreamReader) -> tuple[str, bytes]:
-    """Return the place and the seed of the next call."""
+async def _asked(reader: asyncio.StreamReader) -> tuple[str, bytes | None]:
+    """Return the place and the seed of the next call; there is none where nothing is sent."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
         (
@@ -768,8 +771,8 @@ async def _asked(reader: asyncio.StreamReader) -> tuple[str, bytes]:
         0,
     )
     body = await reader.readexactly(length)
-    asked = json.loads(body) if body else {}
-    return head.split(b"/")[1].decode(), str(asked.get("seed", "")).encode()
+    seed = str(json.loads(body).get("seed", "")).encode() if body else None
+    return head.split(b"/")[1].decode(), seed
 
 
 MODES: Final = _table()

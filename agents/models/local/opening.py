@@ -115,7 +115,7 @@ def _plans(opening: Opening) -> dict[str, Plan]:
 async def _loaded(plan: Plan, opening: Opening) -> AsyncIterator[OpenAIModel]:
     """Load a model, and free it at the end."""
     engine = await run_sync(load, plan)
-    account = Account(key=engine.key, url=engine.url, connections=plan.slots)
+    account = Account(key=engine.key, url=engine.url, connections=plan.slots, service="llama.cpp")
     async with OpenAIModel(account, reasoning=False) as service:
         await service.probe([plan.name], structured=opening.structured)
         yield service

@@ -34,7 +34,14 @@ _TRANSPORT = (  # the first that fits: timeouts are connection errors as well
 )
 _PASSING = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit"}
 CONTENT_FILTER = "content_filter"
-_TOO_LONG = ("context_length", "maximum context length", "available context size")
+_WITHHELD = (  # OpenRouter says the last two with 403
+    *("content_filter", "content_policy", "content management policy"),
+    *("requires moderation", "flagged"),
+)
+_TOO_LONG = (  # OpenAI, vLLM, llama.cpp, Ollama, LiteLLM
+    *("context_length", "maximum context length", "maximum model length", "context window"),
+    *("available context size", "exceeds the context length", "contextwindowexceeded"),
+)
 FULL = ("resource_unavailable", "resource unavailable")
 """What 429 is about that says nothing of an account's limits: its tier has no room just now."""
 
@@ -145,7 +152,7 @@ def status_failure(
             rates=rates(headers),
             said=said,
         )
-    if status in {401, 403}:
+    if status in {401, 403} and not (status == 403 and complaint.about(*_WITHHELD)):
         # What it says is left out: it quotes the key.
         return ServiceError(
             f"{shown(url)} refuses the key with {status}",
@@ -165,7 +172,7 @@ def no_room(tier: str, headers: Headers, *, url: str) -> TransientError:
 
 def _refusal(status: int, complaint: Complaint, said: str, url: str) -> ModelError:
     after = f": {said}" if said else ""
-    if complaint.about("content_filter", "content_policy", "content management policy"):
+    if complaint.about(*_WITHHELD):
         what, kind = "the content filter refused the prompt", CONTENT_FILTER
     elif status == 413 or complaint.about(*_TOO_LONG):
         what, kind = "the prompt is too long", "too_long"

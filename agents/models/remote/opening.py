@@ -51,6 +51,8 @@ def account_on(way: Way, connections: int) -> Account:
         url=url,
         azure_version=way.azure_version,
         tier="" if way.tier == "batch" else way.tier,
+        service=way.service,
+        api=way.api,
         connections=connections,
         timeouts=Timeouts() if hurried else _UNHURRIED,
     )

@@ -5,6 +5,7 @@ then sent as prepared, with a new body, since the SDK's own work on a call costs
 it takes to send it (tests/bench/test_bench_models.py), follows redirections, and knows no bounds.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from agents.models.model import TransientError
+from agents.models.providers import Api
+from agents.models.providers import Service as Kind
 from agents.models.remote.addresses import OPENAI_URL, usable, without_secrets
 from agents.models.remote.bounded import MOST_BYTES, loosely, malformed, member, text_of
 from agents.models.remote.exchange import Answer, Exchange, Timeouts, headers_to_send
@@ -28,6 +31,7 @@ from agents.models.remote.failures import (
     status_failure,
 )
 from agents.models.remote.headers import rates, secrets_in
+from agents.models.remote.profiles import PROFILES, UNKNOWN, Profile, by_address, by_answer
 from engine.errors import ConfigError, ModelError, ServiceError
 
 if TYPE_CHECKING:  # where it is used it is imported: it takes longer than all the rest of billp
@@ -37,6 +41,7 @@ _MODELS = "/models"
 _AZURE_VERSION = "2024-10-21"
 _SHOWN = 12  # models named in an error
 _LISTED = 5_000  # that are looked at
+_PATIENCE = 10.0  # seconds, for a list without which all goes on
 _CONTEXTS = ("max_model_len", "context_length", "context_window", "max_context_length")
 
 
@@ -45,13 +50,16 @@ class Account:
     """Where a service is and who asks. *key* is shown nowhere.
 
     *tier* is what calls ask for, empty for what the account has. With an *azure_version* (of the
-    API; assumed for URLs of Azure's that do not end in `/v1`) the models are names of deployments.
+    API; assumed for Azure's URLs that do not end in `/v1`) the models are names of deployments.
+    *service* is its kind, `auto` to find that out, and *api* how it is asked.
     """
 
     key: str = field(repr=False)
     url: str = OPENAI_URL
     azure_version: str = ""
     tier: str = ""
+    service: Kind | Literal["auto"] = "auto"
+    api: Api = "chat"
     connections: int = 1_000
     timeouts: Timeouts = field(default_factory=Timeouts)
 
@@ -64,8 +72,16 @@ class Account:
     def azure(self) -> str:
         """The version of Azure's API, empty if it is not Azure's."""
         parts = urlsplit(self.url)
-        assumed = (parts.hostname or "").endswith(".azure.com") and "/v1" not in parts.path
+        theirs = self.service == "azure" or (parts.hostname or "").endswith(".azure.com")
+        assumed = theirs and "/v1" not in parts.path
         return self.azure_version or (_AZURE_VERSION if assumed else "")
+
+    @property
+    def kind(self) -> Kind | None:
+        """What kind of service it is, as far as that is told beforehand."""
+        if self.service != "auto":
+            return self.service
+        return "azure" if self.azure else by_address(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +93,14 @@ class Prepared:
 
 
 class Service:
-    """A service, and the connections to it. Belongs to one event loop; is to be closed."""
+    """A service, and the connections to it. Belongs to one event loop; is to be closed.
+
+    *profile* is what is known of its kind.
+    """
 
     def __init__(self, account: Account) -> None:
         self.account = account
+        self.profile: Profile = PROFILES[account.kind] if account.kind else UNKNOWN
         self._exchange = Exchange(
             url=account.url, connections=account.connections, timeouts=account.timeouts
         )
@@ -133,8 +153,7 @@ class Service:
 
         0 where it says nothing; raises ModelErrors.
         """
-        prepared = self._prepared.get((_MODELS, "")) or await self._prepare(_MODELS, "")
-        answer = await self._exchange.send("GET", prepared.url, prepared.headers, b"")
+        answer = await self._list()
         if answer.status != 200:
             raise self.failure(answer, read_complaint(answer.body))
         try:
@@ -143,6 +162,18 @@ class Service:
             raise self.unread(answer, error) from error
         named = {cleaned(name, self._secrets): context for name, context in offers[:_LISTED]}
         return {name: context for name, context in named.items() if name}
+
+    async def recognise(self) -> None:
+        """Find out what kind of service it is, if that is not known; it may tell nobody."""
+        if self.account.kind is not None:
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                answer = await self._list()
+            kind = by_answer(answer.headers, loosely(answer.body))
+        except (TimeoutError, ModelError):
+            return
+        self.profile = PROFILES[kind] if kind else UNKNOWN
 
     async def no_such_model(self, model: str) -> ServiceError:
         """Return the error of a model that is not on offer, with those that are."""
@@ -180,6 +211,10 @@ class Service:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._exchange.aclose()
+
+    async def _list(self) -> Answer:
+        prepared = self._prepared.get((_MODELS, "")) or await self._prepare(_MODELS, "")
+        return await self._exchange.send("GET", prepared.url, prepared.headers, b"")
 
     async def _prepare(self, path: str, model: str) -> Prepared:
         """Let the SDK build a request, and catch it."""

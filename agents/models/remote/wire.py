@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from agents.models.model import CUT, ChatMessage, ChatReply, ChatRequest
+from agents.models.model import REFUSAL, ChatReply, ChatRequest, Sampling
 from agents.models.remote.bounded import (
     Tokens,
     decoded,
@@ -16,9 +16,10 @@ from agents.models.remote.bounded import (
     text_of,
     tokens_of,
 )
+from agents.models.remote.endings import ended, finish_of, spoken
 from agents.models.remote.forms import Form, after, form_fields
 from agents.models.remote.headers import rates
-from agents.models.remote.loops import unlooped
+from agents.settings import ROOM, Effort
 
 STOP = ("\n## ",)
 """What ends replies in words: some models go on with the next section of the prompt."""
@@ -31,14 +32,24 @@ _DROPPED = {
     "prompt_cache_key": "cache_key",
 }
 _LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-_FORMED = frozenset({"response_format", "json_schema", "grammar", "tools", "tool_choice"})
+_FORMED = frozenset(
+    {"response_format", "json_schema", "text.format", "grammar", "tools", "tool_choice"}
+)
+_ROLES = ("developer", "messages[0].role", "input[0].role")
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A message on the wire, as we write it."""
+
+    role: str
+    content: str
 
 
 class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A chat request on the wire, as we write it."""
 
     model: str
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[Sent, ...]
     seed: int | None = None
     temperature: float | None = None
     max_tokens: int | None = None
@@ -50,6 +61,9 @@ class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
     service_tier: str | None = None
+    reasoning_effort: str | None = None
+    reasoning: dict[str, str] | None = None
+    chat_template_kwargs: dict[str, str | bool] | None = None
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +71,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     *max_tokens* is the name of that field, *form* how it is told the form of a reply. A *cache_key*
     helps a service to find what it has read before; *tier* is what is asked for, if anything is.
+    What a model *reasons* unasked wants room; *effort* is where it is told how long to do so,
+    *instructor* in whose role what it is to do.
     """
 
     temperature: bool = True
@@ -66,6 +82,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     form: Form = "json_schema"
     cache_key: bool = False
     tier: str = ""
+    reasons: bool = False
+    effort: Literal["reasoning_effort", "reasoning", "chat_template_kwargs"] = "reasoning_effort"
+    instructor: Literal["system", "developer"] = "system"
 
     def without(self, param: str | None) -> "Dialect | None":
         """Return the dialect of a model that refuses *param*, None if it is no part of this one."""
@@ -76,40 +95,74 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
             other = msgspec.structs.replace(self, max_tokens=_LIMITS[param])
         elif param in _FORMED:
             other = msgspec.structs.replace(self, form=after(self.form))
+        elif param in _ROLES:
+            other = msgspec.structs.replace(self, instructor="system")
         return None if other == self else other
 
 
 PLAIN = Dialect()
-REASONING = Dialect(temperature=False, stop=False, max_tokens="max_completion_tokens")
+REASONING = Dialect(temperature=False, stop=False, max_tokens="max_completion_tokens", reasons=True)
 _REASONING_NAMES = ("o1", "o3", "o4", "gpt-5")
-_LONGEST_REASON = 64  # characters of why a reply ended
 
 
-def dialect_of(model: str) -> Dialect:
-    """Return the dialect that the name of *model* suggests."""
+def reasons(model: str) -> bool:
+    """Tell whether *model* reasons, as far as its name tells it."""
     # Services that offer models of many makers put these before the name.
-    name = model.rpartition("/")[2]
-    return REASONING if name.startswith(_REASONING_NAMES) else PLAIN
+    return model.rpartition("/")[2].startswith(_REASONING_NAMES)
 
 
 def encode_request(request: ChatRequest, dialect: Dialect = PLAIN) -> bytes:
     """Return the body of a chat request."""
     sampling = request.sampling
-    plain = dialect.max_tokens == "max_tokens"
+    plain, most = dialect.max_tokens == "max_tokens", most_tokens(sampling, dialect)
+    # What a model thinks aloud may have such lines, too.
+    stops = dialect.stop and not request.schema and not room(sampling, dialect)
     return _encode(
         ChatBody(
             model=sampling.model,
-            messages=request.messages,
+            messages=tuple(
+                Sent(dialect.instructor if one.role == "system" else one.role, one.content)
+                for one in request.messages
+            ),
             seed=request.seed if dialect.seed else None,
             temperature=sampling.temperature if dialect.temperature else None,
-            max_tokens=sampling.max_tokens if plain else None,
-            max_completion_tokens=None if plain else sampling.max_tokens,
-            stop=STOP if dialect.stop and not request.schema else None,
+            max_tokens=most if plain else None,
+            max_completion_tokens=None if plain else most,
+            stop=STOP if stops else None,
             prompt_cache_key=cache_key(request) if dialect.cache_key else None,
             service_tier=dialect.tier or None,
             **(form_fields(request.schema, dialect.form) if request.schema else {}),
+            **effort_fields(sampling.effort, dialect),
         )
     )
+
+
+def room(sampling: Sampling, dialect: Dialect) -> int:
+    """Return the tokens that a model gets for reasoning, in which its reply has no part."""
+    unasked = dialect.reasons and sampling.effort is msgspec.UNSET
+    if not unasked and sampling.effort in {msgspec.UNSET, "none"}:
+        return 0
+    own = sampling.reasoning_tokens
+    return ROOM if own is msgspec.UNSET else own
+
+
+def most_tokens(sampling: Sampling, dialect: Dialect) -> int | None:
+    """Return what a reply may have, with what is reasoned before; None leaves it to the service."""
+    if sampling.max_tokens is None:
+        return None
+    return sampling.max_tokens + room(sampling, dialect)
+
+
+def effort_fields(effort: Effort | msgspec.UnsetType, dialect: Dialect) -> dict[str, Any]:
+    """Return the fields that say how long to reason."""
+    if effort is msgspec.UNSET:
+        return {}
+    if dialect.effort == "reasoning":
+        return {"reasoning": {"effort": effort}}
+    if dialect.effort == "chat_template_kwargs":
+        told = {"enable_thinking": effort != "none", "reasoning_effort": effort}
+        return {"chat_template_kwargs": told}
+    return {"reasoning_effort": effort}
 
 
 def cache_key(request: ChatRequest) -> str:
@@ -191,7 +244,8 @@ def decode_reply(body: bytes, headers: Mapping[str, str]) -> ChatReply:
         raise malformed("answered without a choice")
     choice = completion.choices[0]
     usage = completion.usage or _Usage()
-    text, finish = _ended(_text(choice.message), _finish(choice.finish_reason))
+    text, refused = _text(choice.message)
+    text, finish = ended(text, finish_of(choice.finish_reason, refused=refused))
     return ChatReply(
         text=text,
         prompt_tokens=usage.prompt_tokens,
@@ -204,22 +258,14 @@ def decode_reply(body: bytes, headers: Mapping[str, str]) -> ChatReply:
     )
 
 
-def _text(message: _Message) -> str:
-    """Return what a message says: what a tool is called with is said, too."""
+def _text(message: _Message) -> tuple[str, bool]:
+    """Return what a message says, and whether that is a refusal; calls of tools say something."""
     called = message.tool_calls or ()
     if called and not message.content:
-        return called[0].function.arguments
-    return (message.refusal or "") if message.content is None else message.content
-
-
-def _ended(text: str, finish: str) -> tuple[str, str]:
-    """Return a text and why it ended; if it was cut off while it repeated itself, once is kept."""
-    once = unlooped(text) if finish in CUT else None
-    return (text, finish) if once is None else (once, "repetition")
-
-
-def _finish(reason: str | None) -> str:
-    return reason if reason and len(reason) <= _LONGEST_REASON and reason.isprintable() else "stop"
+        return called[0].function.arguments, False
+    if message.refusal and not message.content:
+        return message.refusal, True
+    return spoken(message.content or ""), False
 
 
 def _read_loosely(body: bytes) -> Completion:
@@ -294,19 +340,32 @@ def encode_reply(reply: ChatReply, *, name: str, model: str, created: int) -> by
     }
     if reply.cached_tokens:
         usage["prompt_tokens_details"] = {"cached_tokens": reply.cached_tokens}
-    message = {"role": "assistant", "content": reply.text, "refusal": None}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish}
+    if reply.reasoning_tokens:
+        usage["completion_tokens_details"] = {"reasoning_tokens": reply.reasoning_tokens}
+    content, refusal, finish = _parted(reply)
+    message = {"role": "assistant", "content": content, "refusal": refusal}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     head = _head("chat.completion", name, model, created)
     return _encode(head | {"choices": [choice], "usage": usage})
+
+
+def _parted(reply: ChatReply) -> tuple[str | None, str | None, str]:
+    """Return what is said, what is refused, and why that ended."""
+    if reply.finish == REFUSAL:
+        return None, reply.text, "stop"
+    return reply.text, None, reply.finish
 
 
 def encode_chunks(reply: ChatReply, *, name: str, model: str, created: int) -> bytes:
     """Return the events of a chat reply that is streamed, all of its text in one."""
     head = _head("chat.completion.chunk", name, model, created)
-    said = {"role": "assistant", "content": reply.text}
+    content, refusal, finish = _parted(reply)
+    said: dict[str, object] = {"role": "assistant", "content": content}
+    if refusal is not None:
+        said["refusal"] = refusal
     choices: list[dict[str, object]] = [
         {"index": 0, "delta": said, "finish_reason": None},
-        {"index": 0, "delta": {}, "finish_reason": reply.finish},
+        {"index": 0, "delta": {}, "finish_reason": finish},
     ]
     events = [_encode(head | {"choices": [choice]}) for choice in choices]
     return b"".join(b"data: %b\n\n" % event for event in [*events, b"[DONE]"])

@@ -169,6 +169,7 @@ class Delta(msgspec.Struct, frozen=True):
 
     role: Literal["assistant"] | msgspec.UnsetType = msgspec.UNSET
     content: str | msgspec.UnsetType | None = msgspec.UNSET
+    refusal: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):
@@ -187,6 +188,71 @@ class CompletionChunk(msgspec.Struct, frozen=True):
     created: int
     model: str
     choices: tuple[ChunkChoice, ...]
+
+
+class OutputText(msgspec.Struct, frozen=True, tag_field="type", tag="output_text"):
+    """What a model said, in a response."""
+
+    text: str
+    annotations: tuple[str, ...]
+
+
+class OutputRefusal(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
+    """What a model said that would not, in a response."""
+
+    refusal: str
+
+
+class OutputMessage(msgspec.Struct, frozen=True):
+    """The one item of a response."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    status: Literal["completed", "incomplete"]
+    content: tuple[OutputText | OutputRefusal, ...]
+
+
+class Incomplete(msgspec.Struct, frozen=True):
+    """Why a response is not whole."""
+
+    reason: str
+
+
+class InputDetails(msgspec.Struct, frozen=True):
+    """Of the tokens read: those that were known before."""
+
+    cached_tokens: int
+
+
+class OutputDetails(msgspec.Struct, frozen=True):
+    """Of the tokens written: those that are not seen."""
+
+    reasoning_tokens: int
+
+
+class ResponseUsage(msgspec.Struct, frozen=True):
+    """What a request and its response came to."""
+
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    total_tokens: int
+
+
+class Response(msgspec.Struct, frozen=True):
+    """A reply of the Responses API."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    model: str
+    status: Literal["completed", "incomplete"]
+    error: None
+    incomplete_details: Incomplete | None
+    output: tuple[OutputMessage, ...]
+    usage: ResponseUsage
 
 
 def json_response(

@@ -15,9 +15,10 @@ from agents.models.serving.answers import (
     Offer,
     Offers,
     Refusal,
+    Response,
     StoredFile,
 )
-from agents.models.serving.asked import AskedBatch, AskedReply, AskedVectors
+from agents.models.serving.asked import AskedBatch, AskedReply, AskedResponse, AskedVectors
 from agents.models.serving.places import (
     BATCH,
     BATCHES,
@@ -31,13 +32,16 @@ from agents.models.serving.places import (
     METHODS,
     MODEL,
     MODELS,
+    RESPONSES,
 )
 
 Json: TypeAlias = dict[str, Any]
 
+_ASKED = (AskedReply, AskedResponse, AskedVectors)
 _TYPES = (
-    *(AskedBatch, AskedReply, AskedVectors, BatchAnswer, BatchList, Completion, CompletionChunk),
-    *(Embeddings, Offer, Offers, Refusal, StoredFile),
+    *_ASKED,
+    *(AskedBatch, BatchAnswer, BatchList, Completion, CompletionChunk, Embeddings),
+    *(Offer, Offers, Refusal, Response, StoredFile),
 )
 
 _ALWAYS: Final = {
@@ -96,8 +100,8 @@ def described(names: Sequence[str], *, keyed: bool) -> Json:
     If it is *keyed* it asks for a key.
     """
     _, types = msgspec.json.schema_components(_TYPES, ref_template="#/components/schemas/{name}")
-    for asked in ("AskedReply", "AskedVectors"):
-        types[asked]["properties"]["model"] = {"type": "string", "enum": list(names)}
+    for asked in _ASKED:
+        types[asked.__name__]["properties"]["model"] = {"type": "string", "enum": list(names)}
     components: Json = {"schemas": types}
     if keyed:
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
@@ -113,6 +117,7 @@ def described(names: Sequence[str], *, keyed: bool) -> Json:
         "security": [{"key": []}] if keyed else [],
         "paths": {
             CHAT: {"post": _posted("AskedReply", _completions(), more)},
+            RESPONSES: {"post": _posted("AskedResponse", _json("Response"), more)},
             EMBEDDINGS: {"post": _posted("AskedVectors", _json("Embeddings"), more)},
             MODELS: _fetched("the models that are offered", _json("Offers"), more),
             f"{MODEL}{{model}}": _named("model", "Offer", more),

@@ -94,5 +94,5 @@ def mangled(body: bytes, fault: str) -> bytes:
     if fault == "wrong":
         return b'{"object":"text","said":"something else"}'
     if fault == "empty":
-        return b'{"object":"chat.completion","choices":[]}'
+        return b'{"object":"chat.completion","choices":[],"output":[]}'
     return body

@@ -5,6 +5,7 @@ from typing import Final
 from agents.models.serving.refusals import unknown_path, wrong_method
 
 CHAT: Final = "/chat/completions"
+RESPONSES: Final = "/responses"
 EMBEDDINGS: Final = "/embeddings"
 MODELS: Final = "/models"
 MODEL: Final = "/models/"
@@ -19,6 +20,7 @@ DESCRIPTION: Final = "/openapi.json"
 _READ = ("GET", "HEAD", "OPTIONS")
 METHODS: Final = {
     CHAT: ("POST", "OPTIONS"),
+    RESPONSES: ("POST", "OPTIONS"),
     EMBEDDINGS: ("POST", "OPTIONS"),
     MODELS: _READ,
     FILES: ("POST", "OPTIONS"),
@@ -37,7 +39,7 @@ the others are the ends of paths.
 """
 
 _AFTER: Final = {FILE: CONTENT, BATCH: CANCEL}
-_ENDS = (CHAT, EMBEDDINGS, MODELS, FILES, BATCHES, DESCRIPTION)
+_ENDS = (CHAT, RESPONSES, EMBEDDINGS, MODELS, FILES, BATCHES, DESCRIPTION)
 
 
 def place_of(method: str, path: str) -> str:

@@ -1,8 +1,8 @@
 """A service of our own that speaks the OpenAI protocol, for any model: to rehearse, to test with.
 
-It answers chat completions, embeddings, batches of both and the list of models as real services do,
-errors and rate-limit headers included, takes as long as it is told to, and shows the faults that it
-is told to.
+It answers chat completions, responses, embeddings, batches of these and the list of models as real
+services do, errors and rate-limit headers included, takes as long as it is told to, and shows the
+faults that it is told to.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import msgspec
 from aiohttp import web
 
 from agents.models.model import ChatModel, ChatReply, ChatRequest
+from agents.models.remote.responses import encode_response
 from agents.models.remote.wire import encode_chunks, encode_reply
 from agents.models.serving.allowance import Quota
 from agents.models.serving.answers import (
@@ -29,7 +30,7 @@ from agents.models.serving.answers import (
     TextUsage,
     json_response,
 )
-from agents.models.serving.asked import AskedReply, AskedVectors
+from agents.models.serving.asked import AskedReply, AskedResponse, AskedVectors
 from agents.models.serving.bodies import decoded, read_body
 from agents.models.serving.connections import Bounds, Connections
 from agents.models.serving.described import described
@@ -49,6 +50,7 @@ from agents.models.serving.places import (
     METHODS,
     MODEL,
     MODELS,
+    RESPONSES,
     place_of,
 )
 from agents.models.serving.refusals import (
@@ -120,6 +122,7 @@ class Server:
         self._desk = desk = Desk(self._line, self._bounds, behaviour.batches)
         self._answers = {
             CHAT: self._chat,
+            RESPONSES: self._response,
             EMBEDDINGS: self._vectors,
             MODELS: self._list,
             MODEL: self._offer,
@@ -213,21 +216,41 @@ class Server:
     async def _chat(self, request: web.BaseRequest) -> web.StreamResponse:
         fault = self._arrived()
         body = await read_body(request, self._bounds)
-        model, streamed, reply = await self._replied(body, fault)
+        model, streamed, reply = await self._replied(body, fault, AskedReply)
         del body  # it may be large
-        # Counted once it is answered: what it costs in tokens is known only then.
-        headers = self._spend(reply.prompt_tokens + reply.completion_tokens)
-        await self._take_time(fault)
+        headers = await self._counted(reply, fault)
         name, created = f"chatcmpl-{self._calls:08d}", int(time.time())
         kind = "text/event-stream" if streamed else "application/json"
         encode = encode_chunks if streamed else encode_reply
         body = encode(spoilt(reply, fault), name=name, model=model, created=created)
         return await self._deliver(request, body, headers, fault, kind)
 
-    async def _replied(self, body: bytes, fault: str) -> tuple[str, bool | None, ChatReply]:
+    async def _response(self, request: web.BaseRequest) -> web.StreamResponse:
+        fault = self._arrived()
+        body = await read_body(request, self._bounds)
+        model, _, reply = await self._replied(body, fault, AskedResponse)
+        del body  # it may be large
+        headers = await self._counted(reply, fault)
+        answer = self._as_response(reply, fault, model)
+        return await self._deliver(request, answer, headers, fault)
+
+    def _as_response(self, reply: ChatReply, fault: str, model: str) -> bytes:
+        name, created = f"resp_{self._calls:08d}", int(time.time())
+        return encode_response(spoilt(reply, fault), name=name, model=model, created=created)
+
+    async def _counted(self, reply: ChatReply, fault: str) -> dict[str, str]:
+        """Count a reply and take time for it; return the headers that say what is left."""
+        # Counted once it is answered: what it costs in tokens is known only then.
+        headers = self._spend(reply.prompt_tokens + reply.completion_tokens)
+        await self._take_time(fault)
+        return headers
+
+    async def _replied(
+        self, body: bytes, fault: str, kind: type[AskedReply | AskedResponse]
+    ) -> tuple[str, bool | None, ChatReply]:
         """Return a reply, and of what was asked as much as is still needed."""
         self._fail(fault)
-        asked = decoded(body, AskedReply)
+        asked: AskedReply | AskedResponse = decoded(body, kind)
         self._check_name(asked.model)
         return asked.model, asked.stream, await self._reply(asked.request(body))
 
@@ -328,7 +351,10 @@ class Server:
     async def _said(self, place: str, body: bytes, fault: str) -> bytes:
         if place == EMBEDDINGS:
             return msgspec.json.encode(self._embedded(body, fault))
-        model, _, reply = await self._replied(body, fault)
+        if place == RESPONSES:
+            model, _, reply = await self._replied(body, fault, AskedResponse)
+            return self._as_response(reply, fault, model)
+        model, _, reply = await self._replied(body, fault, AskedReply)
         name, created = f"chatcmpl-{self._calls:08d}", int(time.time())
         return encode_reply(spoilt(reply, fault), name=name, model=model, created=created)
 

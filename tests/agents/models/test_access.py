@@ -44,6 +44,14 @@ class Scripted:
 FAILURE = CallFailedError("no reply after 6 attempts", kind="timeout")
 
 
+@dataclass
+class Refusing:
+    """Would rather not."""
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        return ChatReply(text="No.", prompt_tokens=30, completion_tokens=2, finish="refusal")
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     journal = Journal(tmp_path / "calls.jsonl")
@@ -318,3 +326,24 @@ def test_a_watch_is_told_every_request_and_its_recorded_end() -> None:
     answered(asking, CALL, replace(CALL, occurrence=1))
     assert told[0] == (DIGEST, ended())
     assert told[1][1] is None
+
+
+def test_a_refusal_is_told_apart(journal: Journal) -> None:
+    """Its text is a reply; the trace says that it refuses, and the run counts it."""
+    asking = access(Refusing(), journal=journal)
+    reply = answered(asking)
+    assert isinstance(reply, ModelReplied)
+    assert (reply.text, reply.finish) == ("No.", "refusal")
+    assert (asking.usage.refused, asking.usage.failed) == (1, 0)
+    (ended,) = read_journal(journal.path).every()
+    assert ended.finish == "refusal"
+
+
+def test_effort_that_is_not_set_leaves_no_byte() -> None:
+    """Digests of before there was one are still those of such requests; set, it decides."""
+    assert b"effort" not in msgspec.json.encode(SAMPLING)
+    assert b"reasoning" not in msgspec.json.encode(SAMPLING)
+    low = msgspec.structs.replace(SAMPLING, effort="low")
+    more = msgspec.structs.replace(low, reasoning_tokens=9_000)
+    digests = {request_for(PROMPT, CALL, one, 5).digest for one in (SAMPLING, low, more)}
+    assert len(digests) == 3

@@ -23,6 +23,7 @@ from sim.world.quitting.quantile import QuantileSettings
 from storage.runs import RunDirectory
 
 OPERATIONAL = {
+    "api",
     "attempts",
     "azure_version",
     "base_url",
@@ -45,6 +46,7 @@ OPERATIONAL = {
     "prompts",
     "requests_per_minute",
     "running",
+    "service",
     "tokens_per_minute",
     "unreleased",
 }
@@ -285,10 +287,18 @@ def test_all_but_the_operational_settings_decide() -> None:
     assert deciding["planner.model"] == ""
 
 
+def test_effort_is_named_where_it_is_set() -> None:
+    """A head of before there was one says the same; room for it alone decides as well."""
+    plain = dict(configured({"actor": {"effort": "", "reasoning_tokens": 4_000}}).deciding())
+    told = dict(configured({"actor": {"effort": "low", "reasoning_tokens": 0}}).deciding())
+    assert told == {**plain, "actor.effort": "low", "actor.reasoning_tokens": 0}
+
+
 def test_operational_settings_leave_no_mark() -> None:
     """Where, how fast and how safely a run is run is not said in its trace."""
     other = configured(
         {
+            "api": "responses",
             "attempts": 1,
             "azure_version": "2024-10-21",
             "base_url": "http://localhost",
@@ -313,6 +323,7 @@ def test_operational_settings_leave_no_mark() -> None:
             "prompts": False,
             "requests_per_minute": 1,
             "running": 1,
+            "service": "vllm",
             "tokens_per_minute": 1,
             "unreleased": 1,
         }

@@ -99,9 +99,11 @@ def test_a_batch_leaves_no_mark(digest: str, tmp_path: Path) -> None:
     assert [(one.ended, one.batch != "") for one in sent] == [(True, True)] * 2
 
 
-def test_everything_may_go_in_batches(digest: str, tmp_path: Path) -> None:
-    """Also what users wait for."""
-    everybody = {role: {"tier": "batch"} for role in ("planner", "actor", "critic", "reflector")}
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_everything_may_go_in_batches(api: str, digest: str, tmp_path: Path) -> None:
+    """Also what users wait for, and by the Responses API, too."""
+    roles = ("planner", "actor", "critic", "reflector")
+    everybody = {"api": api, **{role: {"tier": "batch"} for role in roles}}
     with served(server()) as service:
         assert batched(service, tmp_path / "run", **everybody).digest == digest
 

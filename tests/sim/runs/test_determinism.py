@@ -106,6 +106,15 @@ def test_a_clock_that_goes_back_leaves_no_mark(
             assert digest("poisson", tmp_path / f"run-{place}", **way) == plain
 
 
+def test_the_way_of_asking_leaves_no_mark(tmp_path: Path) -> None:
+    """By chat, by the Responses API and in process the trace is the same."""
+    plain = digest("poisson", tmp_path / "plain")
+    with served(Server(EmbeddedModel())) as service:
+        for api in ("chat", "responses"):
+            way: dict[str, Any] = {**service.remote, "api": api, "service": "vllm"}
+            assert digest("poisson", tmp_path / api, **way) == plain
+
+
 @pytest.mark.parametrize("seed", ["0", "4242"])
 def test_the_hash_seed_leaves_no_mark(seed: str, tmp_path: Path) -> None:
     """Nothing that reaches a message depends on the order of a set."""

@@ -31,6 +31,10 @@ expected-statuses = [400, 401, 404, 405, 413, 415]
 include-path = "/chat/completions"
 checks.positive_data_acceptance.expected-statuses = [200, 400]
 
+[[operations]]
+include-path = "/responses"
+checks.positive_data_acceptance.expected-statuses = [200, 400]
+
 # In a form all is text: what is of another type cannot be told from it.
 [[operations]]
 include-path = "/files"

@@ -204,7 +204,8 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "broken chunks": (chunked(GOOD, end=b"zz\r\n\r\n"), 400),
     "odd expectation": (chat(GOOD, Expect="200-ok"), 417),
     # places and methods
-    "nowhere": (request("GET", "/v1/responses"), 404),
+    "nowhere": (request("GET", "/v1/moderations"), 404),
+    "responses by GET": (request("GET", "/v1/responses"), 405),
     "root": (request("GET", "/"), 404),
     "path of odd bytes": (request("GET", "/v1/%00%ff%e2%80%ae"), 404),
     "path of raw bytes": (request("GET", "/v1/\xff\xfe"), 400),

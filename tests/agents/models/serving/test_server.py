@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import httpx2
 import msgspec
@@ -16,13 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
 from agents.models.remote.chat import OpenAIModel
+from agents.models.remote.profiles import UNKNOWN
+from agents.models.remote.responses import encode_response_request
 from agents.models.remote.service import Account
-from agents.models.remote.wire import dialect_of, encode_request
-from agents.models.serving.asked import AskedReply
+from agents.models.remote.wire import Dialect, encode_request, most_tokens
+from agents.models.serving.asked import AskedReply, AskedResponse
 from agents.models.serving.faults import FAULTS, Draws, Faults
 from agents.models.serving.latency import Latency, parse_latency
 from agents.models.serving.server import Behaviour, Server
@@ -31,6 +34,7 @@ from engine.chance import chance
 from engine.errors import CallFailedError, ConfigError
 
 T = TypeVar("T")
+Encode: TypeAlias = Callable[[ChatRequest, Dialect], bytes]
 SERVE = "import typer, sim.commands.serve as s; typer.run(s.serve)"
 
 
@@ -120,6 +124,33 @@ def test_messages_may_come_in_parts() -> None:
     assert said is not None
     assert said.startswith("2 ")
     assert said == asked(text)  # without a seed the request decides
+
+
+def test_responses_are_given() -> None:
+    """Instructions come first; parts make one text; nothing is kept."""
+
+    async def made(client: openai.AsyncOpenAI) -> Response:
+        return await client.responses.create(
+            model="one",
+            instructions="Be brief.",
+            input=[{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}],
+            reasoning={"effort": "low"},
+            store=False,
+            extra_body={"seed": 3},
+        )
+
+    response = asked(made)
+    assert (response.output_text, response.status) == ("2 3", "completed")
+    assert response.usage is not None
+    assert response.usage.total_tokens == 25
+
+
+def test_no_response_builds_on_another() -> None:
+    async def made(client: openai.AsyncOpenAI) -> object:
+        return await client.responses.create(model="one", input="hello", previous_response_id="r")
+
+    with pytest.raises(openai.BadRequestError, match="previous_response_id"):
+        asked(made)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -212,9 +243,9 @@ def test_bad_request_is_explained(body: dict[str, object]) -> None:
 
 def test_unknown_path_is_not_found() -> None:
     async def ask(client: openai.AsyncOpenAI) -> object:
-        return await client.get("/responses", cast_to=httpx2.Response)
+        return await client.get("/moderations", cast_to=httpx2.Response)
 
-    with pytest.raises(openai.NotFoundError, match=r"Invalid URL \(GET /v1/responses\)"):
+    with pytest.raises(openai.NotFoundError, match=r"Invalid URL \(GET /v1/moderations\)"):
         asked(ask)
 
 
@@ -356,14 +387,21 @@ def ours(text: str = "hello", seed: int = 5, schema: str = "") -> ChatRequest:
     seed=st.integers(0, 2**48 - 1),
     schema=st.sampled_from(["", "{}", '{"a":  [1, "é"]}']),
     model=st.sampled_from(["embedded", "o3"]),
+    api=st.sampled_from([(encode_request, AskedReply), (encode_response_request, AskedResponse)]),
 )
-def test_requests_survive_the_wire(text: str, seed: int, schema: str, model: str) -> None:
-    """What a request says is the same at the other end, byte for byte."""
-    request = ours(text, seed, schema)
-    body = encode_request(request, dialect_of(model))
-    arrived = msgspec.json.decode(body, type=AskedReply).request(body)
+def test_requests_survive_the_wire(
+    text: str,
+    seed: int,
+    schema: str,
+    model: str,
+    api: tuple[Encode, type[AskedReply | AskedResponse]],
+) -> None:
+    """What a request says is the same at the other end, byte for byte, by chat and responses."""
+    request, dialect, (encode, kind) = ours(text, seed, schema), UNKNOWN.dialect(model), api
+    body = encode(request, dialect)
+    arrived = msgspec.json.decode(body, type=kind).request(body)
     assert (arrived.messages, arrived.seed, arrived.schema) == (request.messages, seed, schema)
-    assert arrived.sampling.max_tokens == request.sampling.max_tokens
+    assert arrived.sampling.max_tokens == most_tokens(request.sampling, dialect)
 
 
 def test_embedded_model_says_the_same_over_http() -> None:
