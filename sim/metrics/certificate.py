@@ -78,9 +78,12 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
                 f"A seed decides a reply up to {self.sure} in flight only; beyond, as few as "
                 f"{worst} of {self.calls} agreed: two live runs differ, a recorded one is replayed."
             )
+        least = min(one.in_flight for one in self.passes)
+        alone = min(one.agree for one in self.passes if one.in_flight == least)
         return (
-            f"The same call does not get the same reply, not even with {self.passes[0].in_flight} "
-            "in flight: no seed decides anything here, only a recording repeats a run."
+            f"Not even with {least} in flight did each call get the same reply again: only "
+            f"{alone} of {self.calls} agreed. A seed is no promise here, only a recording repeats "
+            "a run."
         )
 
 

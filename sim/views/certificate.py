@@ -5,6 +5,8 @@ from rich.table import Table
 
 from sim.metrics.certificate import Certificate, Pass
 
+_ALONE = "--set local.deterministic=true computes one call at a time, as if there were no others."
+
 
 def certificate_view(found: Certificate) -> Group:
     """Return a line for each pass, and what all of them mean for a seed."""
@@ -21,7 +23,9 @@ def certificate_view(found: Certificate) -> Group:
             _difference(one),
             f"{one.seconds:.1f}",
         )
-    return Group(table, found.says)
+    most = max(one.in_flight for one in found.passes)
+    hint = [_ALONE] if found.sure < most and found.settings.get("deterministic") is False else []
+    return Group(table, found.says, *hint)
 
 
 def _difference(one: Pass) -> str:

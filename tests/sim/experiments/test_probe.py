@@ -17,6 +17,7 @@ from sim.config.run import RunConfig
 from sim.experiments.probe import Asked, probe
 from sim.metrics.certificate import Certificate, Difference, first_difference, read_certificate
 from sim.runs.run import run
+from sim.views.certificate import certificate_view
 from storage.runs import open_run
 from tests.support.gguf import real_model
 from tests.support.served import served
@@ -68,9 +69,11 @@ def test_it_is_told_from_which_level_on_replies_differ() -> None:
 
 
 def test_a_model_that_never_says_the_same_is_told() -> None:
-    """No seed decides anything there."""
+    """A seed is no promise there; of a model of this machine it is said what makes it one."""
     certificate = found(Fickle(CALLS))
-    assert (certificate.sure, "not even with 1 in flight" in certificate.says) == (0, True)
+    local = msgspec.structs.replace(certificate, settings={"deterministic": False})
+    assert "local.deterministic=true" in str(certificate_view(local).renderables[-1])
+    assert (certificate.sure, "Not even with 1 in flight" in certificate.says) == (0, True)
 
 
 def test_calls_that_fail_agree_with_nothing() -> None:
