@@ -1,6 +1,11 @@
-"""Records the golden traces anew: `python -m tests.support.golden`. Say why in the commit."""
+"""Records the golden traces anew: `python -m tests.support.golden`. Say why in the commit.
+
+`python -m tests.support.golden smollm2` records that of a real model, where one is installed; each
+time its replies are others.
+"""
 
 import shutil
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,14 +41,15 @@ def record_fork(scratch: Path) -> None:
     )
 
 
-def main() -> None:
-    """Record all of them, and keep what is kept of a run."""
+def main(*names: str) -> None:
+    """Record those called so, or all that need no real model; keep what is kept of a run."""
     with TemporaryDirectory() as directory:
         scratch = Path(directory)
-        for name in RUNS:
+        for name in names or RUNS:
             record(name, scratch)
-        record_fork(scratch)
-        for name in (*RUNS, FORKED):
+        if not names:
+            record_fork(scratch)
+        for name in names or (*RUNS, FORKED):
             place = TRACES / name
             shutil.rmtree(place)
             place.mkdir()
@@ -54,4 +60,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
