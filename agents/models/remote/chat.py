@@ -37,12 +37,28 @@ _PROTOCOLS: Mapping[Api, _Protocol] = {
 _DIALECTS = 8  # tried for one call: a service may refuse whatever it is told
 _PARAMETERS = (
     *("max_completion_tokens", "max_tokens", "temperature", "seed", "stop", "prompt_cache_key"),
-    *("response_format", "json_schema", "grammar", "tool_choice", "tools", "text.format"),
+    *(
+        "response_format",
+        "json_schema",
+        "json schema",
+        "grammar",
+        "tool_choice",
+        "tools",
+        "text.format",
+    ),
     *("messages[0].role", "input[0].role", "developer"),
 )
 _WORDING = frozenset({400, 422})  # statuses of refusals that may be of how something was asked
 _EFFORT = ("reasoning_effort", "reasoning.effort", "enable_thinking", "chat_template_kwargs")
-_REFUSED = ("unsupported", "not support", "unrecognized", "unknown", "not permitted", "invalid")
+_REFUSED = (
+    "unsupported",
+    "not support",
+    "unrecognized",
+    "unknown",
+    "not permitted",
+    "invalid",
+    "json schema",
+)
 
 
 class OpenAIModel:

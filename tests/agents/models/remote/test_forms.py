@@ -56,6 +56,7 @@ def strict(body: Body, understood: Form, refusal: Callable[[], web.Response]) ->
 REFUSALS: dict[str, Callable[[], web.Response]] = {
     "refused": lambda: refusing(400, "Unsupported parameter"),
     "by a name": lambda: refusing(422, "response_format: Extra inputs are not permitted"),
+    "as llama.cpp does": lambda: refusing(400, "JSON schema error: no such keyword"),
     "with a fault of the server": lambda: refusing(500, "json_schema is not supported"),
     "passed over": lambda: saying("Sure! The value is one."),
 }
