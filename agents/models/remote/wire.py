@@ -33,7 +33,10 @@ _DROPPED = {
 }
 _LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 _FORMED = frozenset(
-    {"response_format", "json_schema", "text.format", "grammar", "tools", "tool_choice"}
+    {
+        *("response_format", "json_schema", "json schema", "text.format", "grammar"),
+        *("tools", "tool_choice"),
+    }
 )
 _ROLES = ("developer", "messages[0].role", "input[0].role")
 
