@@ -10,6 +10,7 @@ import msgspec
 
 from agents.models.model import ChatReply, ChatRequest, Rates, TransientError
 from agents.models.providers import Api
+from agents.models.remote.dialects import Dialect, most_tokens
 from agents.models.remote.exchange import Answer
 from agents.models.remote.failures import CONTENT_FILTER, Complaint, read_complaint, shown
 from agents.models.remote.forms import Form, after
@@ -17,7 +18,7 @@ from agents.models.remote.probing import CHOICE, followed, greeting, probe
 from agents.models.remote.profiles import Profile
 from agents.models.remote.responses import cut_unsaid, decode_response, encode_response_request
 from agents.models.remote.service import Account, Service
-from agents.models.remote.wire import Dialect, decode_reply, encode_request, most_tokens
+from agents.models.remote.wire import decode_reply, encode_request
 from engine.attempt import log
 from engine.errors import CallFailedError, ModelError, ServiceError
 

@@ -1,7 +1,7 @@
 """Kinds of services that speak the OpenAI protocol: what each is told first, and how it is known.
 
-What a service refuses is learned all the same (wire.py): a profile is where that begins. Each has
-its source beside it; tests/agents/models/remote/dialects holds an exchange with each.
+What a service refuses is learned all the same (dialects.py): a profile is where that begins. Each
+has its source beside it; tests/agents/models/remote/dialects holds an exchange with each.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from agents.models.providers import Service
 from agents.models.remote.bounded import entries, member
-from agents.models.remote.wire import PLAIN, REASONING, Dialect, reasons
+from agents.models.remote.dialects import PLAIN, REASONING, Dialect, reasons
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,11 @@ import msgspec
 
 from agents.models.model import CUT, REFUSAL, ChatMessage, ChatReply, ChatRequest, TransientError
 from agents.models.remote.bounded import entries, loosely, malformed, member, text_of, tokens_of
+from agents.models.remote.dialects import PLAIN, Dialect, effort_fields, most_tokens
 from agents.models.remote.endings import ended, finish_of, spoken
 from agents.models.remote.forms import TOOL, Form, form_fields
 from agents.models.remote.headers import rates
-from agents.models.remote.wire import PLAIN, Dialect, Sent, cache_key, effort_fields, most_tokens
+from agents.models.remote.wire import Sent, cache_key
 from agents.settings import Effort
 
 CUT_OFF: Final = "max_output_tokens"

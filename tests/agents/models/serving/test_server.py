@@ -21,10 +21,11 @@ from openai.types.responses import Response
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
 from agents.models.remote.chat import OpenAIModel
+from agents.models.remote.dialects import Dialect, most_tokens
 from agents.models.remote.profiles import UNKNOWN
 from agents.models.remote.responses import encode_response_request
 from agents.models.remote.service import Account
-from agents.models.remote.wire import Dialect, encode_request, most_tokens
+from agents.models.remote.wire import encode_request
 from agents.models.serving.asked import AskedReply, AskedResponse
 from agents.models.serving.faults import FAULTS, Draws, Faults
 from agents.models.serving.latency import Latency, parse_latency
