@@ -135,7 +135,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     each has a *context* in tokens, 0 for what the model was trained for, at most 8,192. *threads* 0
     are all processors but one. *template* is the text of a chat template, or the name of one that
     llama.cpp knows, empty for the model's own. What it has read and no slot holds any more it keeps
-    in *cache* MiB of memory. *deterministic* is one slot that remembers no prompt: the same bytes
+    in *kept* MiB of memory. *deterministic* is one slot that remembers no prompt: the same bytes
     each time. *digests* are those that the models' files must have,
     `NAME=SHA256`; a run notes them.
     """
@@ -144,7 +144,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     threads: Count = 0
     context: Count = 0
     template: str = ""
-    cache: Count = 1_024
+    kept: Count = 1_024
     deterministic: bool = False
     digests: tuple[str, ...] = ()
 

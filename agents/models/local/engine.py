@@ -72,7 +72,7 @@ def _parameters(library: Any, plan: Plan, key: str) -> Any:
     parameters.n_ctx = plan.slots * plan.context
     parameters.fit_params = False  # what is asked for is what there is, or an error
     # Roles and users take turns in a slot: what one of them asked before comes back from there.
-    parameters.cache_ram_mib = 0 if settings.deterministic else settings.cache
+    parameters.cache_ram_mib = 0 if settings.deterministic else settings.kept
     parameters.cache_prompt = not settings.deterministic
     parameters.warmup = False  # it would hold the interpreter up; the first question warms it
     threads = settings.threads or processors()

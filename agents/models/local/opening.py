@@ -65,7 +65,7 @@ def planned(said: str, settings: LocalSettings, in_flight: int) -> Plan:
     threads = settings.threads or processors()
     slots = 1 if settings.deterministic else settings.slots or min(in_flight, _WORTH * threads)
     context = _context(weights, settings.context)
-    cached = 0 if settings.deterministic else settings.cache << 20
+    cached = 0 if settings.deterministic else settings.kept << 20
     check_room(weights, slots, context, available(), cached)
     return Plan(plain_name(f"{LOCAL}/{said}"), weights, slots, context, settings)
 
