@@ -46,6 +46,18 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=
     text: str
 
 
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """What a quit *rule* went by: a *measure* that lay beyond its *bound*.
+
+    Of likeness that is the distance to *item*, one of those that were shown before.
+    """
+
+    rule: str
+    measure: float
+    bound: float
+    item: int | None = None
+
+
 class MemoryLength(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """How many records of a memory an episode may see."""
 
@@ -136,13 +148,19 @@ class ActionTaken(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False)
     tools: tuple[ToolResult, ...] = ()
 
 
-class UserResponded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """The user answered with the true reward, and perhaps left: *reason* is the quit rule's."""
+class UserResponded(
+    msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False, omit_defaults=True
+):
+    """The user answered with the true reward, and perhaps left: *reason* is the quit rule's.
+
+    *evidence* is what the rule went by, where it tells.
+    """
 
     step: int
     reward: float
     left: bool
     reason: str | None = None
+    evidence: Evidence | None = None
 
 
 class StateValued(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

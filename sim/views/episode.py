@@ -147,6 +147,7 @@ def _ending(shown: Shown) -> Iterator[str]:
     for ended in shown.all(EpisodeEnded):
         how = "the user left" if ended.reason == "quit" else "stayed to the limit"
         yield f"End: {how} after {_steps(ended.length)}, sum of rewards {ended.reward:g}."
+    yield from _why_left(shown)
     for written in shown.all(ReflectionWritten):
         yield f"Reflection: {written.text}"
     for call in shown.all(ModelFailed):
@@ -156,6 +157,20 @@ def _ending(shown: Shown) -> Iterator[str]:
     for lost in shown.all(EpisodeFailed):
         yield f"The episode failed: {lost.why}. Nothing of it is remembered."
     yield from _awaited(shown)
+
+
+def _why_left(shown: Shown) -> Iterator[str]:
+    """Tell what a quit rule went by, if the trace says it."""
+    for response in shown.all(UserResponded):
+        told = response.evidence
+        if told is None:
+            continue
+        near = next((a for a in shown.all(ActionTaken) if a.item == told.item), None)
+        like = f" to {near.title} at step {near.step}" if near else ""
+        yield (
+            f"Why: {response.reason}, by the rule {told.rule}: "
+            f"{told.measure:.4g}{like}, bound {told.bound:.4g}."
+        )
 
 
 def step_page(shown: Shown, step: int) -> Group:

@@ -83,8 +83,11 @@ class Users:
         reward = true_reward(self.rewards, self.environment, trajectory, action.item)
         met = Encounter(trajectory, action.item, reward, self.environment, streams)
         reason = self.rule.why(self.quitting, met)
+        if reason is None:
+            return UserResponded(step=action.step, reward=reward, left=False)
+        evidence = self.rule.evidence(self.quitting, met, reason)
         return UserResponded(
-            step=action.step, reward=reward, left=reason is not None, reason=reason
+            step=action.step, reward=reward, left=True, reason=reason, evidence=evidence
         )
 
     def _dwell(self, reward: float, stream: Stream) -> int:

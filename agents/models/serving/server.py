@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import TracebackType
 
 import msgspec
@@ -204,7 +205,12 @@ class Server:
         return json_response(Offer(name))
 
     async def _describe(self, request: web.BaseRequest) -> web.StreamResponse:
-        return json_response(described(self._names, keyed=bool(self.behaviour.key)))
+        return web.Response(body=self._description, content_type="application/json")
+
+    @cached_property
+    def _description(self) -> bytes:
+        """What the service says of itself: made once, since who asks may ask without end."""
+        return msgspec.json.encode(described(self._names, keyed=bool(self.behaviour.key)))
 
     def _arrived(self) -> str:
         """Count a call; return the fault that it meets."""
@@ -313,27 +319,35 @@ class Server:
 
     async def _vectors(self, request: web.BaseRequest) -> web.StreamResponse:
         fault = self._arrived()
-        answer = self._embedded(await read_body(request, self._bounds), fault)
-        headers = self._spend(answer.usage.total_tokens)
+        asked = self._asked_vectors(await read_body(request, self._bounds), fault)
+        headers = self._spend(_text_tokens(asked))
         await self._take_time(fault)
-        return await self._deliver(request, msgspec.json.encode(answer), headers, fault)
+        # Not before: vectors are a thousand times as large as what asks for them.
+        return await self._deliver(request, self._made(asked), headers, fault)
 
-    def _embedded(self, body: bytes, fault: str) -> Embeddings:
+    def _asked_vectors(self, body: bytes, fault: str) -> AskedVectors:
         self._fail(fault)
         asked = decoded(body, AskedVectors)
         self._check_name(asked.model)
         if self._embed is None:
             raise RefusedRequestError(404, "this service makes no embeddings")
-        tokens = sum(len(text) for text in asked.texts) // 4
+        return asked
+
+    def _made(self, asked: AskedVectors) -> bytes:
+        """Return the answer with the vectors of texts."""
+        embed = self._embed
+        assert embed is not None  # or they were refused
         form = _packed if asked.encoding_format == "base64" else tuple
-        return Embeddings(
+        tokens = _text_tokens(asked)
+        answer = Embeddings(
             tuple(
-                Embedding(index, form([float(number) for number in self._embed(text)]))
+                Embedding(index, form([float(number) for number in embed(text)]))
                 for index, text in enumerate(asked.texts)
             ),
             model=asked.model,
             usage=TextUsage(prompt_tokens=tokens, total_tokens=tokens),
         )
+        return msgspec.json.encode(answer)
 
     # -- a line of a batch
 
@@ -350,13 +364,17 @@ class Server:
 
     async def _said(self, place: str, body: bytes, fault: str) -> bytes:
         if place == EMBEDDINGS:
-            return msgspec.json.encode(self._embedded(body, fault))
+            return self._made(self._asked_vectors(body, fault))
         if place == RESPONSES:
             model, _, reply = await self._replied(body, fault, AskedResponse)
             return self._as_response(reply, fault, model)
         model, _, reply = await self._replied(body, fault, AskedReply)
         name, created = f"chatcmpl-{self._calls:08d}", int(time.time())
         return encode_reply(spoilt(reply, fault), name=name, model=model, created=created)
+
+
+def _text_tokens(asked: AskedVectors) -> int:
+    return sum(len(text) for text in asked.texts) // 4
 
 
 def _reason(error: OSError) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.trajectory import Trajectory
+from engine.messages import Evidence
+from sim.world.quitting.evidence import by_likeness, by_reward
 from sim.world.quitting.rules import Encounter, QuitRule
 from storage.environments import Environment
 
@@ -63,4 +65,10 @@ def _bores(
     return bool(len(recent)) and bool(environment.factors.near(item, recent).any())
 
 
-BILLP = QuitRule(_why, QuitSettings, REASONS, bores=_bores)
+def _evidence(settings: QuitSettings, at: Encounter, reason: str) -> Evidence | None:
+    if reason == "similar":
+        return by_likeness("billp", at, settings.window, at.environment.factors.beta_squared)
+    return by_reward("billp", at, settings.lowest) if reason == "reward" else None
+
+
+BILLP = QuitRule(_why, QuitSettings, REASONS, bores=_bores, evidence=_evidence)

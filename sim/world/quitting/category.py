@@ -6,6 +6,7 @@ import msgspec
 
 from agents.settings import Count
 from agents.trajectory import Trajectory
+from engine.messages import Evidence
 from sim.world.quitting.rules import Encounter, QuitRule
 from storage.environments import Environment
 
@@ -31,12 +32,19 @@ def _looked_at(settings: CategorySettings, shown: int) -> int:
     return settings.window
 
 
+def _most_met(
+    settings: CategorySettings, trajectory: Trajectory, item: int, environment: Environment
+) -> int:
+    """Return how often the category of *item* that was met most was met lately."""
+    recent = trajectory.recent(_looked_at(settings, trajectory.length))
+    met = Counter(name for step in recent for name in step.categories)
+    return max((met[name] for name in environment.catalog.categories[item]), default=0)
+
+
 def _bores(
     settings: CategorySettings, trajectory: Trajectory, item: int, environment: Environment
 ) -> bool:
-    recent = trajectory.recent(_looked_at(settings, trajectory.length))
-    met = Counter(name for step in recent for name in step.categories)
-    return any(met[name] > settings.most for name in environment.catalog.categories[item])
+    return _most_met(settings, trajectory, item, environment) > settings.most
 
 
 def _why(settings: CategorySettings, at: Encounter) -> str | None:
@@ -44,4 +52,17 @@ def _why(settings: CategorySettings, at: Encounter) -> str | None:
     return "category" if bored else None
 
 
-CATEGORY = QuitRule(_why, CategorySettings, {"category": "too much of a category"}, bores=_bores)
+def _evidence(settings: CategorySettings, at: Encounter, reason: str) -> Evidence | None:
+    most = _most_met(settings, at.trajectory, at.item, at.environment)
+    if reason != "category" or most <= settings.most:
+        return None
+    return Evidence(rule="category", measure=float(most), bound=float(settings.most))
+
+
+CATEGORY = QuitRule(
+    _why,
+    CategorySettings,
+    {"category": "too much of a category"},
+    bores=_bores,
+    evidence=_evidence,
+)

@@ -3,6 +3,7 @@
 import msgspec
 
 from agents.settings import Rate, Share
+from engine.messages import Evidence, number
 from sim.world.quitting.rules import Encounter, QuitRule
 
 
@@ -16,10 +17,21 @@ class HazardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     disappointment: Rate = 0.0
 
 
-def _why(settings: HazardSettings, at: Encounter) -> str | None:
+def _hazard(settings: HazardSettings, at: Encounter) -> float:
     missed = at.environment.factors.high - at.reward
-    hazard = settings.rate + settings.disappointment * missed
+    return settings.rate + settings.disappointment * missed
+
+
+def _why(settings: HazardSettings, at: Encounter) -> str | None:
+    hazard = _hazard(settings, at)
     return "chance" if hazard > 0 and at.stream().fraction() < hazard else None
 
 
-HAZARD = QuitRule(_why, HazardSettings, {"chance": "had to go"})
+def _evidence(settings: HazardSettings, at: Encounter, reason: str) -> Evidence | None:
+    """Return the probability of leaving, beyond 0: what was drawn says nothing more."""
+    if reason != "chance":
+        return None
+    return Evidence(rule="hazard", measure=number(_hazard(settings, at)), bound=0.0)
+
+
+HAZARD = QuitRule(_why, HazardSettings, {"chance": "had to go"}, evidence=_evidence)

@@ -5,7 +5,9 @@ import numpy as np
 
 from agents.settings import Count, Rate, Share
 from agents.trajectory import Trajectory
+from engine.messages import Evidence
 from sim.world.quitting.billp import REASONS, recent_items
+from sim.world.quitting.evidence import by_likeness, by_reward
 from sim.world.quitting.rules import Encounter, QuitRule
 from sim.world.traits import trait
 from storage.environments import Environment
@@ -57,4 +59,12 @@ def _bores(
     return too_near(settings, environment.factors, trajectory, item)
 
 
-QUANTILE = QuitRule(_why, QuantileSettings, REASONS, bores=_bores)
+def _evidence(settings: QuantileSettings, at: Encounter, reason: str) -> Evidence | None:
+    factors, user = at.environment.factors, at.trajectory.user
+    if reason == "similar":
+        return by_likeness("quantile", at, settings.window, reach_of(settings, factors, user))
+    bound = factors.quantile(user, settings.quantile)
+    return by_reward("quantile", at, bound) if reason == "reward" else None
+
+
+QUANTILE = QuitRule(_why, QuantileSettings, REASONS, bores=_bores, evidence=_evidence)

@@ -9,6 +9,7 @@ import msgspec
 from agents.making import NoSettings
 from agents.trajectory import Trajectory
 from engine.chance import Stream
+from engine.messages import Evidence
 from storage.environments import Environment
 from storage.parts import Parts
 
@@ -35,6 +36,10 @@ class Encounter:
     stream: Streams
 
 
+def _untold(_: Any, __: Encounter, ___: str) -> Evidence | None:
+    return None
+
+
 def _never(_: Any, __: Trajectory, ___: int, ____: Environment) -> bool:
     return False
 
@@ -44,7 +49,8 @@ class QuitRule:
     """Why users leave. *why* gives the reason, one of *reasons*, or None if the user stays.
 
     *reasons* say for people what each word means. *bores* tells whether an item would end the visit
-    now whatever its reward: what the bound `diverse-greedy` keeps clear of. The rule's *settings*
+    now whatever its reward: what the bound `diverse-greedy` keeps clear of. *evidence* is what a
+    reason went by, or None if it is not this rule's here; it draws nothing. The rule's *settings*
     are the table `quit` of a configuration.
     """
 
@@ -52,6 +58,7 @@ class QuitRule:
     settings: type[msgspec.Struct] = NoSettings
     reasons: Mapping[str, str] = field(default_factory=dict)
     bores: Callable[[Any, Trajectory, int, Environment], bool] = _never
+    evidence: Callable[[Any, Encounter, str], Evidence | None] = _untold
 
 
 QUIT_RULES: Parts[QuitRule] = Parts(

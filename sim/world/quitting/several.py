@@ -8,6 +8,7 @@ import msgspec
 
 from agents.trajectory import Trajectory
 from engine.errors import ConfigError
+from engine.messages import Evidence
 from sim.world.quitting.rules import QUIT_RULES, Encounter, QuitRule
 from storage.environments import Environment
 
@@ -52,7 +53,13 @@ def _joined(names: tuple[str, ...]) -> QuitRule:
     )
     members = dict(zip(tables, rules, strict=True))
     reasons = reasons_of(_AND.join(names))
-    return QuitRule(partial(_why, members), settings, reasons, partial(_bores, members))
+    return QuitRule(
+        partial(_why, members),
+        settings,
+        reasons,
+        partial(_bores, members),
+        partial(_evidence, members),
+    )
 
 
 def _why(members: dict[str, QuitRule], settings: Any, at: Encounter) -> str | None:
@@ -63,6 +70,18 @@ def _why(members: dict[str, QuitRule], settings: Any, at: Encounter) -> str | No
         if reason is not None:
             return reason
     return None
+
+
+def _evidence(
+    members: dict[str, QuitRule], settings: Any, at: Encounter, reason: str
+) -> Evidence | None:
+    """Return what the first member went by whose reason it is, and holds."""
+    told = (
+        rule.evidence(getattr(settings, table), at, reason)
+        for table, rule in members.items()
+        if reason in rule.reasons
+    )
+    return next((one for one in told if one is not None), None)
 
 
 def _bores(

@@ -4,6 +4,7 @@ import msgspec
 
 from agents.settings import Rate
 from agents.trajectory import Trajectory
+from engine.messages import Evidence, number
 from sim.world.quitting.rules import Encounter, QuitRule
 
 _LEAST = 1.0
@@ -41,4 +42,11 @@ def _why(settings: TemperSettings, at: Encounter) -> str | None:
     return "temper" if left < _LEAST else None
 
 
-TEMPER = QuitRule(_why, TemperSettings, {"temper": "lost their temper"})
+def _evidence(settings: TemperSettings, at: Encounter, reason: str) -> Evidence | None:
+    left = after(settings, temper(settings, at.trajectory), at.reward)
+    if reason != "temper" or left >= _LEAST:
+        return None
+    return Evidence(rule="temper", measure=number(left), bound=_LEAST)
+
+
+TEMPER = QuitRule(_why, TemperSettings, {"temper": "lost their temper"}, evidence=_evidence)
