@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import asdict
 
 from engine.errors import DataError, TraceError
-from engine.messages import PlanMade
+from engine.messages import Evidence, PlanMade
 from sim.runs.fork import fork
 from storage import tables
 from storage.runs import RunDirectory
@@ -61,7 +61,7 @@ def plain_value(name: str, value: Any) -> Any:
         return [{**asdict(fork), "said": [list(words) for words in fork.said]} for fork in value]
     if isinstance(value, tuple):
         return [asdict(part) for part in value]
-    return value
+    return asdict(value) if isinstance(value, Evidence) else value
 
 
 def test_tables_hold_what_the_messages_say(forked: RunDirectory, tmp_path: Path) -> None:
