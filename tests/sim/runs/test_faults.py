@@ -97,6 +97,17 @@ def test_faults_leave_no_mark(rates: dict[str, float], plain: Summary, tmp_path:
     check_undisturbed(summary, plain, service)
 
 
+@pytest.mark.parametrize("rates", [MATRIX[0], MATRIX[-1]], ids=" and ".join)
+def test_nor_do_they_where_responses_are_asked_for(
+    rates: dict[str, float], plain: Summary, tmp_path: Path
+) -> None:
+    """By the Responses API, as by chat."""
+    faults = Faults(rates=rates, retry_after=0.05)
+    summary, service = disturbed(tmp_path / "run", faults, api="responses")
+    assert all(service.met(fault) for fault in rates)
+    check_undisturbed(summary, plain, service)
+
+
 def test_attempts_stand_in_the_journal_alone(tmp_path: Path) -> None:
     """Every failed attempt, and nothing of it in the trace."""
     _, service = disturbed(tmp_path / "run", Faults(rates={"rate_limit_told": 0.3}, retry_after=0))

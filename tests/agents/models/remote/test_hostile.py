@@ -17,7 +17,7 @@ from anyio.from_thread import start_blocking_portal
 from agents.models.access import Access, note_attempt
 from agents.models.chain import ModelSettings, RoleModel, linked
 from agents.models.model import Prompt, Sampling, call_seed
-from agents.models.providers import Door
+from agents.models.providers import Api, Door
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.embedder import ServiceEmbedder
 from agents.models.remote.embedding_model import EmbeddingModel
@@ -69,7 +69,7 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> Met:
     return asyncio.run(meet(MODES, tmp_path_factory.mktemp("hostile")))
 
 
-async def meet(modes: Mapping[str, Mode], directory: Path) -> Met:
+async def meet(modes: Mapping[str, Mode], directory: Path, api: Api = "chat") -> Met:
     met = Met()
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: met.unheard.append(str(context))
@@ -80,7 +80,7 @@ async def meet(modes: Mapping[str, Mode], directory: Path) -> Met:
     async def one(name: str, mode: Mode, url: str) -> None:
         async with turns:
             path = directory / f"{place(name)}.jsonl"
-            met.ends[name] = await calls(f"{url}/{place(name)}/v1", mode, path)
+            met.ends[name] = await calls(f"{url}/{place(name)}/v1", mode, path, api)
             met.journaled[name] = list(read_journal(path).every())
             met.written += path.read_bytes()
 
@@ -92,12 +92,13 @@ async def meet(modes: Mapping[str, Mode], directory: Path) -> Met:
     return met
 
 
-async def calls(url: str, mode: Mode, path: Path) -> list[End]:
+async def calls(url: str, mode: Mode, path: Path, api: Api = "chat") -> list[End]:
     settings = ModelSettings(roles={"actor": RoleModel(model="openai/m")}, attempts=ATTEMPTS)
     timeouts = STALLED if mode.stalls else PATIENT
     journal = Journal(path)
     try:
-        async with OpenAIModel(Account(key=KEY, url=url, timeouts=timeouts)) as model:
+        account = Account(key=KEY, url=url, timeouts=timeouts, api=api)
+        async with OpenAIModel(account) as model:
             doors = {"actor": Door(model, "account", url)}
             with linked(doors, settings, partial(note_attempt, journal)) as chain:
                 sampling = Sampling(model="m")
@@ -130,6 +131,21 @@ def as_stated(end: End, mode: Mode) -> End:
     if isinstance(end, Failed) and stated == Failed("malformed") == Failed(end.kind):
         return stated
     return end
+
+
+@pytest.mark.slow
+def test_no_mode_upsets_who_asks_by_responses(tmp_path: Path) -> None:
+    """Their answers are chat's, or nothing at all: each call ends in order, is journaled, and no
+    key is written down; who is told that there is no such place says so.
+    """
+    met = asyncio.run(meet(MODES, tmp_path, "responses"))
+    assert met.ends.keys() == MODES.keys()
+    assert not met.unheard
+    assert KEY.encode() not in met.written
+    for name, ends in met.ends.items():
+        failed = [end for end in ends if isinstance(end, Failed)]
+        assert len(ends) == CALLS
+        assert len([one for one in met.journaled[name] if one.error]) >= len(failed)
 
 
 def test_there_are_many_modes() -> None:
