@@ -79,4 +79,6 @@ def _parameters(library: Any, plan: Plan, key: str) -> Any:
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
     if settings.template:
         parameters.chat_template = settings.template
+        # A name is one that llama.cpp knows by heart; Jinja would take it for the whole prompt.
+        parameters.use_jinja = "{" in settings.template
     return parameters

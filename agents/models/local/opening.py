@@ -18,7 +18,7 @@ from agents.models.providers import LOCAL, Door, Loading, Opening, Provider, pla
 from agents.models.remote.chat import OpenAIModel
 from agents.models.remote.service import Account
 from agents.settings import LocalSettings
-from engine.errors import ConfigError
+from engine.errors import ConfigError, ServiceError
 
 _PIECE = 16 << 20
 _ORDINARY = 8_192  # tokens of a slot's context, unless told
@@ -117,7 +117,14 @@ async def _loaded(plan: Plan, opening: Opening) -> AsyncIterator[OpenAIModel]:
     engine = await run_sync(load, plan)
     account = Account(key=engine.key, url=engine.url, connections=plan.slots, service="llama.cpp")
     async with OpenAIModel(account, reasoning=False) as service:
-        await service.probe([plan.name], structured=opening.structured)
+        try:
+            await service.probe([plan.name], structured=opening.structured)
+        except ServiceError as error:
+            if "template" not in str(error):
+                raise
+            what = f"llama.cpp knows no chat template {plan.settings.template!r}"
+            hint = "--set local.template=chatml, or gemma, llama3, …, or the text of one"
+            raise ConfigError(what, hint=hint) from error
         yield service
 
 

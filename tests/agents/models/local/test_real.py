@@ -86,6 +86,15 @@ def test_a_template_that_is_none_is_told() -> None:
         answers(LocalSettings(threads=1, context=64, template="{{ nonsense"))
 
 
+def test_a_template_has_the_text_of_one_or_a_name() -> None:
+    """By a name that llama.cpp knows the prompt is read, all of it; another is told beforehand."""
+    (said,) = answers(LocalSettings(threads=1, context=256, template="gemma"), ask("word " * 50))
+    assert isinstance(said, ChatReply)
+    assert said.prompt_tokens > 50
+    with pytest.raises(ConfigError, match="knows no chat template 'nonsense'"):
+        answers(LocalSettings(threads=1, context=64, template="nonsense"))
+
+
 def test_a_live_run_has_one_digest(tmp_path: Path) -> None:
     """Live twice, with one call in flight and with eight: the same bytes, where it is asked for.
 
