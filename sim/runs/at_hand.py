@@ -54,7 +54,9 @@ def of_this_machine(folder: Path) -> Iterator[AtHand]:
             yield _file(f"{LOCAL}/{name}", f"package {part.module}", path)
         else:
             where = f"package {part.module}" if part.here else "not installed"
-            yield AtHand(model=f"{LOCAL}/{name}", where=where, lacks=part.install)
+            # One that is there and in parts is put together when it is first used.
+            lacks = "" if part.here else part.install
+            yield AtHand(model=f"{LOCAL}/{name}", where=where, lacks=lacks)
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         with suppress(ConfigError):  # what is no model is none that is at hand
             yield _file(f"{LOCAL}/{path}", "file", path)
