@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 from platformdirs import user_cache_path
 
@@ -58,3 +59,11 @@ def one_world() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(built_in, "synthetic", shared)
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """What a test lets be logged, as commands do that it calls, holds for no other test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)

@@ -226,9 +226,11 @@ def test_connections_may_be_used_again_for_a_while() -> None:
 def test_answers_that_are_not_read_are_let_go() -> None:
     """The connection of a client that asks and asks and never reads is cut."""
     many = request("GET", "/v1/openapi.json") * 5_000
-    with serving(Bounds(departure=0.5)) as there:
+    # Room for all of it, or most would be refused, in so few words that they need not be read.
+    with serving(Bounds(departure=0.5, held=2**30)) as there:
         with ExitStack() as stack:
             wires = [stack.enter_context(there.connected()) for _ in range(10)]
+            until(lambda: there.server._connections.count == 10)
             for wire in wires:
                 pushed(wire, many)
             until(lambda: there.server._connections.count == 0)
