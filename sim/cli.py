@@ -25,6 +25,7 @@ COMMANDS = {
         "show:show",
         "Show the visits of a run, an episode step by step, or all that led to one step.",
     ),
+    "view": ("view:view", "Look at runs in a browser."),
     "replay": (
         "replay:replay",
         "Run a recorded run again and compare all of it; nobody is called.",

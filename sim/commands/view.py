@@ -1,0 +1,61 @@
+"""`billp view`: runs in a browser."""
+
+import signal
+import webbrowser
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import typer
+
+from engine.errors import ConfigError
+from sim.views.console import plain
+from storage.runs import RUNS
+
+
+def view(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RUN…|FOLDER]", help="Runs, or a folder of runs."),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(help="The address to listen at; elsewhere than here a token is needed."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")
+    ] = 8050,
+    browser: Annotated[bool, typer.Option("--open", help="Open a browser there.")] = False,
+) -> None:
+    """Look at runs in a browser: their episodes step by step, memories, comparisons.
+
+    They may be finished, under way or stopped. Nothing is written, and nothing of them executed.
+
+    Example: billp view traces/runs
+    """
+    web = web_pages("billp view")
+    folder = web.folder_of(paths or [RUNS])
+    anyio.run(_serve, web, web.Site(folder, web.Gate.at(host)), port, browser)
+
+
+async def _serve(web: Any, site: Any, port: int, browser: bool) -> None:
+    console = plain(folding=False)
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with web.served(site, port) as url:
+            console.print(f"Look at {url} until Ctrl-C.")
+            if browser:
+                await anyio.to_thread.run_sync(webbrowser.open, url)
+            await anext(aiter(signals))
+    console.print()
+
+
+def web_pages(what: str) -> Any:
+    """Return the pages; raises ConfigError if what they need is not installed."""
+    try:
+        return import_module("sim.views.web.offered")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("sim"):
+            raise
+        hint = "pip install 'billp[view]'"
+        raise ConfigError(f"{what} needs the extra view: {error}", hint=hint) from error

@@ -1,0 +1,32 @@
+"""What is kept of runs between pages, so that not each page reads a whole trace; bounded."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from sim.analysis.ledger import Ledger
+from storage.runs import RunDirectory
+
+_MOST = 16  # runs, each of a ledger of 50 bytes an episode
+
+
+@dataclass(eq=False)
+class Kept:
+    """The ledgers of the runs that were last looked at; pages are made in several threads."""
+
+    _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def ledger(self, directory: RunDirectory) -> Ledger:
+        """Return the ledger of a run, with what was written since; raises TraceError."""
+        trace = directory.trace
+        with self._lock:
+            ledger = self._ledgers.pop(trace, None)
+            if ledger is None or (trace.exists() and trace.stat().st_size < ledger.size):
+                ledger = Ledger(trace)  # it may have been made anew under the same name
+            ledger.refresh()
+            self._ledgers[trace] = ledger
+            while len(self._ledgers) > _MOST:
+                self._ledgers.popitem(last=False)
+            return ledger

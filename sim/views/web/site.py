@@ -1,0 +1,119 @@
+"""The pages: where each is, and how it comes to whoever asks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+import msgspec
+from aiohttp import web
+
+from engine.errors import BillpError
+from sim.views.web.assets import VEGA, Asset, assets, vega
+from sim.views.web.folder import Folder
+from sim.views.web.gate import Gate
+from sim.views.web.kept import Kept
+from sim.views.web.page import Asked, Making, Page, trouble
+from sim.views.web.runs import runs_page
+from sim.views.web.templating import rendered
+
+_FOR_EVER = "private, max-age=31536000, immutable"  # its address changes with it
+_AT_ONCE = 2  # pages that are made at the same time: more would only be later each
+
+PAGES: Mapping[str, Making] = {
+    "": runs_page,
+}
+"""Each page: the first word of its address, and who makes it. The run's name follows."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The pages of the runs in *folder*, behind a *gate*.
+
+    *live* are runs that are under way in this process, which other *routes* tell of and control.
+    """
+
+    folder: Folder
+    gate: Gate
+    live: tuple[str, ...] = ()
+    routes: Sequence[web.RouteDef] = ()
+    kept: Kept = field(default_factory=Kept)
+    _room: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_ONCE))
+
+    def app(self) -> web.Application:
+        """Return what serves the pages."""
+        app = web.Application(middlewares=[self.gate.middleware()])
+        app.add_routes(self.routes)
+        for word, making in PAGES.items():
+            serve = partial(self._serve, making)
+            app.router.add_get(f"/{word}", serve)
+            app.router.add_get(f"/{word}/{{run:.+}}" if word else "/runs/{run:.+}", serve)
+        app.router.add_get("/static/{name}", self._asset)
+        app.router.add_get("/{anything:.*}", self._nothing)
+        return app
+
+    async def _serve(self, making: Making, request: web.Request) -> web.Response:
+        asked = Asked(
+            self.folder,
+            request.match_info.get("run", ""),
+            self.kept,
+            dict(request.query),
+            {name: request.query.getall(name) for name in request.query},
+        )
+        return await self._whole(partial(_made, making, asked), request)
+
+    async def _nothing(self, request: web.Request) -> web.Response:
+        error = BillpError("there is no such page")
+        return await self._whole(lambda: trouble(error), request)
+
+    async def _whole(self, make: Callable[[], Page], request: web.Request) -> web.Response:
+        """Make a page in a thread: files may be large, and a run may be under way here."""
+        return await anyio.to_thread.run_sync(
+            self._response, make, request.path, "json" in request.query, limiter=self._room
+        )
+
+    def _response(self, make: Callable[[], Page], path: str, as_json: bool) -> web.Response:
+        page = make()
+        headers = {"Cache-Control": "no-store"}
+        if as_json and page.status == 200:
+            body = msgspec.json.encode(page.facts)
+            return web.Response(body=body, content_type="application/json", headers=headers)
+        frame = {
+            "several": len(self.folder.named) != 1,
+            "live": self.live,
+            "control": self.gate.control if self.live else "",
+            "path": path,
+        }
+        text = rendered(page.template, page.facts, frame)
+        return web.Response(
+            text=text, status=page.status, content_type="text/html", headers=headers
+        )
+
+    async def _asset(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        found: Asset | None
+        if name == VEGA:
+            found = await anyio.to_thread.run_sync(vega)
+        else:
+            found = assets().get(name)
+        if found is None:
+            raise web.HTTPNotFound(text="There is no such file.\n")
+        if request.headers.get("If-None-Match") == f'"{found.mark}"':
+            return web.Response(status=304)
+        keep = _FOR_EVER if request.query_string == found.mark else "no-cache"
+        response = web.Response(
+            body=found.body,
+            content_type=found.kind,
+            charset="utf-8",
+            headers={"Cache-Control": keep, "ETag": f'"{found.mark}"'},
+        )
+        response.enable_compression()
+        return response
+
+
+def _made(making: Making, asked: Asked) -> Page:
+    """Return a page, or what is wrong in its place."""
+    try:
+        return making(asked)
+    except BillpError as error:
+        return trouble(error, error.hint)

@@ -1,0 +1,12 @@
+// What makes pages live: each element's module is fetched where the element is, and nowhere else.
+
+const modules = {
+  "billp-chart": "chart.js",
+  "billp-filter": "filter.js",
+};
+
+const here = new URL(".", import.meta.url);
+
+for (const [element, module] of Object.entries(modules)) {
+  if (document.querySelector(element)) import(new URL(module, here));
+}
