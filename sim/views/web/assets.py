@@ -20,6 +20,7 @@ from engine.errors import RunDirectoryError
 from storage.runs import write_whole
 
 VEGA = "vega.js"
+_OFFERED = "window.vega = vega; window.vegaLite = vegaLite; window.vegaEmbed = vegaEmbed;"
 _STATIC = files(__package__ or "") / "static"
 
 
@@ -62,7 +63,7 @@ def _kept(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        made = vl_convert.javascript_bundle(None).encode()
+        made = vl_convert.javascript_bundle(_OFFERED).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, made)
