@@ -116,6 +116,16 @@ class Scheduler(Generic[T]):
         closed = self._started - running
         return Progress(self._started, running, self.bus.release.waiting, closed, self._failed)
 
+    def waited_for(self) -> list[int]:
+        """Return the episodes that the next visit waits for, whether or not there is room for it.
+
+        Changes nothing: a visit that is looked at comes as it would have come.
+        """
+        visit = self._earliest()
+        if visit is not None:
+            return sorted(self._laggards) if self._must_wait(visit) else []
+        return [] if self.arrivals.exhausted() else sorted(self._unclosed)
+
     def stop(self, error: BaseException) -> None:
         """Stop the run with *error*; the first one counts."""
         if self._error is None:

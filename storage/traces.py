@@ -181,7 +181,7 @@ def read_episodes(
             if episode is not None:
                 yield episode, envelopes
             own, episode, envelopes = opening_of(line), episode_of(line), []
-        if _kind_of(line) in wanted:
+        if kind_of(line) in wanted:
             envelopes.append(decode_line(path, number, line))
     if episode is not None:
         yield episode, envelopes
@@ -206,7 +206,7 @@ def read_chosen(
         yield episode, envelopes
 
 
-def _kind_of(line: bytes) -> bytes:
+def kind_of(line: bytes) -> bytes:
     """Return what `head_of` calls *kind*, in a tenth of its time."""
     start = line.find(_KIND)
     return line[start + len(_KIND) : line.find(b'"', start + len(_KIND))] if start > 0 else b""
@@ -227,7 +227,7 @@ def read_kind(path: Path, kind: type[M]) -> Iterator[Envelope[M]]:
     """Yield the envelopes of a trace whose messages are of type *kind*; others are not decoded."""
     wanted = {b"", kind.__name__.encode()}
     for number, line in read_lines(path):
-        if _kind_of(line) in wanted:
+        if kind_of(line) in wanted:
             envelope = decode_line(path, number, line)
             if isinstance(envelope.message, kind):
                 yield cast("Envelope[M]", envelope)

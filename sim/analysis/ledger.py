@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Literal, TypeAlias, cast, get_args
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from engine.errors import TraceError
 from engine.messages import Envelope, EpisodeEnded, EpisodeStarted, Message
 from storage.reading import LONGEST_LINE, open_regular
-from storage.traces import decode_line
+from storage.traces import decode_line, kind_of
 
 _BLOCK = 1 << 22
 _LEFT = b'"left":'
@@ -118,15 +119,20 @@ class Ledger:
             raise TraceError(f"{self.path}: cannot be read: {error.strerror}") from error
         return self.size > before
 
-    def read(self, episode: int) -> list[Envelope[Message]]:
-        """Return the envelopes of an episode; raises TraceError if there is none, or for damage."""
+    def read(self, episode: int, kinds: UnionType | None = None) -> list[Envelope[Message]]:
+        """Return the envelopes of an episode, those of *kinds* if they are told.
+
+        Raises TraceError if there is no such episode, or for damage.
+        """
         self[episode]
+        wanted = None if kinds is None else {kind.__name__.encode() for kind in get_args(kinds)}
         following = episode + 1 < len(self)
         end = self._begins[episode + 1] if following else self.size
         with open_regular(self.path) as file:
             file.seek(self._begins[episode])
             lines = file.read(end - self._begins[episode]).splitlines()
-        envelopes = [decode_line(self.path, 0, line) for line in lines]
+        chosen = (line for line in lines if wanted is None or kind_of(line) in wanted)
+        envelopes = [decode_line(self.path, 0, line) for line in chosen]
         return [one for one in envelopes if one.episode == episode]
 
     def _take(self, data: bytes) -> bytes:

@@ -24,6 +24,12 @@ class Adaptive:
         self._fell = float("-inf")
         self._round = 0.0
 
+    def change(self, ceiling: int) -> None:
+        """Take another *ceiling* from now on."""
+        fixed = self.limit >= self.ceiling or not self._adaptive
+        self.ceiling = ceiling
+        self.limit = float(ceiling) if fixed else min(self.limit, float(ceiling))
+
     def replied(self, in_flight: int, latency: float) -> None:
         """Grow, if *in_flight*, this call included, was all there was room for."""
         # A running mean, in which no stuck call makes a round last for minutes.

@@ -103,6 +103,7 @@ class Limiter:
         self._line: list[_Place] = []
         self._places = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._paused = False
         self._in_flight = self._waiting = 0
         self._calls = self._refused = self._failed = 0
         self._prompt_tokens = self._completion_tokens = 0
@@ -132,6 +133,32 @@ class Limiter:
             tokens_per_minute=tokens.limit if tokens else None,
             tokens_left=tokens.left(now) if tokens else None,
         )
+
+    # -- at the will of whoever watches
+
+    @property
+    def paused(self) -> bool:
+        """Whether no call is sent until `go_on`."""
+        return self._paused
+
+    def pause(self) -> None:
+        """Send no call from now on; those in flight end."""
+        self._paused = True
+
+    def go_on(self) -> None:
+        """Send calls again."""
+        self._paused = False
+        self._move_line()
+
+    def change(self, limits: Limits) -> None:
+        """Keep other *limits* from now on; calls in flight stay, be they too many."""
+        before, self.limits = self.limits, limits
+        if limits.in_flight != before.in_flight:
+            self._slots.change(limits.in_flight)
+        told = (limits.requests_per_minute, limits.tokens_per_minute)
+        if told != (before.requests_per_minute, before.tokens_per_minute):
+            self._pacing.change(*told, self._clock())
+        self._move_line()
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         """Return the model's reply, after waiting for a slot; its *wait* says how long."""
@@ -196,8 +223,11 @@ class Limiter:
             heappop(line)
 
     def _delay(self, pending: PendingCall, now: float) -> float:
-        """Return the seconds until a call may be sent: 0 is now, infinity when a slot is free."""
-        if self._in_flight >= int(self._slots.limit):
+        """Return the seconds until a call may be sent: 0 is now, infinity when a slot is free.
+
+        Also infinity while nothing is sent: `go_on` moves the line.
+        """
+        if self._paused or self._in_flight >= int(self._slots.limit):
             return float("inf")
         return max(0.0, self._cooldown.until - now, self._pacing.delay(pending, now))
 

@@ -45,6 +45,22 @@ class Pacing:
             self._heed_requests(model, said, now, 0.0, now)
             self._heed_tokens(model, said, now, 0.0, now)
 
+    def change(self, requests: float | None, tokens: float | None, now: float) -> None:
+        """Take other limits of the user's from now on; None is what the service states, if it does.
+
+        Calls on their way count against a new limit, too.
+        """
+        self.requests = self.tokens = None
+        if requests is not None:
+            self.requests = Pace(requests, now)
+            for pending in self._sent:
+                _take_request(self.requests, pending)
+        if tokens is not None:
+            self.tokens = Pace(tokens, now)
+            for pending in self._sent:
+                self._expect(pending)
+                _take_tokens(self.tokens, pending)
+
     def delay(self, pending: PendingCall, now: float) -> float:
         """Return the seconds until a call may be sent."""
         delay = 0.0
