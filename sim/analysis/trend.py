@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
+from threading import Lock
 from typing import TypeAlias
 
 import msgspec
@@ -22,7 +23,7 @@ from engine.messages import (
 )
 from sim.analysis.ledger import Ledger
 
-MOST = 120
+MOST = 40
 """Blocks that there are at most."""
 
 _SURE = 1.96  # standard errors on either side: 95 % of a normal distribution
@@ -182,12 +183,19 @@ class TraceTrend:
 
     trend: Trend
     taken: int = 0
+    _lock: Lock = field(default_factory=Lock)
 
     def refresh(self, ledger: Ledger) -> tuple[TrendPoint, ...]:
-        """Take the episodes of *ledger* that are written whole; return the blocks so far."""
-        while self.taken < len(ledger) and ledger[self.taken].end != "open":
-            for envelope in ledger.read(self.taken, HEARD):
-                self.trend.hear(envelope.message)
-            self.trend.finish()
-            self.taken += 1
-        return self.trend.points()
+        """Take the episodes of *ledger* that are written whole; return the blocks so far.
+
+        Several threads may ask at once.
+        """
+        with self._lock:
+            if self.taken > len(ledger):  # it is another trace than before
+                self.trend, self.taken = Trend(self.trend.categories), 0
+            while self.taken < len(ledger) and ledger[self.taken].end != "open":
+                for envelope in ledger.read(self.taken, HEARD):
+                    self.trend.hear(envelope.message)
+                self.trend.finish()
+                self.taken += 1
+            return self.trend.points()

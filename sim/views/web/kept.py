@@ -1,11 +1,13 @@
 """What is kept of runs between pages, so that not each page reads a whole trace; bounded."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
 from sim.analysis.ledger import Ledger
+from sim.analysis.trend import TraceTrend
 from storage.runs import RunDirectory
 
 _MOST = 16  # runs, each of a ledger of 50 bytes an episode
@@ -16,6 +18,7 @@ class Kept:
     """The ledgers of the runs that were last looked at; pages are made in several threads."""
 
     _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
+    _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
     def ledger(self, directory: RunDirectory) -> Ledger:
@@ -30,3 +33,20 @@ class Kept:
             while len(self._ledgers) > _MOST:
                 self._ledgers.popitem(last=False)
             return ledger
+
+    def trend(
+        self, directory: RunDirectory, make: Callable[[], tuple[TraceTrend, str]]
+    ) -> tuple[TraceTrend, str]:
+        """Return how a run goes, as far as it was read, or what *make* returns of one that is new.
+
+        With it comes why it tells no categories, if it tells none.
+        """
+        trace = directory.trace
+        with self._lock:
+            found = self._trends.pop(trace, None)
+        made = found or make()
+        with self._lock:
+            self._trends[trace] = made
+            while len(self._trends) > _MOST:
+                self._trends.popitem(last=False)
+        return made

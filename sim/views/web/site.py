@@ -14,14 +14,18 @@ from sim.views.web.folder import Folder
 from sim.views.web.gate import Gate
 from sim.views.web.kept import Kept
 from sim.views.web.page import Asked, Making, Page, trouble
+from sim.views.web.run import run_page
 from sim.views.web.runs import runs_page
 from sim.views.web.templating import rendered
+from sim.views.web.trend import trend_page
 
 _FOR_EVER = "private, max-age=31536000, immutable"  # its address changes with it
 _AT_ONCE = 2  # pages that are made at the same time: more would only be later each
 
 PAGES: Mapping[str, Making] = {
     "": runs_page,
+    "run": run_page,
+    "trend": trend_page,
 }
 """Each page: the first word of its address, and who makes it. The run's name follows."""
 
@@ -80,7 +84,7 @@ class Site:
             return web.Response(body=body, content_type="application/json", headers=headers)
         frame = {
             "several": len(self.folder.named) != 1,
-            "live": self.live,
+            "live_here": self.live,
             "control": self.gate.control if self.live else "",
             "path": path,
         }

@@ -43,8 +43,15 @@ function config() {
 }
 
 export class Chart extends HTMLElement {
+  // Rows may come before the chart is drawn, and come again when it is drawn anew.
+  set rows(rows) {
+    this.spec ??= JSON.parse(this.querySelector("script").textContent);
+    this.spec.datasets = { rows };
+    this.drawn?.view.data("rows", rows).runAsync();
+  }
+
   async connectedCallback() {
-    this.spec = JSON.parse(this.querySelector("script").textContent);
+    this.spec ??= JSON.parse(this.querySelector("script").textContent);
     this.holder = document.createElement("div");
     this.append(this.holder);
     this.redraw = () => this.draw();

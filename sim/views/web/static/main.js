@@ -3,6 +3,7 @@
 const modules = {
   "billp-chart": "chart.js",
   "billp-filter": "filter.js",
+  "billp-live": "live.js",
 };
 
 const here = new URL(".", import.meta.url);
