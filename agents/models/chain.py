@@ -9,6 +9,7 @@ reply down: `Chain.keep`.
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from math import fsum
 from pathlib import Path
 
 from agents.models.guards.batch import BatchPace, Errands
@@ -155,13 +156,18 @@ class Routed:
 class ChainStatistics:
     """How a chain is doing, over all accounts: calls in flight, of how many at most, and waiting.
 
-    *busy_seconds* is the sum over all slots of the time they were in use.
+    *limit* is what the ceiling is lowered to now; a minute's requests and tokens are those that the
+    user or a service limits, else None. *busy_seconds* is the sum over all slots of the time they
+    were in use.
     """
 
     in_flight: int
+    limit: int
     ceiling: int
     waiting: int
     busy_seconds: float
+    requests_per_minute: float | None
+    tokens_per_minute: float | None
 
 
 @dataclass(frozen=True)
@@ -198,10 +204,19 @@ class Chain:
         parts = [limiter.statistics() for limiter in self.limiters.values()]
         return ChainStatistics(
             in_flight=sum(part.in_flight for part in parts),
+            limit=sum(part.limit for part in parts),
             ceiling=sum(part.ceiling for part in parts),
             waiting=sum(part.waiting for part in parts),
             busy_seconds=sum(part.busy_seconds for part in parts),
+            requests_per_minute=_sum(part.requests_per_minute for part in parts),
+            tokens_per_minute=_sum(part.tokens_per_minute for part in parts),
         )
+
+
+def _sum(limits: Iterable[float | None]) -> float | None:
+    """Return the sum of those *limits* that there are; None if there is none."""
+    known = [limit for limit in limits if limit is not None]
+    return fsum(known) if known else None
 
 
 @contextmanager

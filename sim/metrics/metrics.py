@@ -234,11 +234,22 @@ class MetricsFollower:
     def _tallies(self) -> list[Tally]:
         return [self._train, *(tally for _, tally in self._tests)]
 
-    def len_so_far(self) -> float:
-        """Return Len of the episodes released so far, be they of training or of tests."""
+    def so_far(self) -> CurvePoint:
+        """Return where the episodes stand that are released, be they of training or of tests.
+
+        Takes no longer the more there are, so its sums are not exact.
+        """
         tallies = self._tallies()
+        total = sum(tally.total for tally in tallies)
+        steps = sum(tally.steps for tally in tallies)
         episodes = sum(len(tally.rewards) for tally in tallies)
-        return sum(tally.steps for tally in tallies) / max(1, episodes)
+        return CurvePoint(
+            trained=self._trained,
+            episodes=episodes,
+            len=_ratio(steps, episodes),
+            r_each=_ratio(total, sum(tally.rewarded for tally in tallies)),
+            r_traj=_ratio(total, episodes),
+        )
 
     def result(self) -> Metrics:
         """Return the main metrics of what was heard."""

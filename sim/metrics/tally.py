@@ -52,6 +52,7 @@ class Tally:
     unreadable: int = 0
     users: set[int] = field(default_factory=set)
     rewards: list[float] = field(default_factory=list)
+    total: float = 0.0  # of the rewards so far, for who looks often; results are exact sums
     coverages: list[float] = field(default_factory=list)
     unlikenesses: list[float] = field(default_factory=list)
     items: Counter[int] = field(default_factory=Counter)
@@ -70,6 +71,7 @@ class Tally:
         self.unreadable += visit.again
         self.users.add(visit.user)
         self.rewards.append(fsum(known))
+        self.total += self.rewards[-1]
         self.coverages.append(len(met) / max(1, len(catalog.category_names)))
         if len(items) > 1:
             self.unlikenesses.append(unlike(items))

@@ -64,7 +64,7 @@ class ProgressView:
         underway = self._underway
         in_flight = underway.chain.statistics().in_flight
         tokens = _short(underway.access.usage.tokens)
-        length = underway.assembly.metrics.len_so_far()
+        length = underway.assembly.metrics.so_far().len
         return f"{self._steps:,} steps · {in_flight} in flight · {tokens} tokens · Len {length:.1f}"
 
     def _line(self) -> str:

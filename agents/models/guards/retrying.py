@@ -75,12 +75,23 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryStatistics:
-    """How retries are doing: calls *pausing* now, *attempts* so far, *failed* ones by kind."""
+    """How retries are doing: calls *pausing* now, *attempts* so far, *failed* ones by kind.
+
+    Of *given_up* calls the last attempt was followed by no other. Seconds are sums over calls, of
+    attempts that have ended: the *wait* for slots and paces, and the *pause* before the next.
+    """
 
     pausing: int
     attempts: int
     given_up: int
     failed: Mapping[str, int]
+    wait: float
+    pause: float
+
+    @property
+    def retries(self) -> int:
+        """How many attempts that failed were, or will be, followed by another."""
+        return sum(self.failed.values()) - self.given_up
 
 
 class Retrying:
@@ -103,6 +114,7 @@ class Retrying:
         self._pausing = self._attempts = self._given_up = 0
         self._replied = float("-inf")
         self._kinds: Counter[str] = Counter()
+        self._waited = self._paused = 0.0
 
     def statistics(self) -> RetryStatistics:
         """Return how things are now."""
@@ -111,6 +123,8 @@ class Retrying:
             attempts=self._attempts,
             given_up=self._given_up,
             failed=dict(self._kinds),
+            wait=self._waited,
+            pause=self._paused,
         )
 
     async def reply(self, request: ChatRequest) -> ChatReply:
@@ -180,6 +194,8 @@ class Retrying:
         latency: float,
         pause: float = 0.0,
     ) -> None:
+        self._waited += wait
+        self._paused += pause
         if self._observe is not None:
             self._observe(
                 Attempt(

@@ -167,7 +167,7 @@ def test_an_episode_counts_when_the_next_begins() -> None:
     lengths = []
     for message in (*limited(0, 1), *limited(0), END):
         follower(Envelope(episode=0, n=0, cause=None, time=0, message=message))
-        lengths.append(follower.len_so_far())
+        lengths.append(follower.so_far().len)
     assert lengths == [0.0] * 6 + [2.0] * 4 + [1.5]
 
 
