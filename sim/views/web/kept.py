@@ -34,6 +34,12 @@ class Kept:
                 self._ledgers.popitem(last=False)
             return ledger
 
+    def known_trend(self, directory: RunDirectory) -> TraceTrend | None:
+        """Return how a run goes, if a page has asked for it."""
+        with self._lock:
+            found = self._trends.get(directory.trace)
+        return None if found is None else found[0]
+
     def trend(
         self, directory: RunDirectory, make: Callable[[], tuple[TraceTrend, str]]
     ) -> tuple[TraceTrend, str]:
