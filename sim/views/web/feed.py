@@ -191,8 +191,8 @@ def _told(pulse: Pulse) -> list[tuple[str, str]]:
         ("time left", "–" if pulse.seconds_left is None else duration(pulse.seconds_left)),
     ]
     if pulse.cost is not None:
-        budget = "" if pulse.budget is None else f" of {pulse.budget:.4g}"
-        told.append(("cost", f"{pulse.cost:.4g}{budget}"))
+        budget = "" if pulse.budget is None else f" of {pulse.budget:.3g}"
+        told.append(("cost", f"{pulse.cost:.3g}{budget}"))
     return [*told, *([("failed", f"{pulse.failed:,}")] if pulse.failed else [])]
 
 
