@@ -34,7 +34,10 @@ class ShownOptions:
     ] = None
     view: Annotated[
         list[str] | None,
-        typer.Option(help="A view of your own, or of a package.", metavar="NAME"),
+        typer.Option(
+            help="prometheus, tensorboard, mlflow, wandb (extras), or a view of your own.",
+            metavar="NAME",
+        ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False
@@ -49,8 +52,16 @@ class ShownOptions:
         ),
     ] = None
     otel: Annotated[
-        bool, typer.Option("--otel", help="Send OpenTelemetry spans (extra: otel).")
+        bool, typer.Option("--otel", help="Send OpenTelemetry spans and metrics (extra: otel).")
     ] = False
+    prometheus_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help="Serve Prometheus metrics at a port of 127.0.0.1 (extra: prometheus).",
+        ),
+    ] = None
 
 
 Trust = Annotated[
@@ -73,6 +84,8 @@ def views(shown: ShownOptions) -> list[Onlooker]:
         chosen.append(LogView(calls=level == "debug"))
     if shown.otel:
         chosen.append(_telemetry())
+    if shown.prometheus_port is not None:
+        chosen.append(_prometheus(shown.prometheus_port))
     return [*chosen, *load_views(shown.view or [])]
 
 
@@ -83,6 +96,17 @@ def _telemetry() -> Onlooker:
         hint = "pip install 'billp[otel]'"
         raise ConfigError(f"--otel needs the extra otel: {error}", hint=hint) from error
     view: Onlooker = telemetry.TelemetryView()
+    return view
+
+
+def _prometheus(port: int) -> Onlooker:
+    try:
+        prometheus = import_module("sim.views.prometheus")
+    except ModuleNotFoundError as error:
+        hint = "pip install 'billp[prometheus]'"
+        what = f"--prometheus-port needs the extra prometheus: {error}"
+        raise ConfigError(what, hint=hint) from error
+    view: Onlooker = prometheus.PrometheusView(port)
     return view
 
 
