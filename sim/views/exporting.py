@@ -22,7 +22,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from engine.attempt import log
+from engine.attempt import attempted, log
 from engine.errors import ConfigError
 
 _FAREWELL = 3.0  # seconds: a collector that is there takes far less
@@ -40,7 +40,7 @@ class Exporting:
     def close(self, seconds: float = _FAREWELL) -> None:
         """Send what is left, and give up after so many *seconds*: then nobody is there."""
         sending = [
-            Thread(target=provider.force_flush, daemon=True)
+            Thread(target=attempted, args=(provider.shutdown,), daemon=True)
             for provider in (self.traces, self.metrics)
             if provider is not None
         ]
@@ -50,8 +50,8 @@ class Exporting:
             thread.join(seconds / len(sending))
         if any(thread.is_alive() for thread in sending):
             log("warning", "telemetry was not taken", seconds=seconds)
-        for stop in self.stops:
-            stop()
+            for stop in self.stops:
+                stop()
 
 
 def exporting() -> Exporting:

@@ -14,7 +14,6 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.registry import Collector
 
 from engine.attempt import log
 from engine.errors import ConfigError
@@ -43,7 +42,7 @@ _GAUGES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Now(Collector):
+class Now:
     """The pulse as gauges; what nobody knows yet is left out."""
 
     pulses: Pulses
