@@ -7,6 +7,7 @@ program, the output or the repository is told of.
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 # It is read when W&B is imported: its errors are told to nobody but the user.
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -43,6 +44,7 @@ class Wandb:
             name=about.name,
             config={**about.parameters, **about.tags},
             tags=[f"{name}:{value}"[:_TAG] for name, value in about.tags.items() if value],
+            dir=os.environ.get("WANDB_DIR") or Path.cwd(),  # else that of the process's first run
             mode=os.environ.get("WANDB_MODE") or "offline",
             settings=quiet,
         )
