@@ -91,11 +91,11 @@ def views(shown: ShownOptions) -> list[Onlooker]:
 
 def _telemetry() -> Onlooker:
     try:
-        telemetry = import_module("sim.views.telemetry")
+        # Made here, too: an exporter is imported when it is asked for.
+        view: Onlooker = import_module("sim.views.telemetry").TelemetryView()
     except ModuleNotFoundError as error:
         hint = "pip install 'billp[otel]'"
         raise ConfigError(f"--otel needs the extra otel: {error}", hint=hint) from error
-    view: Onlooker = telemetry.TelemetryView()
     return view
 
 
