@@ -25,7 +25,7 @@ from sim.metrics.summary import Effort, Summary, summarise
 from sim.runs.assembly import Assembly, assemble
 from sim.runs.models import certified, digests_of, embedder_for, model_settings, samplings
 from sim.runs.scenario import Scenario
-from sim.runs.watching import Underway, shown
+from sim.runs.watching import Underway, conclude, shown
 from storage.journal import CallEnded
 from storage.manifest import write_manifest
 from storage.runs import Files, RunDirectory
@@ -57,6 +57,20 @@ class Live:
         *recorded* calls are not asked again; *writers* take the encoded run, the trace's among
         them.
         """
+        summary = None
+        try:
+            summary = await self._concluded(doors, files, recorded, writers)
+        finally:
+            conclude(self.scenario.beside.views, summary)
+        return summary
+
+    async def _concluded(
+        self,
+        doors: Mapping[str, Door],
+        files: Files,
+        recorded: Recorded,
+        writers: Sequence[LineFollower],
+    ) -> Summary:
         observe = partial(note_attempt, files.journal)
         settings = model_settings(self.scenario.config)
         with linked(doors, settings, observe, files.batches) as chain:

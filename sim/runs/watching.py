@@ -12,8 +12,9 @@ from agents.models.access import Access
 from agents.models.chain import Chain
 from agents.models.providers import Loading
 from engine.attempt import attempt, attempted, log
-from engine.errors import LawError
+from engine.errors import ConfigError, LawError
 from sim.config.run import RunConfig
+from sim.metrics.summary import Summary
 from sim.runs.assembly import Assembly
 from storage.environments import Environment
 from storage.parts import Parts, made_of
@@ -53,6 +54,15 @@ class Awaiting(Protocol):
         ...
 
 
+@runtime_checkable
+class Concluding(Protocol):
+    """An onlooker that is also told what came of the run."""
+
+    def conclude(self, summary: Summary | None) -> None:
+        """Take what came of the run, which is over; None if it was stopped."""
+        ...
+
+
 VIEWS: Parts[object] = Parts(
     "view",
     "billp.views",
@@ -61,14 +71,33 @@ VIEWS: Parts[object] = Parts(
         "progress": "sim.views.progress:ProgressView",
         "log": "sim.views.logging:LogView",
         "otel": "sim.views.telemetry:TelemetryView",
+        "prometheus": "sim.views.prometheus:PrometheusView",
+        "tensorboard": "sim.views.tensorboard:tensorboard_view",
+        "mlflow": "sim.views.mlflow:mlflow_view",
+        "wandb": "sim.views.wandb:wandb_view",
     },
 )
 """What shows a run while it runs: classes made without arguments."""
 
+EXTRAS = frozenset({"otel", "prometheus", "tensorboard", "mlflow", "wandb"})
+"""Views of ours that need an extra, which has their name."""
+
 
 def load_views(names: Iterable[str]) -> list[Onlooker]:
     """Return the views called *names*; raises ConfigError if one cannot be made."""
-    return [made_of(VIEWS, name) for name in names]
+    return [_load(name) for name in names]
+
+
+def _load(name: str) -> Onlooker:
+    try:
+        view: Onlooker = made_of(VIEWS, name)
+    except ConfigError as error:
+        missing = error.__cause__
+        if name not in EXTRAS or not isinstance(missing, ModuleNotFoundError):
+            raise
+        what = f"the view {name} needs the extra {name}: {missing}"
+        raise ConfigError(what, hint=f"pip install 'billp[{name}]'") from error
+    return view
 
 
 @asynccontextmanager
@@ -98,6 +127,13 @@ def awaiting(views: Sequence[Onlooker]) -> Loading:
                 there.remove(view)
 
     return tell
+
+
+def conclude(views: Sequence[Onlooker], summary: Summary | None) -> None:
+    """Tell those of *views* that want to know what came of a run; None if it was stopped."""
+    for view in views:
+        if isinstance(view, Concluding):
+            _fine(view, attempted(partial(view.conclude, summary))[1])
 
 
 async def _show(view: Onlooker) -> None:

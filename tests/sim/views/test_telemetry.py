@@ -13,6 +13,7 @@ from engine.errors import ServiceError
 from sim.config.layers import configured
 from sim.metrics.summary import Summary
 from sim.runs.run import run
+from sim.views.exporting import Exporting
 from sim.views.telemetry import TelemetryView
 from tests.support.small import SMALL, Counted, Failing
 
@@ -24,7 +25,7 @@ def watched(out: Path, model: object = None) -> tuple[Summary, Spans]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    view = TelemetryView(provider)
+    view = TelemetryView(Exporting(provider))
     summary = run(configured(SMALL), out=out, model=model, views=[view])  # type: ignore[arg-type]
     return summary, exporter.get_finished_spans()
 
@@ -84,7 +85,7 @@ def test_episodes_without_a_call_are_told(tmp_path: Path) -> None:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     config = configured(SMALL, {"agent": "random"})
-    run(config, out=tmp_path / "run", views=[TelemetryView(provider)])
+    run(config, out=tmp_path / "run", views=[TelemetryView(Exporting(provider))])
     names = Counter(span.name for span in exporter.get_finished_spans())
     assert names["episode"] == config.episodes
     assert names["step"] >= config.episodes
@@ -99,7 +100,7 @@ def test_a_run_that_stops_still_tells(tmp_path: Path) -> None:
             configured(SMALL),
             out=tmp_path / "run",
             model=Counted(5),
-            views=[TelemetryView(provider)],
+            views=[TelemetryView(Exporting(provider))],
         )
     spans = exporter.get_finished_spans()
     assert sum(span.name == "chat embedded" for span in spans) == 5
