@@ -2,6 +2,7 @@
 
 const modules = {
   "billp-chart": "chart.js",
+  "billp-episodes": "episodes.js",
   "billp-filter": "filter.js",
   "billp-live": "live.js",
 };
