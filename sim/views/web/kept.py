@@ -9,11 +9,15 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from sim.analysis.ledger import Ledger
+from sim.analysis.prompts import Prompts
 from sim.analysis.trend import TraceTrend
+from storage.environments import Environment
+from storage.journal import Recording
 from storage.runs import RunDirectory
 
 T = TypeVar("T")
 
+_FEW = 4  # of what is larger
 _MOST = 16  # runs, each of a ledger of 50 bytes an episode
 
 
@@ -43,10 +47,14 @@ class Held(Generic[T]):
 class Kept:
     """The ledgers of the runs that were last looked at; pages are made in several threads.
 
-    *orders* are those of their episodes.
+    *orders* are those of their episodes, *journals* how their calls ended, *prompts* what the calls
+    of single episodes asked, and *worlds* the environments, with why one is not here.
     """
 
     orders: Held["array[int]"] = field(default_factory=lambda: Held(_MOST))
+    journals: Held[Recording] = field(default_factory=lambda: Held(_FEW))
+    prompts: Held[Prompts] = field(default_factory=lambda: Held(_FEW))
+    worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
     _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
     _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)

@@ -10,6 +10,8 @@ from aiohttp import web
 
 from engine.errors import BillpError
 from sim.views.web.assets import VEGA, Asset, assets, vega
+from sim.views.web.call import call_page, calls_page
+from sim.views.web.episode import envelopes_page, episode_page
 from sim.views.web.episodes import episodes_page
 from sim.views.web.folder import Folder
 from sim.views.web.gate import Gate
@@ -27,6 +29,10 @@ PAGES: Mapping[str, Making] = {
     "": runs_page,
     "run": run_page,
     "episodes": episodes_page,
+    "episode": episode_page,
+    "envelopes": envelopes_page,
+    "call": call_page,
+    "calls": calls_page,
     "trend": trend_page,
 }
 """Each page: the first word of its address, and who makes it. The run's name follows."""
