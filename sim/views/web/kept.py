@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from sim.analysis.ledger import Ledger
+from sim.analysis.listing import RunCard
 from sim.analysis.prompts import Prompts
 from sim.analysis.trend import TraceTrend
 from storage.environments import Environment
@@ -57,6 +58,7 @@ class Kept:
     worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
     _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
     _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
+    _cards: dict[Path, tuple[object, RunCard]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def ledger(self, directory: RunDirectory) -> Ledger:
@@ -71,6 +73,21 @@ class Kept:
             while len(self._ledgers) > _MOST:
                 self._ledgers.popitem(last=False)
             return ledger
+
+    def card(self, path: Path, name: str, make: Callable[[Path, str], RunCard]) -> RunCard:
+        """Return the card of the run at *path*, made anew if its files have changed."""
+        mark = _mark(path)
+        kept, card = self._cards.get(path, (None, None))
+        if card is None or kept != mark or card.status == "live":  # it stops without writing
+            card = make(path, name)
+            self._cards[path] = mark, card
+        return card
+
+    def known_trend(self, directory: RunDirectory) -> TraceTrend | None:
+        """Return how a run goes, if a page has asked for it."""
+        with self._lock:
+            found = self._trends.get(directory.trace)
+        return None if found is None else found[0]
 
     def trend(
         self, directory: RunDirectory, make: Callable[[], tuple[TraceTrend, str]]
@@ -88,3 +105,19 @@ class Kept:
             while len(self._trends) > _MOST:
                 self._trends.popitem(last=False)
         return made
+
+
+def _mark(path: Path) -> tuple[tuple[int, int] | None, ...]:
+    """Return what changes when a run at *path* is written to."""
+    directory = RunDirectory(path)
+    return tuple(
+        map(_written, (directory.config, directory.trace, directory.journal, directory.summary))
+    )
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -7,6 +7,7 @@ const modules = {
   "billp-episodes": "episodes.js",
   "billp-filter": "filter.js",
   "billp-live": "live.js",
+  "billp-runs": "runs.js",
 };
 
 const here = new URL(".", import.meta.url);
