@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from sim.views.web.folder import Folder
 from sim.views.web.gate import Gate
 from sim.views.web.page import Asked
-from sim.views.web.site import Site
+from sim.views.web.site import site_of
 
 
 def asked(run: Path, **query: object) -> Asked:
@@ -19,7 +19,7 @@ def asked(run: Path, **query: object) -> Asked:
 
 async def got(folder: Path, address: str) -> tuple[int, str]:
     """Return the status and the text of what stands at *address* of the pages of *folder*."""
-    site = Site(Folder(folder), Gate.at("127.0.0.1"))
+    site = site_of(Folder(folder), Gate.at("127.0.0.1"))
     server: Any = TestServer(site.app())
     async with TestClient(server) as client, client.get(address) as response:
         return response.status, await response.text()

@@ -21,7 +21,6 @@ class Episode extends HTMLElement {
     this.addEventListener("toggle", (event) => this.opened(event), { capture: true });
     this.input.addEventListener("input", () => this.search());
     document.addEventListener("keydown", (event) => this.pressed(event));
-    // A label of a strip's column is seen where the pointer is; the list says the same to all.
     const marked = this.querySelector(".marked");
     if (marked) marked.scrollIntoView({ block: "center" });
     for (const details of this.querySelectorAll("details.call[open]")) this.load(details);
@@ -74,7 +73,8 @@ class Episode extends HTMLElement {
 
   move(by) {
     const seen = this.links.filter((link) => !link.parentElement.hidden);
-    const place = seen.findIndex((link) => link.dataset.step === this.current);
+    const focused = seen.indexOf(document.activeElement);
+    const place = focused >= 0 ? focused : seen.findIndex((link) => link.dataset.step === this.current);
     const next = seen[Math.min(Math.max(place + by, 0), seen.length - 1)];
     if (next) this.choose(next.dataset.step);
     return next;
@@ -92,7 +92,7 @@ class Episode extends HTMLElement {
     const beside = { "[": "prev", "]": "next" }[event.key];
     if (by) {
       const link = this.move(by);
-      if (inList) link?.focus({ preventScroll: true });
+      if (inList) link?.focus({ preventScroll: true }); // choose() has brought it into sight
     } else if (event.key === "/") {
       this.input.focus();
       this.input.select();
