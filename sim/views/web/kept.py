@@ -22,6 +22,10 @@ _FEW = 4  # of what is larger
 _MOST = 16  # runs, each of a ledger of 50 bytes an episode
 
 
+def _always(_: object) -> bool:
+    return True
+
+
 @dataclass(eq=False)
 class Held(Generic[T]):
     """The *most* things that were last asked for, by what they were made of."""
@@ -30,13 +34,18 @@ class Held(Generic[T]):
     _things: OrderedDict[Hashable, T] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the thing of *key*, made if it is not there; two threads may make it at once."""
+    def get(self, key: Hashable, make: Callable[[], T], keep: Callable[[T], bool] = _always) -> T:
+        """Return the thing of *key*, made if it is not there; two threads may make it at once.
+
+        Made anew each time is what is not worth to *keep*, such as that something is not here yet.
+        """
         with self._lock:
             if key in self._things:
                 self._things.move_to_end(key)
                 return self._things[key]
         made = make()
+        if not keep(made):
+            return made
         with self._lock:
             self._things[key] = made
             while len(self._things) > self.most:
