@@ -203,8 +203,8 @@ async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Su
             if retry_failed:
                 files.journal.append(RetryStarted(vectors=forgotten))
             trace = ContinuedTrace(files.trace, check, ends)
-            paid = recorded.recording.every()
-            live = Live(unfinished, directory, paid=paid, asking=trace.drop)
+            before = recorded.recording.entries()
+            live = Live(unfinished, directory, before=before, asking=trace.drop)
             calls = _known(recorded, retry_failed, files.journal)
             summary = await live.run(doors, files, calls, [trace])
         return listed(directory, summary)

@@ -45,7 +45,7 @@ class LogView:
         )
 
     def _ended(self, live: Live[RunEnded]) -> None:
-        usage = self._underway.access.usage
+        usage, toll = self._underway.access.usage, self._underway.toll()
         structlog.get_logger().info(
             "run ended",
             run=str(self._underway.directory.path),
@@ -53,6 +53,8 @@ class LogView:
             failed=live.message.failed,
             calls=usage.calls,
             live_calls=usage.live,
+            failed_attempts=toll.failures,
+            retries=toll.retries,
             tokens=usage.tokens,
             seconds=round(time.monotonic() - self._began, 3),
         )

@@ -17,6 +17,7 @@ from engine.errors import CallFailedError
 from sim.config.run import RunConfig
 from sim.metrics.metrics import CurvePoint, Metrics
 from sim.metrics.summary import Summary
+from sim.metrics.toll import Toll
 from sim.runs.pulse import Pulse
 from sim.runs.run import run
 from sim.views import progress
@@ -135,6 +136,30 @@ def printed(page: RenderableType, *, width: int = 120) -> str:
     console.print(page, crop=False)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def test_what_access_took_is_said_only_if_something_happened() -> None:
+    """Attempts that failed, and who did not hear all; else not a word, and no zeros."""
+    toll = Toll(
+        attempts=4453,
+        failed={"server": 12, "connection": 120},
+        retries=132,
+        pause_seconds=99.96,
+        wait_seconds=312.4,
+        tokens_per_minute=90_000.0,
+    )
+    told = msgspec.structs.replace(
+        SUMMARY, access=toll, dropped={"mine": "ValueError: tired"}, missed={"LogView": 1200}
+    )
+    said = printed(report(told), width=200)
+    assert (
+        "132 of 4,453 attempts failed (120 connection, 12 server) · 132 retried after 100.0 s"
+        " · calls waited 312 s in all for 90,000 tokens a minute\n"
+        "mine was dropped: ValueError: tired\n"
+        "LogView missed 1,200 messages\n"
+    ) in said
+    calm = printed(report(msgspec.structs.replace(SUMMARY, access=Toll(attempts=4321))))
+    assert not any(word in calm for word in ("attempts", "retried", "missed", "dropped"))
 
 
 # -- progress
