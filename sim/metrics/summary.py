@@ -17,6 +17,7 @@ from sim.metrics.own import Found
 from sim.metrics.told import beside_test, metric_rows
 from sim.metrics.toll import NO_TOLL, Toll
 from sim.world.quitting import QUIT_RULES, names_of, reasons_of
+from storage.provenance import Process
 from storage.runs import RunDirectory
 from storage.traces import digest_of
 
@@ -46,8 +47,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     files, by model, where they were computed on this machine; *certificate* what one of `billp
     probe` says of a model. *access* is the toll of access to models. Listeners, followers and views
     that raised were *dropped*, by name and why; others *missed* so many messages, for they were too
-    slow. *manifest* is the digest of the run's manifest, which lists its
-    summary and so does not stand there.
+    slow. *provenance* tells of the processes that worked on the run. *manifest* is the digest of
+    the run's manifest, which lists its summary and so does not stand there.
     """
 
     run: str
@@ -96,6 +97,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     quit_rule: str = ""
     privileged: str = ""
     retention: Retention | None = None
+    provenance: tuple[Process, ...] = ()
     manifest: str = ""
 
     def flat(self) -> dict[str, Any]:

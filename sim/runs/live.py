@@ -29,6 +29,7 @@ from sim.runs.scenario import Scenario
 from sim.runs.watching import Underway, shown
 from storage.journal import CallEnded, Entry
 from storage.manifest import write_manifest
+from storage.provenance import Process
 from storage.runs import Files, RunDirectory
 from storage.vectors import every_vector
 
@@ -38,13 +39,14 @@ class Live:
     """A *scenario* that goes live, kept in *directory*.
 
     Its other processes have written *before* what they asked: that counts for its budget. *asking*
-    is told the episode of every call before it is asked.
+    is told the episode of every call before it is asked. *processes* work on it, this one last.
     """
 
     scenario: Scenario
     directory: RunDirectory
     before: Iterable[Entry] = ()
     asking: Callable[[int], None] = lambda _: None
+    processes: Sequence[Process] = ()
 
     async def run(
         self,
@@ -64,7 +66,10 @@ class Live:
             summary = await self._run_on(chain, files, recorded, writers)
         config = self.scenario.config
         summary = msgspec.structs.replace(
-            summary, weights=digests_of(doors), certificate=certified(config, doors)
+            summary,
+            weights=digests_of(doors),
+            certificate=certified(config, doors),
+            provenance=(*self.processes[:-1], *(one.over() for one in self.processes[-1:])),
         )
         self.directory.write_summary(summary.flat())
         return summary

@@ -25,7 +25,7 @@ from storage.vectors import VectorEntry
 
 OF_THE_PROCESS = (
     *("run", "seconds", "utilization", "live_calls", "cached_calls"),
-    *("access", "listeners"),
+    *("access", "listeners", "provenance"),
 )
 """What nothing in the directory explains."""
 

@@ -36,7 +36,7 @@ class LogView:
             underway.access.witnesses.append(_say_call)
         structlog.get_logger().info(
             "run started",
-            run=str(underway.directory.path),
+            path=str(underway.directory.path),
             environment=config.environment,
             agent=config.agent,
             model=config.model,
@@ -48,7 +48,7 @@ class LogView:
         usage, toll = self._underway.access.usage, self._underway.toll()
         structlog.get_logger().info(
             "run ended",
-            run=str(self._underway.directory.path),
+            path=str(self._underway.directory.path),
             episodes=live.message.episodes,
             failed=live.message.failed,
             calls=usage.calls,
