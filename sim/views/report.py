@@ -82,17 +82,14 @@ def _effort(summary: Summary) -> list[str]:
 
 def _access(toll: Toll) -> list[str]:
     """Return what it took to get replies, if it took more than to ask."""
-    parts = []
+    lines, limits = [], _limits(toll)
     if toll.failures:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(toll.failed.items()))
-        parts.append(f"{toll.failures:,} of {toll.attempts:,} attempts failed ({kinds})")
-        parts.append(f"{toll.retries:,} retried after {toll.pause_seconds:,.1f} s")
-    limits = _limits(toll)
+        retries = f"{toll.retries:,} retried after {toll.pause_seconds:,.1f} s"
+        lines.append(f"{toll.failures:,} of {toll.attempts:,} attempts failed: {kinds} · {retries}")
     if limits and toll.wait_seconds >= 1:
-        parts.append(f"calls waited {toll.wait_seconds:,.0f} s in all for {limits}")
-    elif limits and parts:
-        parts.append(f"limits in the end: {limits}")
-    return [" · ".join(parts)] if parts else []
+        lines.append(f"calls waited {toll.wait_seconds:,.0f} s in all for a slot or {limits}")
+    return lines
 
 
 def _limits(toll: Toll) -> str:

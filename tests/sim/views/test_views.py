@@ -153,8 +153,8 @@ def test_what_access_took_is_said_only_if_something_happened() -> None:
     )
     said = printed(report(told), width=200)
     assert (
-        "132 of 4,453 attempts failed (120 connection, 12 server) · 132 retried after 100.0 s"
-        " · calls waited 312 s in all for 90,000 tokens a minute\n"
+        "132 of 4,453 attempts failed: 120 connection, 12 server · 132 retried after 100.0 s\n"
+        "calls waited 312 s in all for a slot or 90,000 tokens a minute\n"
         "mine was dropped: ValueError: tired\n"
         "LogView missed 1,200 messages\n"
     ) in said
