@@ -1,8 +1,10 @@
 """Provenance: which code worked on a run, when, and how it was begun, without a secret."""
 
+import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -23,16 +25,18 @@ PROCESS = Process(
 
 
 def git(place: Path, *words: str) -> str:
-    who = ("-c", "user.name=me", "-c", "user.email=me@example.org")
-    done = subprocess.run(
-        ["git", "-C", place, *who, *words], check=True, capture_output=True, text=True
-    )
+    who = ("-c", "user.name=me", "-c", "user.email=me@example.org", "-c", "commit.gpgsign=false")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    line = ["git", "-C", str(place), *who, *words]
+    done = subprocess.run(line, check=True, capture_output=True, text=True, env=plain)
     return done.stdout.strip()
 
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
     """A file in a checkout."""
+    if which("git") is None:
+        pytest.skip("git is not here")
     file = tmp_path / "package" / "code.py"
     file.parent.mkdir()
     file.write_text("1\n")
