@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 import tomli_w
 from filelock import FileLock, Timeout
+from structlog.contextvars import bound_contextvars
 
 from engine.errors import BillpError, RunDirectoryError
 from storage.batches import BatchFile
@@ -156,7 +157,10 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from writing here; raises RunDirectoryError if one goes on to."""
+        """Keep other processes from writing here; raises RunDirectoryError if one goes on to.
+
+        What is logged meanwhile names the run.
+        """
         # The file of the lock stays: were it removed, one process could lock the old file that it
         # had opened and another a new one, and both would write.
         check_within(self.path)
@@ -168,7 +172,8 @@ class RunDirectory:
         except OSError as error:
             raise RunDirectoryError(f"{self.path}: cannot be written: {error.strerror}") from error
         try:
-            yield
+            with bound_contextvars(run=self.path.resolve().name):
+                yield
         finally:
             lock.release()
 

@@ -16,22 +16,27 @@ from engine.arrivals import plain_rule
 from engine.errors import ConfigError
 from sim.config.checks import check_values
 from sim.config.run import RunConfig, Settings
+from storage.provenance import NAME as PROVENANCE
 from storage.reading import SETTINGS_SIZE, at_most, parse_toml
 
 _SHOWN = 80  # characters of a value
 
 
 def read_config(path: Path) -> Settings:
-    """Return the settings of a TOML file; raises ConfigError if it cannot be read."""
+    """Return the settings of a TOML file; raises ConfigError if it cannot be read.
+
+    Where the run.toml of a run comes from is no setting.
+    """
     try:
         with path.open("rb") as file:  # of the user's own naming: it may come through a pipe
-            return parse_toml(at_most(file, path, SETTINGS_SIZE))
+            found = parse_toml(at_most(file, path, SETTINGS_SIZE))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such configuration") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not a configuration: {error}") from error
+    return {name: value for name, value in found.items() if name != PROVENANCE}
 
 
 def parse_set(text: str) -> Settings:

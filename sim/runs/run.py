@@ -20,6 +20,7 @@ from sim.runs.models import noted
 from sim.runs.scenario import Given, Scenario, scenario
 from sim.runs.stopping import Begun, stopping
 from sim.world.quitting import QUIT_RULES, QuitRule
+from storage.provenance import this_process, written
 from storage.runs import check_free, new_run, written_in
 
 
@@ -97,8 +98,9 @@ async def _run(planned: Scenario, out: Path | str | None, begun: Begun) -> Summa
         directory = new_run(None if out is None else Path(out), planned.name)
         begun(directory)
         with directory.begun():
-            directory.write_config(noted(planned.course, doors).settings())
+            here = this_process()
+            directory.write_config(noted(planned.course, doors).settings() | written([here]))
             with written_in(directory, planned.kept) as files:
-                live = Live(planned, directory)
+                live = Live(planned, directory, processes=(here,))
                 summary = await live.run(doors, files, NothingRecorded(), [files.trace])
             return listed(directory, summary)

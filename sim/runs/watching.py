@@ -11,10 +11,11 @@ import anyio
 from agents.models.access import Access
 from agents.models.chain import Chain
 from agents.models.providers import Loading
-from engine.attempt import attempt, attempted, log
+from engine.attempt import attempt, attempted, log, told_briefly
 from engine.errors import ConfigError, LawError
 from sim.config.run import RunConfig
 from sim.metrics.summary import Summary
+from sim.metrics.toll import NO_TOLL, Toll
 from sim.runs.assembly import Assembly
 from storage.environments import Environment
 from storage.parts import Parts, made_of
@@ -23,7 +24,7 @@ from storage.runs import RunDirectory
 
 @dataclass(frozen=True)
 class Underway:
-    """A run while it runs, for views."""
+    """A run while it runs, for views; *earlier* processes have paid their toll."""
 
     config: RunConfig
     environment: Environment
@@ -31,6 +32,11 @@ class Underway:
     assembly: Assembly
     access: Access
     chain: Chain
+    earlier: Toll = NO_TOLL
+
+    def toll(self) -> Toll:
+        """Return what access to models has taken so far, in all processes of the run."""
+        return self.earlier.plus(self.chain)
 
 
 class Onlooker(Protocol):
@@ -101,14 +107,18 @@ def _load(name: str) -> Onlooker:
 
 
 @asynccontextmanager
-async def shown(views: Sequence[Onlooker], underway: Underway) -> AsyncIterator[None]:
-    """Let *views* show a run; one that raises shows nothing more, and the run goes on."""
-    attached = [view for view in views if _fine(view, attempted(partial(view.attach, underway))[1])]
+async def shown(views: Sequence[Onlooker], underway: Underway) -> AsyncIterator[dict[str, str]]:
+    """Let *views* show a run; one that raises shows nothing more, and the run goes on.
+
+    Yields which have raised so far, by name, and what; who listens for them is called by that name.
+    """
+    dropped: dict[str, str] = {}
     whole = False
     async with anyio.create_task_group() as beside:
-        for view in attached:
-            beside.start_soon(_show, view)
-        yield
+        for view in views:
+            if _attached(view, underway, dropped):
+                beside.start_soon(_show, view, dropped)
+        yield dropped
         whole = True
         beside.cancel_scope.cancel()
     if not whole:  # a task group takes a CancelledError of its tasks for its own
@@ -130,19 +140,29 @@ def awaiting(views: Sequence[Onlooker]) -> Loading:
 
 
 def conclude(views: Sequence[Onlooker], summary: Summary | None) -> None:
-    """Tell those of *views* that want to know what came of a run; None if it was stopped."""
+    """Tell those of *views* that want to know what came of a run; None if it was stopped.
+
+    There is a summary already: of who raises now, none can tell.
+    """
     for view in views:
         if isinstance(view, Concluding):
-            _fine(view, attempted(partial(view.conclude, summary))[1])
+            _fine(view, attempted(partial(view.conclude, summary))[1], {})
 
 
-async def _show(view: Onlooker) -> None:
-    _fine(view, await attempt(lambda _: view.show(), None))
+def _attached(view: Onlooker, underway: Underway, dropped: dict[str, str]) -> bool:
+    with underway.assembly.bus.known_as(type(view).__name__):
+        _, error = attempted(partial(view.attach, underway))
+    return _fine(view, error, dropped)
 
 
-def _fine(view: Onlooker, error: BaseException | None) -> bool:
-    """Tell whether a view raised nothing, and the user if it did."""
+async def _show(view: Onlooker, dropped: dict[str, str]) -> None:
+    _fine(view, await attempt(lambda _: view.show(), None), dropped)
+
+
+def _fine(view: Onlooker, error: BaseException | None, dropped: dict[str, str]) -> bool:
+    """Tell whether a view raised nothing, and the user and *dropped* if it did."""
     if error is not None:
         name = type(view).__name__
+        dropped[name] = told_briefly(error)
         log("error", "view dropped", view=name, exc_info=error)
     return error is None

@@ -1,5 +1,7 @@
 """A run as OpenTelemetry spans: a trace for each episode, its steps, and the calls in them.
 
+The run itself is a span, made in the end, with what access to models took.
+
 Calls follow the semantic conventions of generative AI (gen_ai.*); metrics are beside them. Where
 both go is said by the standard environment variables (OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER,
 OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SERVICE_NAME and so on; see `sim.views.exporting`).
@@ -155,10 +157,13 @@ class TelemetryView:
     to: Exporting = field(default_factory=exporting)
     _run: Attributes = field(default_factory=dict)
     _service: str = ""
+    _whole: Stretch = field(default_factory=Stretch)
+    _underway: Underway = field(init=False)
     _visits: dict[int, EpisodeSpan] = field(default_factory=lambda: defaultdict(EpisodeSpan))
 
     def attach(self, underway: Underway) -> None:
         """Listen to episodes and steps, and to the calls as they end."""
+        self._underway, self._whole = underway, Stretch()
         config, bus = underway.config, underway.assembly.bus
         self._service = "billp" if config.model == EMBEDDED else "openai"
         self._run = {
@@ -182,6 +187,7 @@ class TelemetryView:
         finally:
             for number in [*self._visits]:
                 self._over(number, "the run stopped")
+            self._make_run()
             self.to.close()
 
     def _hear(self, live: Live[Any]) -> None:
@@ -194,6 +200,13 @@ class TelemetryView:
                 self._over(live.episode, failed.why)
             case message:
                 _note(self._visits[live.episode], message)
+
+    def _make_run(self) -> None:
+        if self.to.traces is None:
+            return
+        tracer, whole = self.to.traces.get_tracer("billp"), self._whole
+        whole.attributes = {**self._run, **_took(self._underway)}
+        whole.make(tracer, "run", None, SpanKind.INTERNAL).end(time.time_ns())
 
     def _over(self, number: int, error: str = "") -> None:
         visit = self._visits.pop(number)
@@ -229,6 +242,22 @@ def _note(visit: EpisodeSpan, message: object) -> None:
             visit.steps[message.step].ends = time.time_ns()
         case EpisodeEnded():
             whole |= {"billp.length": message.length, "billp.reward": message.reward}
+
+
+def _took(underway: Underway) -> Attributes:
+    toll, usage = underway.toll(), underway.access.usage
+    return {
+        "billp.calls": usage.calls,
+        "billp.calls.cached_tokens": usage.cached_tokens,
+        "billp.attempts": toll.attempts,
+        **{f"billp.attempts.failed.{kind}": count for kind, count in toll.failed.items()},
+        "billp.retries": toll.retries,
+        "billp.wait": toll.wait_seconds,
+        "billp.pause": toll.pause_seconds,
+        "billp.limit.concurrency": toll.concurrency,
+        "billp.limit.requests_per_minute": toll.requests_per_minute,
+        "billp.limit.tokens_per_minute": toll.tokens_per_minute,
+    }
 
 
 def _said(request: ChatRequest, ended: CallEnded, service: str) -> Attributes:

@@ -15,7 +15,7 @@ from sim.metrics.summary import Summary
 from sim.runs.run import run
 from sim.views.exporting import Exporting
 from sim.views.telemetry import TelemetryView
-from tests.support.small import SMALL, Counted, Failing
+from tests.support.small import SMALL, Counted, Failing, Refusing
 
 Spans = tuple[ReadableSpan, ...]
 
@@ -39,6 +39,7 @@ def test_there_is_a_span_for_everything(recorded: tuple[Summary, Spans]) -> None
     summary, spans = recorded
     kinds = Counter(span.name for span in spans)
     assert kinds == {
+        "run": 1,
         "episode": summary.metrics.episodes,
         "step": summary.metrics.steps,
         "chat embedded": summary.calls,
@@ -51,7 +52,7 @@ def test_spans_lie_within_those_above(recorded: tuple[Summary, Spans]) -> None:
     known = {span.context.span_id: span for span in spans if span.context}
     for span in spans:
         above = known[span.parent.span_id] if span.parent else None
-        assert (above is None) == (span.name == "episode")
+        assert (above is None) == (span.name in {"run", "episode"})
         if above is not None:
             assert above.start_time is not None
             assert span.start_time is not None
@@ -69,6 +70,17 @@ def test_calls_speak_the_conventions(recorded: tuple[Summary, Spans]) -> None:
     assert sum(tokens) == summary.prompt_tokens
     said = [str(value) for call in calls for value in call.values()]
     assert not any("recommend" in value or "##" in value for value in said)
+
+
+def test_the_run_says_what_access_took(tmp_path: Path) -> None:
+    """Attempts, failed ones by kind, retries, and the limits in the end."""
+    model = Refusing()
+    summary, spans = watched(tmp_path / "run", model)
+    (said,) = [dict(span.attributes or {}) for span in spans if span.name == "run"]
+    refused, attempts = len(model.refused), summary.calls + len(model.refused)
+    assert (said["billp.calls"], said["billp.attempts"]) == (summary.calls, attempts)
+    assert said["billp.attempts.failed.rate_limit"] == said["billp.retries"] == refused
+    assert said["billp.limit.concurrency"] == summary.access.concurrency
 
 
 def test_failures_are_errors(tmp_path: Path) -> None:
