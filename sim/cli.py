@@ -21,6 +21,7 @@ from storage.names import check_name
 
 COMMANDS = {
     "run": ("run:run", "Run episodes and record them."),
+    "runs": ("runs:runs", "List the runs of a folder, and what came of them."),
     "show": (
         "show:show",
         "Show the visits of a run, an episode step by step, or all that led to one step.",
@@ -122,7 +123,7 @@ app = typer.Typer(
     ),
     epilog="With --debug, any command shows where an error was raised.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from engine.errors import ConfigError
 from sim.commands.compare import FormOptions
-from sim.commands.options import gathered
+from sim.commands.options import ENVIRONMENT, gathered
 from sim.config.layers import merged, parse_set, read_config
 from sim.experiments.conduct import PLACE, Conduct, Report
 from sim.experiments.experiment import Planned, ProtocolName, experiment_from, plan
@@ -37,9 +37,9 @@ class WhatOptions:
         ProtocolName | None,
         typer.Option(help="How agents are trained and tested.", show_default="frozen"),
     ] = None
-    env: Annotated[str | None, typer.Option(help="The environment.", show_default="synthetic")] = (
-        None
-    )
+    environment: Annotated[
+        str | None, typer.Option(*ENVIRONMENT, help="The environment.", show_default="synthetic")
+    ] = None
     episodes: Annotated[int | None, typer.Option(help="Training episodes.")] = None
     test_episodes: Annotated[int | None, typer.Option(help="Test users.")] = None
     until: Annotated[
@@ -62,7 +62,7 @@ class WhatOptions:
     def settings(self) -> dict[str, Any]:
         """Return the layer of settings that the options make."""
         named = {
-            "environment": self.env,
+            "environment": self.environment,
             "episodes": self.episodes,
             "test_episodes": self.test_episodes,
         }
