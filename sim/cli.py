@@ -1,7 +1,7 @@
 """`billp`: the command line. An error is one sentence and a hint; `--debug` shows where it was."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from typer.main import get_group
 
 from engine.errors import BillpError, InterruptedRunError, OutputError
 from engine.text import visible
+from sim.commands.examples import EXAMPLES
 from sim.commands.logs import log_to_stderr
 from sim.commands.streams import open_closed, show_traceback, standard_streams
 from sim.runs.loop import first_error
@@ -110,7 +111,19 @@ def command_named(name: str) -> Any:
         holder.add_typer(found, name=name)
     else:
         holder.command(name)(found)
-    return get_group(holder).commands[name]
+    command = get_group(holder).commands[name]
+    for path, one in _each(name, command):
+        one.epilog = f"Example:  {EXAMPLES[path]}"
+    return command
+
+
+def _each(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a command by its name, or those of a group of commands by both names."""
+    if not isinstance(command, TyperGroup):
+        yield name, command
+        return
+    for own, one in command.commands.items():
+        yield f"{name} {own}", one
 
 
 app = typer.Typer(

@@ -40,7 +40,7 @@ class WhichOptions:
 def runs(
     which: WhichOptions,
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="A folder of runs, or of experiments.")
+        Path, typer.Argument(metavar="FOLDER", help="A folder of runs, or of experiments.")
     ] = RUNS,
     json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")] = False,
 ) -> None:

@@ -1,6 +1,7 @@
 """`billp runs`: a line for each run of a folder."""
 
 from pathlib import Path
+from shutil import copytree
 
 import msgspec
 import pytest
@@ -88,3 +89,18 @@ def test_a_shell_completes_commands_and_options(
     monkeypatch.setenv("COMP_WORDS", "billp runs --st")
     monkeypatch.setenv("COMP_CWORD", "2")
     assert Shell(capsys).billp().out.split() == ["--status"]
+
+
+def test_a_folder_is_compared_as_all_its_finished_runs(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As an experiment's directory is; which others it holds is said."""
+    for agent in ("random", "popular"):
+        recorded(tmp_path / "mine" / agent, agent=agent)
+    copytree(folder / "stopped", tmp_path / "mine" / "stopped")
+    said = Shell(capsys).billp("compare", tmp_path / "mine", "--json")
+    named = Shell(capsys).fine(
+        *("compare", tmp_path / "mine" / "popular", tmp_path / "mine" / "random", "--json")
+    )
+    assert (said.status, said.out) == (0, named)
+    assert "stopped" in said.err
