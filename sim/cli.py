@@ -27,7 +27,10 @@ COMMANDS = {
         "show:show",
         "Show the visits of a run, an episode step by step, or all that led to one step.",
     ),
-    "view": ("view:view", "Look at runs in a browser."),
+    "view": (
+        "view:view",
+        "Look at runs in a browser: their episodes step by step, memories, comparisons.",
+    ),
     "replay": (
         "replay:replay",
         "Run a recorded run again and compare all of it; nobody is called.",
@@ -209,7 +212,7 @@ def _plain(error: BaseException) -> BillpError | None:
 
 def _misused(error: TyperException) -> int:
     """Tell how a command was called wrongly; without words there is none, and help was shown."""
-    said = error.format_message()
+    said = error.format_message().replace("Value error, ", "")  # pydantic's own words
     if said:
         where = getattr(error, "ctx", None)
         command = "billp" if where is None else where.command_path

@@ -16,7 +16,7 @@ from sim.commands.options import gathered
 from sim.commands.sources import ColumnOptions, FormOptions, RecipeOptions
 from sim.commands.targets import AsJson, TargetOptions
 from sim.config.layers import configured, parse_set
-from sim.experiments.objections import check_sound, objections
+from sim.experiments.objections import check_sound, objections, of_model
 from sim.experiments.worlds import MOST_ITEMS, Judgement, judge
 from sim.views.at_random import at_random
 from sim.views.console import plain, write_json
@@ -207,7 +207,14 @@ def _portrait(environment: Environment) -> Group:
         title = f"Fitted to {fitted:,} ratings; errors on the {held:,} that make the histories:"
         parts += ["", title, _errors(head.fit)]
         parts += at_random(environment)
+        parts += _warnings(environment.head, head.fit)
     return Group(*parts)
+
+
+def _warnings(head: Head, fit: Fit) -> list[RenderableType]:
+    """Return what speaks against the reward model, where the head does not say it already."""
+    known = head.provenance.forced
+    return [f"\nWarning: {one.what}; {one.hint}." for one in of_model(fit) if one.what not in known]
 
 
 def _lines(head: Head) -> list[tuple[str, str]]:
