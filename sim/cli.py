@@ -145,6 +145,14 @@ app = typer.Typer(
 
 _DEBUG = "--debug"
 
+_NUMBER = "Input should be a valid {}, unable to parse string as {}"
+_WORDS = {
+    "Value error, ": "",
+    _NUMBER.format("integer", "an integer"): "expected a whole number",
+    _NUMBER.format("number", "a number"): "expected a number",
+}
+"""Words of those who read options for us, and what we say instead."""
+
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
@@ -212,7 +220,9 @@ def _plain(error: BaseException) -> BillpError | None:
 
 def _misused(error: TyperException) -> int:
     """Tell how a command was called wrongly; without words there is none, and help was shown."""
-    said = error.format_message().replace("Value error, ", "")  # pydantic's own words
+    said = error.format_message()
+    for words, ours in _WORDS.items():
+        said = said.replace(words, ours)
     if said:
         where = getattr(error, "ctx", None)
         command = "billp" if where is None else where.command_path

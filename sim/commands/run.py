@@ -213,7 +213,7 @@ def run(
 
 def check_once(env: str | None, option: str | None) -> None:
     """Raise ConfigError if two environments are named, as ENV and by the *option*."""
-    if env is not None and option is not None:
+    if env is not None and option not in {None, env}:
         hint = "leave one of them out"
         raise ConfigError(f"two environments are named, {env!r} and {option!r}", hint=hint)
 

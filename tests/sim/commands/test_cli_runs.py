@@ -71,6 +71,10 @@ def test_a_wrong_choice_says_what_there_is(
     shell = Shell(capsys)
     assert "there are runs of billp, react" in shell.billp("runs", folder, "--agent", "bilp").err
     assert "billp show" in shell.billp("runs", folder / "plain").err
+    assert f"billp runs {folder}" in shell.billp("show", folder).err
+    assert "is not one of" in shell.billp("runs", "--status", "x").err
+    assert "Value error" not in shell.billp("runs", "--status", "x").err
+    assert "expected a whole number" in shell.billp("run", "--seed", "x").err
 
 
 @pytest.mark.parametrize("words", [["-h"], ["runs", "-h"], ["env", "build", "-h"]])
