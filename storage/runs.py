@@ -133,8 +133,7 @@ class RunDirectory:
             content = read_small(self.config, SETTINGS_SIZE)
             return parse_toml(content), proven(self.path, content)
         except FileNotFoundError as error:
-            hint = "name a directory that billp run made, such as traces/runs/…"
-            raise RunDirectoryError(f"{self.path}: not a run directory", hint=hint) from error
+            raise _no_run(self.path) from error
         except OSError as error:
             raise RunDirectoryError(f"{self.config}: cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -305,9 +304,16 @@ def open_run(path: Path) -> RunDirectory:
         if (path / ".lock").exists() and not run.trace.exists():
             hint = "begin it again: nothing was asked yet"
             raise RunDirectoryError(f"{path}: the run was killed before it began", hint=hint)
-        hint = "name a directory that billp run made, such as traces/runs/…"
-        raise RunDirectoryError(f"{path}: not a run directory", hint=hint)
+        raise _no_run(path)
     return run
+
+
+def _no_run(path: Path) -> RunDirectoryError:
+    """Return the error that says that *path* is no run, and where one finds those there are."""
+    hint = "name a directory that billp run made; billp runs lists those in traces/runs"
+    if path.is_dir():
+        hint = f"name a directory that billp run made; list those below it with billp runs {path}"
+    return RunDirectoryError(f"{path}: not a run directory", hint=hint)
 
 
 def write_whole(path: Path, data: bytes) -> None:

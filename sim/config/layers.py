@@ -19,6 +19,7 @@ from sim.config.run import RunConfig, Settings
 from storage.provenance import NAME as PROVENANCE
 from storage.reading import SETTINGS_SIZE, at_most, parse_toml
 
+_PRICES = "prices"
 _SHOWN = 80  # characters of a value
 
 
@@ -44,6 +45,7 @@ def parse_set(text: str) -> Settings:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key or "\n" in text:
         raise ConfigError(f"expected key=value, got {text!r}", hint="such as --set history=5")
+    key = _priced(key, of_model=value.startswith("{"))
     for written in (value, json.dumps(value)):
         try:
             tables = parse_toml(f"{key} = {written}".encode())
@@ -52,6 +54,27 @@ def parse_set(text: str) -> Settings:
         if not _dated(tables):  # no setting is a date; an Azure version looks like one
             return tables
     raise ConfigError(f"{key!r} is no name of a setting", hint="such as quit.window")
+
+
+def _priced(key: str, *, of_model: bool) -> str:
+    """Return a *key* whose model, if it sets a price, is one name, whatever signs are in it."""
+    table, _, rest = key.partition(".")
+    name, dot, part = (rest, "", "") if of_model else rest.rpartition(".")
+    if table != _PRICES or not name or name[0] in "\"'":
+        return key
+    return f"{table}.{json.dumps(name)}{dot}{part}"
+
+
+def _whole_names(prices: Mapping[str, Any], before: str = "") -> Settings:
+    """Return *prices* by model: a file that names one without quotes has a table for each dot."""
+    found: Settings = {}
+    for name, price in prices.items():
+        tables = isinstance(price, Mapping) and [isinstance(v, Mapping) for v in price.values()]
+        if tables and all(tables):
+            found |= _whole_names(price, f"{before}{name}.")
+        else:
+            found[before + name] = price
+    return found
 
 
 def _dated(value: Any) -> bool:
@@ -78,6 +101,8 @@ def configured(*layers: Mapping[str, Any]) -> RunConfig:
     cannot be used.
     """
     settings = merged(*layers)
+    if isinstance(prices := settings.get(_PRICES), Mapping):
+        settings[_PRICES] = _whole_names(prices)
     if isinstance(settings.get("agent"), str):
         name, of_file = spelled_out(settings["agent"])
         settings = merged(settings, of_file, {"agent": name})

@@ -9,6 +9,7 @@ from agents.making import Agent
 from agents.models.recorded import NothingRecorded
 from agents.roster import AGENTS, agent_of
 from engine.attempt import log
+from sim.config.flight import unused
 from sim.config.layers import checked, configured
 from sim.config.run import RunConfig
 from sim.config.stages import BEGINNING, Course, Stage
@@ -65,6 +66,8 @@ async def run_async(
 def _planned(config: RunConfig | None, given: Parts) -> Scenario:
     """Return what is to be run."""
     config = _with_parts(config, given)
+    if why := unused(config):
+        log("warning", "concurrency is higher than arrivals can use", why=why)
     return _warned(scenario(Course((Stage(BEGINNING, config),)), given))
 
 
