@@ -86,7 +86,7 @@ def episodes(page: Page) -> int:
 def test_numbers_move_until_the_end(
     tmp_path: Path, page: Page, screenshot: Callable[[str], None]
 ) -> None:
-    """Tiles, lanes and charts follow the run; at its end the page says so. Its digest is as ever."""
+    """Tiles, lanes and charts follow the run, whose digest is as ever; its end is said."""
     with underway(tmp_path / "live") as found:
         page.goto(found.url)
         page.locator("#lanes:not([hidden]) li").first.wait_for()
