@@ -150,6 +150,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             yield number, line[:-1]
 
 
+def read_pieces(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    """Yield a trace in pieces of about *size* bytes, each of whole lines; a torn last one is not.
+
+    Many lines at once are for who seeks a few of them, in a fraction of the time.
+    """
+    rest = b""
+    with _opened(path) as file:
+        while piece := file.read(size):
+            whole, end, rest = (rest + piece).rpartition(b"\n")
+            if len(rest) > LONGEST_LINE:
+                raise TraceError(f"{path}: has a line of more than {LONGEST_LINE:,} bytes")
+            if end:
+                yield whole + end
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     try:

@@ -119,7 +119,7 @@ class Ledger:
             raise TraceError(f"{self.path}: cannot be read: {error.strerror}") from error
         return self.size > before
 
-    def read(self, episode: int, kinds: UnionType | None = None) -> list[Envelope[Message]]:
+    def read(self, episode: int, kinds: type | UnionType | None = None) -> list[Envelope[Message]]:
         """Return the envelopes of an episode, those of *kinds* if they are told.
 
         Raises TraceError if there is no such episode, or for damage.

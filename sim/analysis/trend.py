@@ -18,6 +18,7 @@ from engine.messages import (
     EpisodeEnded,
     EpisodeFailed,
     EpisodeStarted,
+    RunEnded,
     UserResponded,
     number,
 )
@@ -33,7 +34,7 @@ OTHERS = "others"
 Categories: TypeAlias = Callable[[int], Sequence[str]]
 """Returns the names of an item's categories."""
 
-HEARD = EpisodeStarted | ActionTaken | UserResponded | EpisodeEnded | EpisodeFailed
+HEARD = EpisodeStarted | ActionTaken | UserResponded | EpisodeEnded | EpisodeFailed | RunEnded
 
 
 class TrendPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +111,8 @@ class Trend:
             case EpisodeStarted():
                 self.finish()
                 self._open = True
+            case RunEnded():
+                self.finish()
 
     def finish(self) -> None:
         """Count the episode that was heard last."""

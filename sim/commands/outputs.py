@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError, FailedEpisodesError
+from sim.commands.browser import web_pages
 from sim.commands.logs import LogFormat, LogLevel, log_to_stderr
 from sim.experiments.estimate import Estimate
 from sim.metrics.failures import Failure, in_words
@@ -51,6 +52,13 @@ class ShownOptions:
     otel: Annotated[
         bool, typer.Option("--otel", help="Send OpenTelemetry spans (extra: otel).")
     ] = False
+    dashboard: Annotated[
+        bool,
+        typer.Option("--dashboard", help="Show it in a browser while it runs (extra: view)."),
+    ] = False
+    dashboard_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The port of the dashboard; 0 is a free one.")
+    ] = 0
 
 
 Trust = Annotated[
@@ -73,6 +81,8 @@ def views(shown: ShownOptions) -> list[Onlooker]:
         chosen.append(LogView(calls=level == "debug"))
     if shown.otel:
         chosen.append(_telemetry())
+    if shown.dashboard or shown.dashboard_port:
+        chosen.append(web_pages("--dashboard").DashboardView(shown.dashboard_port))
     return [*chosen, *load_views(shown.view or [])]
 
 

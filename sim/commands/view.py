@@ -2,14 +2,13 @@
 
 import signal
 import webbrowser
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
 
-from engine.errors import ConfigError
+from sim.commands.browser import web_pages
 from sim.views.console import plain
 from storage.runs import RUNS
 
@@ -36,26 +35,15 @@ def view(
     """
     web = web_pages("billp view")
     folder = web.folder_of(paths or [RUNS])
-    anyio.run(_serve, web, web.Site(folder, web.Gate.at(host)), port, browser)
+    anyio.run(_serve, web, folder, web.Gate.at(host), port, browser)
 
 
-async def _serve(web: Any, site: Any, port: int, browser: bool) -> None:
+async def _serve(web: Any, folder: Any, gate: Any, port: int, browser: bool) -> None:
     console = plain(folding=False)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with web.served(site, port) as url:
+        async with web.served(web.site_of(folder, gate), port) as url:
             console.print(f"Look at {url} until Ctrl-C.")
             if browser:
                 await anyio.to_thread.run_sync(webbrowser.open, url)
             await anext(aiter(signals))
     console.print()
-
-
-def web_pages(what: str) -> Any:
-    """Return the pages; raises ConfigError if what they need is not installed."""
-    try:
-        return import_module("sim.views.web.offered")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("sim"):
-            raise
-        hint = "pip install 'billp[view]'"
-        raise ConfigError(f"{what} needs the extra view: {error}", hint=hint) from error

@@ -147,7 +147,7 @@ class Live:
         started = time.perf_counter()
         async with shown(beside.views, underway):
             await assembly.run()
-        return time.perf_counter() - started
+            return time.perf_counter() - started  # now: views may have last words
 
     def _save(self, assembly: Assembly) -> None:
         for memory in assembly.memories.values():

@@ -1,14 +1,13 @@
 """Which runs may be looked at: those below a folder, by the names that stand in addresses."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from engine.errors import ConfigError, RunDirectoryError
+from sim.analysis.listing import names_below
 from storage.runs import RunDirectory, open_run
-
-_DEEPEST = 4  # levels of folders in each other that may hold runs
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Folder:
 
     def names(self) -> list[str]:
         """Return the names of all runs there are, in order."""
-        return sorted(self.named or self._found())
+        return sorted(self.named or names_below(self.root))
 
     def run(self, name: str) -> RunDirectory:
         """Return the run called *name*.
@@ -35,17 +34,6 @@ class Folder:
         if not path.resolve().is_relative_to(self.root.resolve()):
             raise RunDirectoryError(f"there is no run {name!r} here", hint="links are not followed")
         return _checked(open_run(path))
-
-    def _found(self) -> Iterator[str]:
-        top = len(self.root.parts)
-        for where, directories, files in os.walk(self.root):  # follows no links
-            here = Path(where)
-            if "run.toml" in files:
-                directories.clear()  # what is within a run is its own
-                if here != self.root:
-                    yield here.relative_to(self.root).as_posix()
-            elif len(here.parts) - top >= _DEEPEST:
-                directories.clear()
 
 
 def folder_of(paths: Sequence[Path]) -> Folder:

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock
 
 from sim.analysis.ledger import Ledger
+from sim.analysis.listing import RunCard
 from sim.analysis.trend import TraceTrend
 from storage.runs import RunDirectory
 
@@ -19,6 +20,7 @@ class Kept:
 
     _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
     _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
+    _cards: dict[Path, tuple[object, RunCard]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def ledger(self, directory: RunDirectory) -> Ledger:
@@ -33,6 +35,21 @@ class Kept:
             while len(self._ledgers) > _MOST:
                 self._ledgers.popitem(last=False)
             return ledger
+
+    def card(self, path: Path, name: str, make: Callable[[Path, str], RunCard]) -> RunCard:
+        """Return the card of the run at *path*, made anew if its files have changed."""
+        mark = _mark(path)
+        kept, card = self._cards.get(path, (None, None))
+        if card is None or kept != mark or card.status == "live":  # it stops without writing
+            card = make(path, name)
+            self._cards[path] = mark, card
+        return card
+
+    def known_trend(self, directory: RunDirectory) -> TraceTrend | None:
+        """Return how a run goes, if a page has asked for it."""
+        with self._lock:
+            found = self._trends.get(directory.trace)
+        return None if found is None else found[0]
 
     def trend(
         self, directory: RunDirectory, make: Callable[[], tuple[TraceTrend, str]]
@@ -50,3 +67,19 @@ class Kept:
             while len(self._trends) > _MOST:
                 self._trends.popitem(last=False)
         return made
+
+
+def _mark(path: Path) -> tuple[tuple[int, int] | None, ...]:
+    """Return what changes when a run at *path* is written to."""
+    directory = RunDirectory(path)
+    return tuple(
+        map(_written, (directory.config, directory.trace, directory.journal, directory.summary))
+    )
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -1,8 +1,9 @@
 """What commands need of the pages, in one place: it is imported where pages are wanted."""
 
-from sim.views.web.folder import Folder, folder_of
+from sim.views.web.dashboard import DashboardView
+from sim.views.web.folder import folder_of
 from sim.views.web.gate import Gate
 from sim.views.web.server import served
-from sim.views.web.site import Site
+from sim.views.web.site import site_of
 
-__all__ = ["Folder", "Gate", "Site", "folder_of", "served"]
+__all__ = ["DashboardView", "Gate", "folder_of", "served", "site_of"]

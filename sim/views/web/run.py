@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from heapq import nlargest, nsmallest
 from math import fsum
 
-from sim.analysis.ledger import Ledger, Row
+from sim.analysis.ledger import Row
 from sim.analysis.visits import Standing
 from sim.runs.stopping import resuming
 from sim.views.charts.course import course_specs
@@ -60,7 +60,7 @@ def run_page(asked: Asked) -> Page:
         settings=tuple((name, str(value)) for name, value in opened.told),
         metrics=tuple(opened.summary.rows) if opened.summary else (),
         effort=tuple(_effort(opened)),
-        total=_total(opened, ledger),
+        total=total_of(opened),
         written=len(ledger),
         failed=sum(row.end == "failed" for row in ledger.rows()),
         r_traj=fsum(row.reward for row in rows) / len(rows) if rows else None,
@@ -112,9 +112,8 @@ def _effort(opened: Opened) -> list[tuple[str, str]]:
     return [pair for pair in told if pair[1] != "0"]
 
 
-def _total(opened: Opened, ledger: Ledger) -> int | None:
-    if opened.standing == "finished":
-        return len(ledger)
+def total_of(opened: Opened) -> int | None:
+    """Return how many episodes a run will have; None if its settings alone do not tell."""
     told = opened.settings
     try:
         sessions, tests = int(told.get("sessions", 1)), int(told.get("test_episodes", 0))

@@ -1,17 +1,91 @@
-"""The page of all runs of a folder."""
+"""The page of all runs of a folder: each in a row, forks below their parents."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
+from sim.analysis.listing import RunCard, card_of, with_parents
 from sim.views.web.page import Asked, Page
 
 
 @dataclass(frozen=True)
-class RunsFacts:
-    """The names of all runs."""
+class RunRow:
+    """A run in the table: its *card*, and how deep it stands below the run it was forked from."""
 
-    names: list[str]
+    card: RunCard
+    depth: int
+
+    @property
+    def short(self) -> str:
+        """The last part of its name."""
+        return PurePosixPath(self.card.name).name
+
+    @property
+    def above(self) -> str:
+        """The parts of its name before the last, with a slash; empty for one part."""
+        return self.card.name[: -len(self.short)]
+
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why its episodes ended, the most frequent first."""
+        return sorted(self.card.reasons.items(), key=lambda one: (-one[1], one[0]))
+
+
+@dataclass(frozen=True)
+class RunsFacts:
+    """All runs; what they have to choose from: *agents* and *statuses*; what is *live*.
+
+    *common* is what all of them have in common, which no column has to say.
+    """
+
+    root: str
+    rows: tuple[RunRow, ...]
+    common: dict[str, str]
+    agents: tuple[str, ...]
+    statuses: tuple[str, ...]
+    live: int
 
 
 def runs_page(asked: Asked) -> Page:
-    """Return the page of all runs."""
-    return Page("runs.html", RunsFacts(asked.folder.names()))
+    """Return the page of all runs; raises RunDirectoryError if there is no folder any more."""
+    folder = asked.folder
+    cards = with_parents(
+        [asked.kept.card(folder.root / name, name, card_of) for name in folder.names()]
+    )
+    facts = RunsFacts(
+        root=str(folder.root),
+        rows=tuple(_rows(cards)),
+        common=dict(_common(cards)),
+        agents=tuple(sorted({card.agent for card in cards if card.agent})),
+        statuses=tuple(sorted({card.status for card in cards})),
+        live=sum(card.status == "live" for card in cards),
+    )
+    return Page("runs.html", facts)
+
+
+def _common(cards: Sequence[RunCard]) -> Iterator[tuple[str, str]]:
+    """Yield what all runs that can be read have in common, if there are several."""
+    for name in ("model", "environment"):
+        values = {getattr(card, name) for card in cards if card.status != "damaged"}
+        if len(values) == 1 and len(cards) > 1:
+            yield name, values.pop()
+
+
+def _rows(cards: Sequence[RunCard]) -> Iterator[RunRow]:
+    """Yield *cards*, each followed by its forks; a circle of parents is broken where it begins."""
+    names = {card.name for card in cards}
+    below: dict[str, list[RunCard]] = {}
+    for card in cards:
+        below.setdefault(card.parent if card.parent in names else "", []).append(card)
+    shown: set[str] = set()
+
+    def descend(card: RunCard, depth: int) -> Iterator[RunRow]:
+        if card.name in shown:
+            return
+        shown.add(card.name)
+        yield RunRow(card, depth)
+        for fork in below.get(card.name, ()):
+            yield from descend(fork, min(depth + 1, 6))
+
+    for card in (*below.get("", ()), *cards):
+        yield from descend(card, 0)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 from aiohttp import web
 
 from engine.errors import ConfigError
@@ -10,8 +11,8 @@ from sim.views.web.site import Site
 
 
 @asynccontextmanager
-async def served(site: Site, port: int) -> AsyncIterator[str]:
-    """Serve *site* at its host and *port*, 0 for a free one; yield the address for people.
+async def served(site: Site, port: int, page: str = "/") -> AsyncIterator[str]:
+    """Serve *site* at its host and *port*, 0 for a free one; yield the address of *page*.
 
     Raises ConfigError if there is no such place, or it is taken.
     """
@@ -28,13 +29,14 @@ async def served(site: Site, port: int) -> AsyncIterator[str]:
             raise ConfigError(
                 f"{where}: cannot be listened at: {why.lower()}", hint=hint
             ) from error
-        yield _address(runner, site)
+        yield _address(runner, site, page)
     finally:
-        await runner.cleanup()
+        with anyio.CancelScope(shield=True):
+            await runner.cleanup()
 
 
-def _address(runner: web.AppRunner, site: Site) -> str:
+def _address(runner: web.AppRunner, site: Site, page: str) -> str:
     host, port, *_ = runner.addresses[0]
     name = f"[{host}]" if ":" in host else host
     token = f"?token={site.gate.token}" if site.gate.token else ""
-    return f"http://{name}:{port}/{token}"
+    return f"http://{name}:{port}{page}{token}"

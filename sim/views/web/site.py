@@ -1,7 +1,7 @@
 """The pages: where each is, and how it comes to whoever asks."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -10,6 +10,7 @@ from aiohttp import web
 
 from engine.errors import BillpError
 from sim.views.web.assets import VEGA, Asset, assets, vega
+from sim.views.web.events import Events
 from sim.views.web.folder import Folder
 from sim.views.web.gate import Gate
 from sim.views.web.kept import Kept
@@ -30,24 +31,32 @@ PAGES: Mapping[str, Making] = {
 """Each page: the first word of its address, and who makes it. The run's name follows."""
 
 
+def new_room() -> anyio.CapacityLimiter:
+    """Return the room for pages that are made at the same time."""
+    return anyio.CapacityLimiter(_AT_ONCE)
+
+
+def site_of(folder: Folder, gate: Gate) -> "Site":
+    """Return the pages of runs that other processes have made, or are making."""
+    return Site(folder, gate, Events(folder, Kept(), {}, {}, new_room()))
+
+
 @dataclass(frozen=True)
 class Site:
     """The pages of the runs in *folder*, behind a *gate*.
 
-    *live* are runs that are under way in this process, which other *routes* tell of and control.
+    *events* tell of runs that go on; *live* are those of this process.
     """
 
     folder: Folder
     gate: Gate
+    events: Events
     live: tuple[str, ...] = ()
-    routes: Sequence[web.RouteDef] = ()
-    kept: Kept = field(default_factory=Kept)
-    _room: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_AT_ONCE))
 
     def app(self) -> web.Application:
         """Return what serves the pages."""
         app = web.Application(middlewares=[self.gate.middleware()])
-        app.add_routes(self.routes)
+        app.add_routes(self.events.routes())
         for word, making in PAGES.items():
             serve = partial(self._serve, making)
             app.router.add_get(f"/{word}", serve)
@@ -60,7 +69,7 @@ class Site:
         asked = Asked(
             self.folder,
             request.match_info.get("run", ""),
-            self.kept,
+            self.events.kept,
             dict(request.query),
             {name: request.query.getall(name) for name in request.query},
         )
@@ -73,7 +82,7 @@ class Site:
     async def _whole(self, make: Callable[[], Page], request: web.Request) -> web.Response:
         """Make a page in a thread: files may be large, and a run may be under way here."""
         return await anyio.to_thread.run_sync(
-            self._response, make, request.path, "json" in request.query, limiter=self._room
+            self._response, make, request.path, "json" in request.query, limiter=self.events.room
         )
 
     def _response(self, make: Callable[[], Page], path: str, as_json: bool) -> web.Response:

@@ -42,12 +42,24 @@ function config() {
   };
 }
 
+// Reasons have the colours that they have in bars: see `reason` in templating.py.
+const reasons = { limit: 5, similar: 0, bored: 1, reward: 1, left: 2, failed: 6 };
+
+function place(reason) {
+  const bytes = new TextEncoder().encode(reason);
+  return reasons[reason] ?? bytes.reduce((sum, byte) => sum + byte, 0) % 5;
+}
+
 export class Chart extends HTMLElement {
   // Rows may come before the chart is drawn, and come again when it is drawn anew.
   set rows(rows) {
     this.spec ??= JSON.parse(this.querySelector("script").textContent);
     this.spec.datasets = { rows };
-    this.drawn?.view.data("rows", rows).runAsync();
+    const names = [...new Set(rows.map((row) => row.what))].sort();
+    const known = this.names?.join() === names.join();
+    this.names = names;
+    if (known) this.drawn?.view.data("rows", rows).runAsync();
+    else if (this.drawn) this.draw();
   }
 
   async connectedCallback() {
@@ -66,13 +78,19 @@ export class Chart extends HTMLElement {
 
   async draw() {
     const embed = await vegaEmbed();
+    const look = config();
+    if (this.getAttribute("name") === "reasons") {
+      const range = (this.names ?? []).map((name) => look.range.category[place(name)]);
+      this.spec.encoding.color.scale = { domain: this.names ?? [], range };
+    }
     this.drawn?.finalize();
     this.drawn = await embed(this.holder, this.spec, {
       ast: true,
       actions: false,
       defaultStyle: false,
       renderer: "canvas",
-      config: config(),
+      config: look,
+      logLevel: 1, // of an empty chart Vega would warn
       tooltip: { disableDefaultStyle: true },
     });
     this.dataset.drawn = "yes";

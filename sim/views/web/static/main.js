@@ -4,6 +4,7 @@ const modules = {
   "billp-chart": "chart.js",
   "billp-filter": "filter.js",
   "billp-live": "live.js",
+  "billp-runs": "runs.js",
 };
 
 const here = new URL(".", import.meta.url);

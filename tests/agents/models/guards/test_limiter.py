@@ -373,3 +373,66 @@ def test_allowance_slides() -> None:
 def test_limits_must_allow_something(name: str) -> None:
     with pytest.raises(ConfigError, match=name.replace("_", " ")):
         msgspec.convert({name: 0}, Limits)
+
+
+# -- at the will of whoever watches
+
+
+def test_nothing_is_sent_while_it_is_paused() -> None:
+    """Calls in flight end; those in line wait until it goes on, then all are answered."""
+
+    async def main() -> tuple[int, int, int]:
+        service = Service()
+        limiter = limited(service, Limits(in_flight=2, adaptive=False))
+        async with asyncio.TaskGroup() as group:
+            for episode in range(6):
+                group.create_task(limiter.reply(request(episode)))
+            await asyncio.sleep(0.5)
+            limiter.pause()
+            await asyncio.sleep(10)
+            paused = len(service.replied)
+            late = group.create_task(limiter.reply(request(9)))
+            await asyncio.sleep(10)
+            still = len(service.replied)
+            limiter.go_on()
+        assert late.done()
+        return paused, still, len(service.replied)
+
+    assert virtually(main) == (2, 2, 7)
+
+
+def test_other_limits_hold_from_then_on() -> None:
+    """Fewer calls at once once those in flight have ended; so many a minute from that minute on."""
+
+    async def main() -> tuple[int, float]:
+        service = Service()
+        limiter = limited(service, Limits(in_flight=8, adaptive=False))
+        async with asyncio.TaskGroup() as group:
+            for episode in range(80):
+                group.create_task(limiter.reply(request(episode)))
+            await asyncio.sleep(1.5)
+            service.most = 0
+            await asyncio.sleep(0.1)
+            limiter.change(Limits(in_flight=3, adaptive=False))
+            await asyncio.sleep(1.0)
+            service.most = 0
+            await asyncio.sleep(3)
+            most = service.most
+            asked, start = len(service.order), now()
+            limiter.change(Limits(in_flight=3, requests_per_minute=30.0, adaptive=False))
+            await asyncio.sleep(60)
+            rate = (len(service.order) - asked) / (now() - start) * 60
+            limiter.change(Limits(in_flight=8, adaptive=False))
+        return most, rate
+
+    most, rate = virtually(main)
+    assert most == 3
+    assert 25 < rate <= 31
+
+
+def test_a_ceiling_that_is_raised_again_is_reached_again() -> None:
+    slots = Adaptive(8, adaptive=False)
+    slots.change(2)
+    assert slots.limit == 2
+    slots.change(6)
+    assert slots.limit == slots.ceiling == 6
