@@ -9,6 +9,7 @@ from sim.analysis.visits import Standing, standing_of
 from sim.config.run import Settings, flat
 from sim.metrics.summary import Summary, read_summary
 from sim.runs.recorded import is_imported
+from sim.views.web.kept import Kept
 from storage.datasets import BUILT_IN, open_environment
 from storage.environments import Environment
 from storage.runs import RunDirectory
@@ -57,6 +58,12 @@ class Opened:
         if self.imported or not self.directory.finished:
             return None
         return read_summary(self.directory)
+
+    def world_kept(self, kept: Kept) -> tuple[Environment | None, str]:
+        """Return `world`, read once for all pages until the run's configuration changes."""
+        config = self.directory.config
+        changed = config.stat().st_mtime_ns if config.exists() else 0
+        return kept.worlds.get((config, changed, self.head is None), lambda: self.world)
 
     @cached_property
     def world(self) -> tuple[Environment | None, str]:

@@ -10,6 +10,9 @@ from aiohttp import web
 
 from engine.errors import BillpError
 from sim.views.web.assets import VEGA, Asset, assets, vega
+from sim.views.web.call import call_page, calls_page
+from sim.views.web.episode import envelopes_page, episode_page
+from sim.views.web.episodes import episodes_page
 from sim.views.web.events import Events
 from sim.views.web.folder import Folder
 from sim.views.web.gate import Gate
@@ -26,6 +29,11 @@ _AT_ONCE = 2  # pages that are made at the same time: more would only be later e
 PAGES: Mapping[str, Making] = {
     "": runs_page,
     "run": run_page,
+    "episodes": episodes_page,
+    "episode": episode_page,
+    "envelopes": envelopes_page,
+    "call": call_page,
+    "calls": calls_page,
     "trend": trend_page,
 }
 """Each page: the first word of its address, and who makes it. The run's name follows."""
@@ -96,6 +104,7 @@ class Site:
             "live_here": self.live,
             "control": self.gate.control if self.live else "",
             "path": path,
+            "pages": PAGES,
         }
         text = rendered(page.template, page.facts, frame)
         return web.Response(
