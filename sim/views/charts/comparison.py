@@ -11,7 +11,7 @@ from sim.analysis.curves import Curve
 from sim.analysis.means import Mean, Pair
 from sim.analysis.outcomes import column_of
 from sim.analysis.sheets import label_of
-from sim.views.charts.look import HEIGHT, Row, Spec, series, shown, spec_of
+from sim.views.charts.look import HEIGHT, Row, Spec, colour, dashes, shown, spec_of
 
 SEEDS, USERS = "other trainings (seeds)", "other users (these memories)"
 _STEP = 52  # points of height that a pair takes
@@ -28,7 +28,7 @@ def forest(found: Comparison) -> Spec:
     legend = alt.Legend(
         title="95 % intervals, from the top", orient="bottom", direction="vertical", labelLimit=300
     )
-    colour = alt.Color("of:N", sort=[SEEDS, USERS], legend=legend)
+    apart = alt.Color("of:N", sort=[SEEDS, USERS], legend=legend)
     x = alt.X("mean:Q", title=f"difference of {column_of(found.measure)}")
     tooltip = [
         alt.Tooltip("label:N", title="difference"),
@@ -38,12 +38,12 @@ def forest(found: Comparison) -> Spec:
     rule = (
         alt.Chart()
         .mark_rule(strokeWidth=2)
-        .encode(**where, x=alt.X("low:Q"), x2="high:Q", color=colour, tooltip=tooltip)
+        .encode(**where, x=alt.X("low:Q"), x2="high:Q", color=apart, tooltip=tooltip)
     )
     point = (
         alt.Chart()
         .mark_point(filled=True, size=70, opacity=1)
-        .encode(**where, color=colour, x=x, tooltip=tooltip)
+        .encode(**where, color=apart, x=x, tooltip=tooltip)
     )
     none = alt.Chart().mark_rule(strokeDash=[4, 3], color="gray").encode(x=alt.datum(0))
     return spec_of(alt.layer(none, rule, point), rows, height=_STEP * max(1, len(found.pairs)))
@@ -80,14 +80,16 @@ def learning(curves: Sequence[Curve]) -> Spec:
     measure = column_of(curves[0].measure) if curves else ""
     x = alt.X("trained:Q", title="training episodes before the test")
     scale = alt.Scale(zero=False)
-    base = alt.Chart().encode(x=x, **series("agent"))
+    base = alt.Chart().encode(x=x, color=colour("agent"))
     band = base.mark_area(opacity=0.2).encode(
         y=alt.Y("low:Q", title=f"{measure}, 95 % band", scale=scale), y2="high:Q"
     )
     line = base.mark_line().encode(
-        y=alt.Y("mean:Q"), tooltip=_tooltip("trained", "mean", "low", "high")
+        strokeDash=dashes(),
+        y=alt.Y("mean:Q"),
+        tooltip=_tooltip("trained", "mean", "low", "high"),
     )
-    points = line.mark_circle(size=40, opacity=1)
+    points = base.mark_circle(size=40, opacity=1).encode(y=alt.Y("mean:Q"))
     return spec_of(alt.layer(band, line, points), rows, height=HEIGHT + 60)
 
 
@@ -107,14 +109,16 @@ def profiles(found: Aggregates, measure: str) -> Spec:
     score = column_of(measure) + (f" ÷ that of {found.oracle}" if found.oracle else "")
     base = alt.Chart().encode(
         x=alt.X("tau:Q", title=f"τ: {score}", scale=alt.Scale(zero=False)),
-        **series("agent"),
+        color=colour("agent"),
     )
     percent, whole = alt.Axis(format="%"), alt.Scale(domain=[0, 1])
     band = base.mark_area(opacity=0.2, interpolate="step-after").encode(
         y=alt.Y("low:Q", title="share of runs above τ", axis=percent, scale=whole), y2="high:Q"
     )
     line = base.mark_line(interpolate="step-after").encode(
-        y=alt.Y("share:Q"), tooltip=_tooltip("tau", "share")
+        strokeDash=dashes(),
+        y=alt.Y("share:Q"),
+        tooltip=_tooltip("tau", "share"),
     )
     return spec_of(alt.layer(band, line), rows, height=HEIGHT + 60)
 

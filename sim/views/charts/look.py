@@ -65,8 +65,8 @@ def titled(spec: Spec, title: str) -> Spec:
     return {**spec, "title": visible(title)}
 
 
-def series(title: str) -> dict[str, Any]:
-    """Return what tells the series called `label` apart: their colour, and their dashes."""
+def colour(title: str) -> alt.Color:
+    """Return what gives the series called `label` their colours."""
     legend = alt.Legend(
         title=title,
         orient="top",
@@ -76,7 +76,9 @@ def series(title: str) -> dict[str, Any]:
         symbolOpacity=1,
         symbolStrokeWidth=2.5,
     )
-    return {
-        "color": alt.Color("label:N", sort=None, legend=legend),
-        "strokeDash": alt.StrokeDash("label:N", sort=None, legend=None),
-    }
+    return alt.Color("label:N", sort=None, legend=legend)
+
+
+def dashes() -> alt.StrokeDash:
+    """Return what tells lines apart for who sees no colours."""
+    return alt.StrokeDash("label:N", sort=None, legend=None)

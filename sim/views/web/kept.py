@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from sim.analysis.ledger import Ledger
 from sim.analysis.listing import RunCard
+from sim.analysis.outcomes import RunOutcomes, read_outcomes
 from sim.analysis.prompts import Prompts
 from sim.analysis.trend import TraceTrend
 from storage.environments import Environment
@@ -19,6 +20,7 @@ from storage.runs import RunDirectory
 T = TypeVar("T")
 
 _FEW = 4  # of what is larger
+_COMPARED = 32  # runs, each of some 200 bytes a visit
 _MOST = 16  # runs, each of a ledger of 50 bytes an episode
 
 
@@ -56,6 +58,7 @@ class Kept:
     journals: Held[Recording] = field(default_factory=lambda: Held(_FEW))
     prompts: Held[Prompts] = field(default_factory=lambda: Held(_FEW))
     worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
+    _outcomes: Held[RunOutcomes] = field(default_factory=lambda: Held(_COMPARED))
     _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
     _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
     _cards: dict[Path, tuple[object, RunCard]] = field(default_factory=dict)
@@ -73,6 +76,11 @@ class Kept:
             while len(self._ledgers) > _MOST:
                 self._ledgers.popitem(last=False)
             return ledger
+
+    def outcomes(self, directory: RunDirectory) -> RunOutcomes:
+        """Return what came of each visit of a run; raises TraceError."""
+        key = (directory.trace, _written(directory.trace))
+        return self._outcomes.get(key, lambda: read_outcomes(directory.path))
 
     def card(self, path: Path, name: str, make: Callable[[Path, str], RunCard]) -> RunCard:
         """Return the card of the run at *path*, made anew if its files have changed."""
