@@ -19,6 +19,7 @@ from sim.views.web.events import Events
 from sim.views.web.folder import Folder
 from sim.views.web.gate import Gate
 from sim.views.web.kept import Kept
+from sim.views.web.memory import map_page, memory_page
 from sim.views.web.page import Asked, Making, Page, trouble
 from sim.views.web.run import run_page
 from sim.views.web.runs import runs_page
@@ -39,6 +40,8 @@ PAGES: Mapping[str, Making] = {
     "trend": trend_page,
     "compare": compare_page,
     "diff": diff_page,
+    "memory": memory_page,
+    "map": map_page,
 }
 """Each page: the first word of its address, and who makes it. The run's name follows."""
 

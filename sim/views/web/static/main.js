@@ -9,6 +9,7 @@ const modules = {
   "billp-filter": "filter.js",
   "billp-live": "live.js",
   "billp-runs": "runs.js",
+  "billp-map": "map.js",
 };
 
 const here = new URL(".", import.meta.url);
