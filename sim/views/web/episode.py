@@ -17,6 +17,7 @@ from sim.runs.stopping import resuming
 from sim.views.web.opened import Opened
 from sim.views.web.page import Asked, Page
 from sim.views.web.strip import Strip, hues_of, strip_of
+from sim.world.quitting import QUIT_RULES, names_of, reasons_of
 from storage.environments import Environment
 from storage.journal import AttemptFailed, CallEnded
 
@@ -49,9 +50,11 @@ class EpisodeFacts:
     leaving: Leaving | None
     categories: dict[int, tuple[str, ...]]
     discount: float | None
+    meaning: str
     untold: str
     unknown: str
     imported: bool
+    finished: bool
     forks: str
 
     @property
@@ -132,9 +135,11 @@ def _facts(asked: Asked, opened: Opened, envelopes: list[Envelope[Message]]) -> 
         leaving=leaving(found, settings, world, why),
         categories={rated.item: _categories(world, rated.item) for rated in started.history},
         discount=_number(settings.get("critic.discount")),
+        meaning=_meaning(settings, ledger[episode].reason),
         untold=untold,
         unknown=why,
         imported=opened.imported,
+        finished=opened.standing == "finished",
         forks=f"billp fork {quote(str(opened.directory.path))} --at {episode}:",
     )
 
@@ -155,6 +160,16 @@ def _settings(opened: Opened) -> dict[str, Setting]:
 
 def _number(value: Setting | None) -> float | None:
     return float(value) if isinstance(value, int | float) else None
+
+
+def _meaning(settings: dict[str, Setting], reason: str) -> str:
+    """Return what a reason means; a rule from outside is not imported to say it."""
+    if reason == "limit":
+        return "the visit was cut short"
+    name = str(settings.get("quit_rule", ""))
+    ours = {*names_of(name)} <= {*QUIT_RULES.own}
+    known = reasons_of(name) if ours else {}
+    return known.get(reason, "the user left" if reason else "")
 
 
 def _categories(world: Environment | None, item: int) -> tuple[str, ...]:

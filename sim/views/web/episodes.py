@@ -7,6 +7,7 @@ from typing import TypeVar, get_args
 from engine.errors import ConfigError
 from sim.analysis.choosing import Choice, Order
 from sim.analysis.ledger import End, Row
+from sim.analysis.visits import Standing, standing_of
 from sim.views.web.page import Asked, Page
 
 T = TypeVar("T", bound=str)
@@ -20,7 +21,7 @@ class EpisodesFacts:
     """*rows* of those episodes that are chosen (*matching* of *total*), from place *first* on.
 
     *highest* is the highest reward of all, *sessions* how many of them users come for at most, and
-    *tested* says whether any is a test.
+    *tested* says whether any is a test. *standing* is where the run stands.
     """
 
     run: str
@@ -34,6 +35,7 @@ class EpisodesFacts:
     highest: float
     sessions: int
     tested: bool
+    standing: Standing
 
 
 def episodes_page(asked: Asked) -> Page:
@@ -56,6 +58,7 @@ def episodes_page(asked: Asked) -> Page:
         highest=ledger.highest,
         sessions=ledger.sessions,
         tested=ledger.tested,
+        standing=standing_of(asked.directory),
     )
     return Page("episodes.html", facts)
 

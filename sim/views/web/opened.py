@@ -73,7 +73,7 @@ class Opened:
         """
         name = str(self.settings.get("environment", ""))
         if not name:
-            return None, "it has none"
+            return None, "the run names no environment"
         if name not in BUILT_IN and not self.proven:
             return None, f"the run is from elsewhere, so {name!r} is not opened"
         digest = self.head.environment if self.head else ""

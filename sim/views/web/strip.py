@@ -10,9 +10,9 @@ HUES = (0, 1, 2, 3, 4, 6, 7)
 """Colours of categories, the most frequent first; what is left has the grey one."""
 OTHER = 5
 
-_LEFT, _RIGHT, _TOP, _GAP = 70, 120, 6, 14
+_LEFT, _RIGHT, _TOP, _GAP = 70, 110, 6, 14
 _REWARD, _REST = 64, 40  # heights of the bands
-_WIDE, _NARROW = 22, 10  # of a column, and where there are many
+_WIDE, _NARROW = 19, 10  # of a column, and where there are many
 _MANY = 60
 
 
@@ -101,7 +101,7 @@ def _bands(steps: Sequence[StepTold]) -> Iterator[Band]:
             continue
         low, high = _span(steps, name)
         zero = top + height * high / (high - low)
-        yield Band(name, top, top + height, zero, f"{low:.3g}", f"{high:.3g}")
+        yield Band(name, top, top + height, zero, f"{low:.3g}".replace("-", "−"), f"{high:.3g}")
         top += height + _GAP
 
 

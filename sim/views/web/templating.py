@@ -27,6 +27,7 @@ def templates() -> Environment:
         whole=lambda value: f"{value:,}",
         short=short,
         signed=lambda value, places=2: f"{value:+.{places}f}".replace("-", "−"),
+        plain=lambda value: f"{value:g}".replace("-", "−"),
         fixed=lambda value, places=2: "–" if value is None else f"{value:.{places}f}",
         percent=lambda value: "–" if value is None else f"{value:.0%}",
         duration=duration,

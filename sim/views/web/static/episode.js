@@ -21,7 +21,6 @@ class Episode extends HTMLElement {
     this.addEventListener("toggle", (event) => this.opened(event), { capture: true });
     this.input.addEventListener("input", () => this.search());
     document.addEventListener("keydown", (event) => this.pressed(event));
-    // A label of a strip's column is seen where the pointer is; the list says the same to all.
     const marked = this.querySelector(".marked");
     if (marked) marked.scrollIntoView({ block: "center" });
     for (const details of this.querySelectorAll("details.call[open]")) this.load(details);
@@ -57,7 +56,10 @@ class Episode extends HTMLElement {
     for (const [name, column] of this.columns) column.classList.toggle("chosen", name === step);
     link.scrollIntoView({ block: "nearest" });
     this.keepInSight(this.columns.get(step));
-    this.said.textContent = section.querySelector("h2").textContent;
+    const heading = section.querySelector("h2");
+    const { top } = heading.getBoundingClientRect();
+    if (top < 0 || top > innerHeight - 60) heading.scrollIntoView({ block: "start" });
+    this.said.textContent = heading.textContent;
     history.replaceState(null, "", link.href);
     return true;
   }
@@ -74,7 +76,8 @@ class Episode extends HTMLElement {
 
   move(by) {
     const seen = this.links.filter((link) => !link.parentElement.hidden);
-    const place = seen.findIndex((link) => link.dataset.step === this.current);
+    const focused = seen.indexOf(document.activeElement);
+    const place = focused >= 0 ? focused : seen.findIndex((link) => link.dataset.step === this.current);
     const next = seen[Math.min(Math.max(place + by, 0), seen.length - 1)];
     if (next) this.choose(next.dataset.step);
     return next;
@@ -92,7 +95,7 @@ class Episode extends HTMLElement {
     const beside = { "[": "prev", "]": "next" }[event.key];
     if (by) {
       const link = this.move(by);
-      if (inList) link?.focus({ preventScroll: true });
+      if (inList) link?.focus({ preventScroll: true }); // choose() has brought it into sight
     } else if (event.key === "/") {
       this.input.focus();
       this.input.select();
