@@ -25,7 +25,10 @@ COMMANDS = {
         "show:show",
         "Show the visits of a run, an episode step by step, or all that led to one step.",
     ),
-    "view": ("view:view", "Look at runs in a browser."),
+    "view": (
+        "view:view",
+        "Look at runs in a browser: their episodes step by step, memories, comparisons.",
+    ),
     "replay": (
         "replay:replay",
         "Run a recorded run again and compare all of it; nobody is called.",
@@ -48,7 +51,7 @@ COMMANDS = {
     ),
     "report": (
         "report:report",
-        "Write a report on runs: one file that works from a disk, without a network.",
+        "Write a report on runs: one file that works from a disk, and needs no network.",
     ),
     "critic": (
         "critic:critic",
