@@ -54,8 +54,6 @@ def report(
 
     Summary, comparison, curves, categories, memory, cost, configuration, digests, and episodes step
     by step. It holds what models and users said; nothing in it can be executed.
-
-    Example: billp report traces/runs/a traces/runs/b --out report.html --plots plots
     """
     web = web_pages("billp report")
     where.check()

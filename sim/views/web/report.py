@@ -160,10 +160,13 @@ def _policy(style: str) -> str:
 
 
 def _compared(folder: Folder, names: Sequence[str]) -> tuple[CompareFacts | None, str]:
+    ended = [name for name in names if folder.run(name).finished]
     if len(names) < 2:
         return None, ""
+    if len(ended) < 2:
+        return None, "fewer than two have come to their end"
     try:
-        facts = compare_page(Asked(folder, several={"run": [*names]})).facts
+        facts = compare_page(Asked(folder, several={"run": ended})).facts
     except BillpError as error:
         return None, _placeless(str(error), folder)
     if not isinstance(facts, CompareFacts):
