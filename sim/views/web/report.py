@@ -21,14 +21,17 @@ from sim.views.charts.course import course
 from sim.views.charts.look import Spec, titled
 from sim.views.charts.writing import drawn, write_chart
 from sim.views.memory_map import MemoryMap
+from sim.views.report import access_lines
 from sim.views.web.assets import assets
 from sim.views.web.compare import CompareFacts, compare_page
 from sim.views.web.episode import EpisodeFacts, episode_page
 from sim.views.web.folder import Folder
+from sim.views.web.opened import Opened
 from sim.views.web.page import Asked
 from sim.views.web.run import RunFacts, run_page
 from sim.views.web.templating import rendered
 from sim.views.web.trend import TrendFacts, trend_page
+from storage.provenance import Process
 
 MOST = 4 << 20
 """Bytes of episodes in a report; what would be beyond is left out, and that is said."""
@@ -70,10 +73,15 @@ class Shown:
 
 @dataclass(frozen=True)
 class Told:
-    """A run in a report; *untold* says what is not in it, and why."""
+    """A run in a report: the *processes* that made it, and what *access* to models took.
+
+    *untold* says what is not in it, and why.
+    """
 
     place: str
     facts: RunFacts
+    processes: tuple[Process, ...]
+    access: tuple[str, ...]
     pictures: tuple[Picture, ...]
     episodes: tuple[Shown, ...]
     untold: tuple[str, ...]
@@ -202,7 +210,16 @@ class _Writer:
         untold: list[str] = []
         pictures = tuple(self._pictures(asked, untold))
         shown = tuple(self._shown(asked, f"r{place}", untold))
-        return Told(f"r{place}", facts, pictures, shown, tuple(untold))
+        summary = Opened(asked.directory).summary
+        return Told(
+            place=f"r{place}",
+            facts=facts,
+            processes=summary.provenance if summary else (),
+            access=tuple(access_lines(summary.access)) if summary else (),
+            pictures=pictures,
+            episodes=shown,
+            untold=tuple(untold),
+        )
 
     def _pictures(self, asked: Asked, untold: list[str]) -> Iterator[Picture]:
         trend = trend_page(asked).facts

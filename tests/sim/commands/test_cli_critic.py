@@ -123,12 +123,10 @@ def test_a_plot_is_the_same_every_time(shell: Shell, run: RunDirectory) -> None:
     assert Path("one.svg").read_bytes() == Path("two.svg").read_bytes()
 
 
-def test_a_plot_needs_an_extra(
-    shell: Shell, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plot_needs_an_extra(shell: Shell, run: RunDirectory) -> None:
     """Which is said before anything is asked."""
-    without(monkeypatch, "sim.views.charts", "altair")
-    sentence, hint = shell.refusal("critic", run.path, *FEW, "--plot", "a.png")
+    with without("sim.views.charts", "altair"):
+        sentence, hint = shell.refusal("critic", run.path, *FEW, "--plot", "a.png")
     assert sentence.startswith("--plot needs the extra view: ")
     assert hint == "pip install 'billp[view]'"
 

@@ -270,11 +270,9 @@ def test_reflections_alone_can_be_drawn(shell: Shell, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_picture_needs_an_extra(
-    shell: Shell, finished: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    without(monkeypatch, "sim.views.charts", "altair")
-    sentence, hint = shell.refusal("memory", finished.path, "--map", tmp_path / "map.png")
+def test_a_picture_needs_an_extra(shell: Shell, finished: RunDirectory, tmp_path: Path) -> None:
+    with without("sim.views.charts", "altair"):
+        sentence, hint = shell.refusal("memory", finished.path, "--map", tmp_path / "map.png")
     assert sentence.startswith("a map as a picture needs the extra view: ")
     assert "pip install 'billp[view]'" in hint
     assert tree(tmp_path) == {}

@@ -155,9 +155,9 @@ def test_paper_needs_a_browser(
     assert not (tmp_path / "a.html").exists()
 
 
-def test_a_report_needs_an_extra(shell: Shell, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "sim.views", "jinja2", "altair")
-    sentence, hint = shell.refusal("report", runs)
+def test_a_report_needs_an_extra(shell: Shell, runs: Path) -> None:
+    with without("sim.views.web", "jinja2"):
+        sentence, hint = shell.refusal("report", runs)
     assert sentence.startswith("billp report needs the extra view: ")
     assert hint == "pip install 'billp[view]'"
 
