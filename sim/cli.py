@@ -51,6 +51,10 @@ COMMANDS = {
         "compare:compare",
         "Compare agents by recorded runs: the same users under the same seeds, pair by pair.",
     ),
+    "report": (
+        "report:report",
+        "Write a report on runs: one file that works from a disk, and needs no network.",
+    ),
     "critic": (
         "critic:critic",
         "Compare the critic's values of sampled states with returns rolled out from them.",

@@ -74,13 +74,13 @@ def _effort(summary: Summary) -> list[str]:
     ]
     if summary.calls and summary.all_episodes:
         lines.append(_expense(summary))
-    lines += [*_access(summary.access), *_losses(summary)]
+    lines += [*access_lines(summary.access), *_losses(summary)]
     if summary.model == "embedded" and summary.calls:
         lines.append(CAUTION)
     return lines
 
 
-def _access(toll: Toll) -> list[str]:
+def access_lines(toll: Toll) -> list[str]:
     """Return what it took to get replies, if it took more than to ask."""
     lines, limits = [], _limits(toll)
     if toll.failures:

@@ -12,6 +12,7 @@ from sim.analysis.ledger import Ledger
 from sim.analysis.listing import RunCard
 from sim.analysis.memory.recorded import RecordedMemories
 from sim.analysis.memory.trace import Recalls, read_recalls
+from sim.analysis.outcomes import RunOutcomes, read_outcomes
 from sim.analysis.prompts import Prompts
 from sim.analysis.trend import TraceTrend
 from storage.environments import Environment
@@ -21,6 +22,7 @@ from storage.runs import RunDirectory
 T = TypeVar("T")
 
 _FEW = 4  # of what is larger
+_COMPARED = 32  # runs, each of some 200 bytes a visit
 _MOST = 16  # runs, each of a ledger of 50 bytes an episode
 
 
@@ -72,6 +74,7 @@ class Kept:
     journals: Held[Recording] = field(default_factory=lambda: Held(_FEW))
     prompts: Held[Prompts] = field(default_factory=lambda: Held(_FEW))
     worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
+    _outcomes: Held[RunOutcomes] = field(default_factory=lambda: Held(_COMPARED))
     _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
     _trends: Held[tuple[TraceTrend, str]] = field(default_factory=lambda: Held(_MOST))
     _recalls: Held[Recalls] = field(default_factory=lambda: Held(_FEW))
@@ -90,6 +93,11 @@ class Kept:
             while len(self._ledgers) > _MOST:
                 self._ledgers.popitem(last=False)
             return ledger
+
+    def outcomes(self, directory: RunDirectory) -> RunOutcomes:
+        """Return what came of each visit of a run; raises TraceError."""
+        key = (directory.trace, _written(directory.trace))
+        return self._outcomes.get(key, lambda: read_outcomes(directory.path))
 
     def card(self, path: Path, name: str, make: Callable[[Path, str], RunCard]) -> RunCard:
         """Return the card of the run at *path*, made anew if its files have changed."""

@@ -11,6 +11,8 @@ from aiohttp import web
 from engine.errors import BillpError
 from sim.views.web.assets import VEGA, Asset, assets, vega
 from sim.views.web.call import call_page, calls_page
+from sim.views.web.compare import compare_page
+from sim.views.web.diff import diff_page
 from sim.views.web.episode import envelopes_page, episode_page
 from sim.views.web.episodes import episodes_page
 from sim.views.web.events import Events
@@ -36,6 +38,8 @@ PAGES: Mapping[str, Making] = {
     "call": call_page,
     "calls": calls_page,
     "trend": trend_page,
+    "compare": compare_page,
+    "diff": diff_page,
     "memory": memory_page,
     "map": map_page,
 }

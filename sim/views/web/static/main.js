@@ -2,6 +2,7 @@
 
 const modules = {
   "billp-chart": "chart.js",
+  "billp-compare": "compare.js",
   "billp-copy": "copy.js",
   "billp-episode": "episode.js",
   "billp-episodes": "episodes.js",
