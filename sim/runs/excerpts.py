@@ -66,16 +66,18 @@ class ViewWithout:
         return self.whole[position if position < self.position else position + 1]
 
     def recall(self, vector: Vector, k: int, within: float = 2.0) -> Sequence[Recall[Any]]:
-        """Return the *k* nearest of the others, nearest first."""
-        found = self.whole.recall(vector, k + 1, within)
+        """Return those of the *k* nearest of all that are left, nearest first.
+
+        No other takes the place of the one left out: it is its lack that is felt, not a stranger.
+        """
+        found = self.whole.recall(vector, k, within)
         others = [one for one in found if one.position != self.position]
-        return [Recall(self._moved(o.position), o.distance, o.record) for o in others[:k]]
+        return [Recall(self._moved(o.position), o.distance, o.record) for o in others]
 
     def alike(self, vector: Vector, k: int, within: float = 2.0) -> Sequence[Likeness]:
-        """Return the *k* nearest keys of the others, nearest first, each with all its records."""
-        # One more: the record may have been the only one of its key.
-        found = [self._others(like) for like in self.whole.alike(vector, k + 1, within)]
-        return [like for like in found if like.positions][:k]
+        """Return those of the *k* nearest keys of all that are left, nearest first."""
+        found = [self._others(like) for like in self.whole.alike(vector, k, within)]
+        return [like for like in found if like.positions]
 
     def _others(self, like: Likeness) -> Likeness:
         places = [self._moved(place) for place in like.positions if place != self.position]

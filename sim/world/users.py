@@ -118,7 +118,7 @@ class Users:
 
 def of_world(purpose: str) -> bool:
     """Tell whether a stream of chance for *purpose* is the user's, and no agent's."""
-    return purpose == "dwell" or purpose.split(" ")[0] == "quit"
+    return purpose == "dwell" or purpose.split(" ", maxsplit=1)[0] == "quit"
 
 
 def quit_streams(draw: Callable[[str], Stream]) -> Streams:

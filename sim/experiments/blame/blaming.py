@@ -31,7 +31,7 @@ from sim.experiments.blame.ranking import (
     left_out,
     ranked,
 )
-from sim.experiments.blame.replays import FIRST, NEVER, Arm, Outcome, Replayer, Split, steps_of
+from sim.experiments.blame.replays import FIRST, NEVER, Arm, Outcome, Replayer, steps_of
 from sim.experiments.critique import settled, vectors_aside
 from sim.runs.loop import first_error, in_event_loop, plain_errors
 from sim.runs.models import doors_of, embedder_for, model_settings
@@ -135,7 +135,7 @@ def blame(
     try:
         return in_event_loop(partial(plan.carry_out, model), twin="blame_async")
     except KeyboardInterrupt as error:
-        hint = _KEPT if plan.config.cache else None
+        hint = _KEPT if plan.config.cache else ""
         raise InterruptedRunError("interrupted", hint=hint) from error
 
 
@@ -183,7 +183,7 @@ class Plan:
             ):
                 embedder = embedder_for(self.config, chain, vectors)
                 player = self.replayed(model=chain, embedder=embedder, keep=chain.keep)
-                plays = Plays(player, self.episode, self.seed, self.progress, self._room)
+                plays = self.plays(player)
                 found = await self.judged(plays)
                 return msgspec.structs.replace(found, cost=round(chain.budget.spent.cost, 6))
 
@@ -191,27 +191,44 @@ class Plan:
     def _ended(self) -> EpisodeEnded:
         return next(m for m in self.messages if isinstance(m, EpisodeEnded))
 
-    @property
-    def _room(self) -> int:
-        return self.config.running or 2 * self.config.concurrency
+    def plays(self, player: Replayer) -> "Plays":
+        """Return what makes the plays of *player*."""
+        room = self.config.running or 2 * self.config.concurrency
+        reward = self._ended.reward
+        return Plays(player, self.episode, self.seed, reward, self.progress, room)
 
     async def judged(self, plays: "Plays") -> Blame:
         """Return what *plays* say, once they are made."""
         contrasts = await self.contrasts(plays.player)
-        screening = range(self.asked.screened)
-        fresh = range(self.asked.screened, self.asked.screened + self.asked.draws)
-        plays.know(self._ended.reward, fresh.stop)
-        await plays.make([(Arm(FIRST)), *_arms(contrasts)], screening)
-        looked = [effect_of(one, plays.outcomes, screening, leading=False) for one in contrasts]
-        order = sorted(zip(looked, contrasts, strict=True), key=lambda pair: -_standing(pair[0]))
-        leading = [one for _, one in order[: self.asked.leading]]
+        looked = await self._looked(plays, contrasts)
+        leading = [contrast for _, contrast in looked[: self.asked.leading]]
+        fresh = plays.fresh(self.asked.draws)
         await plays.make(_arms(leading), fresh)
         sure = [effect_of(one, plays.outcomes, fresh, leading=True) for one in leading]
-        if any(one.draws < _FEWEST for one in sure):  # the budget: better by few than by none
-            sure, order = [], [(one, contrast) for one, contrast in order]
-            leading = []
-        rest = [one for one, contrast in order if contrast not in leading]
+        if plays.spent and any(one.draws < _FEWEST for one in sure):
+            sure, leading = [], []  # what was looked at is better than nothing
+        rest = [one for one, contrast in looked if contrast not in leading]
         return self._told(plays, ranked([*adjusted(sure), *rest]))
+
+    async def _looked(
+        self, plays: "Plays", contrasts: Sequence[Contrast]
+    ) -> list[tuple[Effect, Contrast]]:
+        """Return all contrasts by what few draws say of them, what is most to blame first.
+
+        The lesser half goes after each round (successive halving), till no more than lead are left.
+        """
+        found: dict[Contrast, Effect] = {}
+        left, arms = [*contrasts], [Arm(FIRST)]
+        while True:
+            await plays.make([*arms, *_arms(left)], plays.fresh(self.asked.screened))
+            every = range(plays.drawn)
+            found |= {one: effect_of(one, plays.outcomes, every, leading=False) for one in left}
+            left.sort(key=lambda one: -_standing(found[one]))
+            if len(left) <= self.asked.leading or plays.spent:
+                break
+            left, arms = left[: max(self.asked.leading, len(left) // 2)], []
+        gone = sorted(found.keys() - {*left}, key=lambda one: -_standing(found[one]))
+        return [(found[one], one) for one in (*left, *gone)]
 
     async def contrasts(self, player: Replayer) -> list[Contrast]:
         """Return what is compared for each cause; raises DivergenceError for another past."""
@@ -274,7 +291,9 @@ def planned(
     envelopes = read_episode(recorded.directory.trace, episode)
     messages = [envelope.message for envelope in envelopes]
     started = messages[0]
-    if not isinstance(started, EpisodeStarted) or any(isinstance(m, EpisodeFailed) for m in messages):
+    if not isinstance(started, EpisodeStarted) or any(
+        isinstance(m, EpisodeFailed) for m in messages
+    ):
         what = f"episode {episode} failed: it has no R_traj of its own"
         raise ConfigError(what, hint=f"see what happened: billp show {run} {episode}")
     excerpt = excerpt_of(recorded, episode, started)
@@ -285,7 +304,7 @@ def planned(
         episode=episode,
         messages=messages,
         replayed=partial(Replayer, recorded, excerpt, config),
-        causes=causes_of(envelopes, config.cast.memories, excerpt.logs),
+        causes=causes_of(envelopes, config.cast, excerpt.logs),
         progress=progress,
     )
 
@@ -318,10 +337,12 @@ class Plays:
     player: Replayer
     episode: int
     seed: int
+    reward: float
     progress: Progress
     room: int
     outcomes: dict[tuple[Arm, int], Outcome] = field(default_factory=dict)
     done: int = 0
+    drawn: int = 0
     spent: bool = False
 
     @property
@@ -334,10 +355,9 @@ class Plays:
         """The tokens of these calls, in both directions."""
         return sum(one.tokens for one in self.outcomes.values())
 
-    def know(self, reward: float, draws: int) -> None:
-        """Take note of what came of the episode as it is recorded, which is the same in all."""
-        for draw in range(draws):
-            self.outcomes[Arm(NEVER), draw] = Outcome(reward, 0, 0)
+    def fresh(self, draws: int) -> range:
+        """Return the numbers of so many draws that were not made yet."""
+        return range(self.drawn, self.drawn + draws)
 
     async def make(self, arms: Sequence[Arm], draws: range) -> None:
         """Make a play of each of *arms* under each of *draws*, but for those that were made."""
@@ -346,6 +366,9 @@ class Plays:
             for draw in draws
         ]
         total = self.done + sum(map(len, missing))
+        self.drawn = max(self.drawn, draws.stop)
+        # What is kept to its very end comes out as it is recorded.
+        self.outcomes |= {(Arm(NEVER), draw): Outcome(self.reward, 0, 0) for draw in draws}
         for plays in missing:
             if not self.spent:
                 await self._make(plays, total)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from agents.making import AgentMemory
+from agents.making import Agent, AgentMemory
 from engine.messages import ActionTaken, Envelope, Message, PlanMade
 from engine.records import Log
 
@@ -20,7 +20,8 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """A thought or a recommendation of a *step*, or a record that was recalled first at that step.
 
     *says* are its words. A record stands in a *memory* at a *position*, was *taught* by an episode
-    and recalled at *recalls* steps; of the others these are empty, None and 0.
+    and recalled at *recalls* steps; of the others these are empty, None and 0. *role* is who asks a
+    model for a decision, empty where nobody does.
     """
 
     kind: Kind
@@ -30,16 +31,17 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
     position: int | None = None
     taught: int | None = None
     recalls: int = 0
+    role: str = ""
 
 
 def causes_of(
     envelopes: Sequence[Envelope[Message]],
-    memories: Sequence[AgentMemory[Any]],
+    cast: Agent,
     logs: Mapping[str, Log],
 ) -> list[Cause]:
     """Return the causes of an episode: its decisions in order, then what it recalled."""
     line = main_line(envelopes)
-    return [*_decisions(line), *_records(line, memories, logs)]
+    return [*_decisions(line, cast), *_records(line, cast.memories, logs)]
 
 
 def main_line(envelopes: Sequence[Envelope[Message]]) -> list[Message]:
@@ -54,12 +56,14 @@ def main_line(envelopes: Sequence[Envelope[Message]]) -> list[Message]:
     return [envelope.message for envelope in envelopes if envelope.n in found]
 
 
-def _decisions(line: Sequence[Message]) -> Iterator[Cause]:
+def _decisions(line: Sequence[Message], cast: Agent) -> Iterator[Cause]:
+    roles = {kind: role.name for role in cast.roles for kind in role.publishes}
     for message in line:
+        role = roles.get(type(message), "")
         if isinstance(message, PlanMade):
-            yield Cause(kind="thought", step=message.step, says=message.thought)
+            yield Cause(kind="thought", step=message.step, says=message.thought, role=role)
         elif isinstance(message, ActionTaken):
-            yield Cause(kind="recommendation", step=message.step, says=message.title)
+            yield Cause(kind="recommendation", step=message.step, says=message.title, role=role)
 
 
 def _records(

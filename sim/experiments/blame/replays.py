@@ -62,7 +62,7 @@ FIRST, NEVER = Split(0), Split(inf)
 
 
 class Arm(NamedTuple):
-    """A way to play an episode: drawn anew from a *split*, *without* a record (memory, position)."""
+    """A way to play an episode: anew from a *split* on, *without* a record (memory, position)."""
 
     split: Split
     without: tuple[str, int] | None = None
