@@ -44,7 +44,8 @@ def _head(found: Blame) -> Iterator[str]:
 def _table(found: Blame, width: int) -> Iterator[Text]:
     """Yield a line for each cause that is told of; those that lead stand first, and apart."""
     leading = len(found.leading)
-    rows = [_NAMES, *(_row(one) for one in found.causes[: leading + _MORE])]
+    others = [one for one in found.causes[leading:] if one.effect]
+    rows = [_NAMES, *map(_row, (*found.leading, *others[:_MORE]))]
     # By hand: of columns that do not fit rich cuts all, and figures are no good when cut.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for place, (*cells, what) in enumerate(rows):
@@ -110,7 +111,8 @@ def _said(found: Blame) -> Iterator[str]:
 
 def _verdict(found: Blame) -> Iterator[str]:
     if not found.leading:
-        yield "Too few draws were made to say what is to blame."
+        few = "Too few draws were made to say what is to blame."
+        yield few if found.spent else "Nothing did harm: no change made it go better."
         return
     top = found.leading[0]
     if top.low is None or top.low <= 0 or (1.0 if top.p is None else top.p) > _SURE:

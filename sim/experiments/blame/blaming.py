@@ -201,7 +201,9 @@ class Plan:
         """Return what *plays* say, once they are made."""
         contrasts = await self.contrasts(plays.player)
         looked = await self._looked(plays, contrasts)
-        leading = [contrast for _, contrast in looked[: self.asked.leading]]
+        # Who seems to have helped, or to have changed nothing, is no suspect.
+        suspects = [contrast for one, contrast in looked if _standing(one) > 0]
+        leading = suspects[: self.asked.leading]
         fresh = plays.fresh(self.asked.draws)
         await plays.make(_arms(leading), fresh)
         sure = [effect_of(one, plays.outcomes, fresh, leading=True) for one in leading]
