@@ -1,9 +1,10 @@
 """Whether blame finds what was planted: `pytest tests/bench/test_bench_blame.py -s`.
 
-Of 100 episodes that went badly for a planted cause (`tests.support.planting`), in how many it stands
-first among all. Seeds are other ones than those by which the method was tuned (100 to 399).
+Of 100 episodes that went badly for a planted cause (`tests.support.planting`), in how many it
+stands first among all. Seeds are other ones than those by which the method was tuned (100 to 399).
 """
 
+import sys
 import time
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def test_what_was_planted_stands_first(kind: str, tmp_path: Path) -> None:
         found += place == 0
         shown += place == 0 and (told.causes[0].low or 0.0) > 0
         fell = f"{case.before:.1f} → {case.after:.1f}"
-        print(f"{case.run.name}: {fell}, place {place} of {len(told.causes)}", flush=True)
+        sys.stdout.write(f"{case.run.name}: {fell}, place {place} of {len(told.causes)}\n")
     seconds = time.process_time() - start
-    print(f"{kind}: first in {found} of {count}, interval above 0 in {shown}; {seconds:.0f} s")
+    told_of = f"first in {found} of {count}, interval above 0 in {shown}"
+    sys.stdout.write(f"{kind}: {told_of}; {seconds:.0f} s\n")
     assert found >= 0.9 * count

@@ -287,7 +287,7 @@ def planned(
     if not recorded.finished:
         what = f"{run}: the run has not come to its end"
         raise RunDirectoryError(what, hint=f"billp resume {run}")
-    named = [*_kept(recorded.course.config), *settings]
+    named = [*_kept(settled(recorded, settings)), *settings]
     config = settled(recorded, named)
     check_reach(recorded.directory.config, config, proven=recorded.proven, named=named)
     envelopes = read_episode(recorded.directory.trace, episode)
@@ -313,7 +313,8 @@ def planned(
 
 def _kept(config: RunConfig) -> list[Mapping[str, Any]]:
     """Return the settings by which nothing is paid for twice."""
-    paid = any(config.model_of(role) != EMBEDDED for role in config.roles)
+    # As it is asked for: a service may have a model that is called embedded, too.
+    paid = any((own.model or config.model) != EMBEDDED for own in config.roles.values())
     return [{"cache": str(REPLIES)}] if paid and not config.cache else []
 
 

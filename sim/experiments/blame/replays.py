@@ -10,6 +10,7 @@ Nobody is at work but those whom the user waits for: nothing else can change wha
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
@@ -168,15 +169,16 @@ class Replayer:
 
     def _answers(self, turn: "_Turn", model: ChatModel, usage: Usage) -> "_Answer":
         past = self._access(self.recorded.course, NoModel(), self._own, Usage(), past=True)
-        now = self._access(self._course(), model, turn.seed, usage)
+        now = self._access(self._course, model, turn.seed, usage)
 
         async def answer(call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
             return await (now if turn.is_now(call.step) else past).answer(call, prompt)
 
         return answer
 
+    @cached_property
     def _course(self) -> Course:
-        """Return the course by which calls are made now."""
+        """The course by which calls are made now."""
         course = self.recorded.course
         changed = course.config.differences(self.config)
         return Course((Stage(BEGINNING, self.config),)) if changed else course
