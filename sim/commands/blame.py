@@ -36,11 +36,18 @@ class DrawOptions:
         Asked().draws
     )
     leading: Annotated[int, typer.Option(help="How many causes get fresh draws.")] = Asked().leading
+    records: Annotated[
+        int | None,
+        typer.Option(
+            help="How many remembered records are looked at, those recalled most often.",
+            show_default="all",
+        ),
+    ] = None
     seed: Annotated[int | None, typer.Option(help="Of the draws.", show_default="the run's")] = None
 
     def asked(self) -> Asked:
         """Return how much is asked."""
-        return Asked(draws=self.draws, leading=self.leading, seed=self.seed)
+        return Asked(draws=self.draws, leading=self.leading, records=self.records, seed=self.seed)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ EXAMPLES = {
     "fork": "billp fork traces/runs/first --at 3:0 --set quit.window=2 --out traces/runs/patient",
     "diff": "billp diff traces/runs/first traces/runs/patient",
     "compare": "billp compare traces/runs/first traces/runs/second",
+    "blame": "billp blame traces/runs/first --episode 3",
     "critic": "billp critic traces/runs/first",
     "experiment": "billp experiment --agents billp,random --seeds 1,2,3 --out traces/mine",
     "train": "billp train a2c --seed 1 --out traces/policies/mine",

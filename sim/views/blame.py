@@ -27,7 +27,14 @@ def blame_page(found: Blame, width: int) -> Group:
     """Return what a terminal of a *width* shows."""
     said = [line for text in _said(found) for line in folded(text, width)]
     head = [line for text in _head(found) for line in folded(text, width)]
-    return Group(*head, "", *_table(found, width), "", *said)
+    table = ["", *_table(found, width)] if _shown(found) else []
+    return Group(*head, *table, "", *said)
+
+
+def _shown(found: Blame) -> list[Effect]:
+    """Return the causes that are listed: those that lead, and a few that changed anything."""
+    others = [one for one in found.causes if one.effect and not one.leading]
+    return [*found.leading, *others[:_MORE]]
 
 
 def _head(found: Blame) -> Iterator[str]:
@@ -44,8 +51,7 @@ def _head(found: Blame) -> Iterator[str]:
 def _table(found: Blame, width: int) -> Iterator[Text]:
     """Yield a line for each cause that is told of; those that lead stand first, and apart."""
     leading = len(found.leading)
-    others = [one for one in found.causes[leading:] if one.effect]
-    rows = [_NAMES, *map(_row, (*found.leading, *others[:_MORE]))]
+    rows = [_NAMES, *map(_row, _shown(found))]
     # By hand: of columns that do not fit rich cuts all, and figures are no good when cut.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for place, (*cells, what) in enumerate(rows):
@@ -99,7 +105,10 @@ def _said(found: Blame) -> Iterator[str]:
             "is for all of them together (Holm)."
         )
     if found.spent:
-        yield "The budget was spent before all draws were made: allow more by --max-calls."
+        yield (
+            "The budget was spent before all draws were made: allow more by --max-calls, or look "
+            "at fewer causes, such as --records 10."
+        )
     if found.failed:
         yield f"{found.failed:,} of {found.plays:,} plays failed and are left out."
     cost = f", cost {found.cost:,.4f}" if found.cost else ""
@@ -111,8 +120,7 @@ def _said(found: Blame) -> Iterator[str]:
 
 def _verdict(found: Blame) -> Iterator[str]:
     if not found.leading:
-        few = "Too few draws were made to say what is to blame."
-        yield few if found.spent else "Nothing did harm: no change made it go better."
+        yield _unblamed(found)
         return
     top = found.leading[0]
     if top.low is None or top.low <= 0 or (1.0 if top.p is None else top.p) > _SURE:
@@ -120,6 +128,14 @@ def _verdict(found: Blame) -> Iterator[str]:
     else:
         yield f"To blame is {_told(top.cause)}: without, R_traj would be {top.effect:.1f} more."
     yield from _look(found, top.cause)
+
+
+def _unblamed(found: Blame) -> str:
+    if found.spent:
+        return "Too few draws were made to say what is to blame."
+    if not _shown(found):
+        return "Nothing is to blame: whatever was drawn anew, the same came of it."
+    return "Nothing is to blame: no change made it go better."
 
 
 def _told(cause: Cause) -> str:

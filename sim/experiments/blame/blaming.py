@@ -21,7 +21,7 @@ from engine.chance import chance
 from engine.errors import BudgetError, ConfigError, InterruptedRunError, RunDirectoryError
 from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted, Message, number
 from sim.config.run import RunConfig
-from sim.experiments.blame.causes import Cause, causes_of
+from sim.experiments.blame.causes import Cause, causes_of, most_recalled
 from sim.experiments.blame.ranking import (
     Contrast,
     Effect,
@@ -92,10 +92,14 @@ class Blame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much is asked: so many fresh *draws* of each of so many *leading* causes, by a *seed*."""
+    """How much is asked: so many fresh *draws* of each of so many *leading* causes, by a *seed*.
+
+    Of the *records* so many are looked at, those that were recalled at most steps; all if None.
+    """
 
     draws: int = 16
     leading: int = 5
+    records: int | None = None
     seed: int | None = None
 
     def check(self) -> None:
@@ -104,6 +108,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ConfigError(f"expected at least {_FEWEST} draws, got {self.draws}")
         if self.leading < 1:
             raise ConfigError(f"expected at least 1 leading cause, got {self.leading}")
+        if self.records is not None and self.records < 0:
+            raise ConfigError(f"expected at least 0 records, got {self.records}")
 
     @property
     def screened(self) -> int:
@@ -306,7 +312,7 @@ def planned(
         episode=episode,
         messages=messages,
         replayed=partial(Replayer, recorded, excerpt, config),
-        causes=causes_of(envelopes, config.cast, excerpt.logs),
+        causes=most_recalled(causes_of(envelopes, config.cast, excerpt.logs), asked.records),
         progress=progress,
     )
 

@@ -44,6 +44,13 @@ def causes_of(
     return [*_decisions(line, cast), *_records(line, cast.memories, logs)]
 
 
+def most_recalled(causes: Sequence[Cause], count: int | None) -> list[Cause]:
+    """Return *causes* with *count* of the records, those recalled at most steps; all if None."""
+    records = [cause for cause in causes if cause.kind == "record"]
+    most = sorted(records, key=lambda cause: -cause.recalls)[:count]
+    return [cause for cause in causes if cause.kind != "record" or cause in most]
+
+
 def main_line(envelopes: Sequence[Envelope[Message]]) -> list[Message]:
     """Return what led to recommendations, these included, in canonical order."""
     by_number = {envelope.n: envelope for envelope in envelopes}

@@ -12,7 +12,7 @@ from agents.models.model import ChatModel
 from engine.errors import ConfigError, DivergenceError, RunDirectoryError, ServiceError, TraceError
 from engine.messages import EpisodeEnded, StateValued
 from sim.experiments.blame.blaming import Asked, Blame, Plan, blame, blame_async, planned
-from sim.experiments.blame.causes import Cause
+from sim.experiments.blame.causes import Cause, most_recalled
 from sim.experiments.blame.cost import cost_of
 from sim.experiments.blame.ranking import (
     Contrast,
@@ -90,6 +90,17 @@ def test_what_the_critic_recalled_is_no_cause(run: RunDirectory) -> None:
     messages = [one.message for one in read_episode(run.trace, EPISODE)]
     assert any(m.recalled for m in messages if isinstance(m, StateValued))
     assert "critic" not in {one.memory for one in plan_of(run).causes}
+
+
+def test_of_many_records_those_recalled_most_are_looked_at(run: RunDirectory) -> None:
+    """Decisions stay, whatever is asked."""
+    causes = plan_of(run).causes
+    made = [one for one in causes if one.kind != "record"]
+    recalls = sorted((one.recalls for one in causes if one.kind == "record"), reverse=True)
+    few = most_recalled(causes, 2)
+    assert few[: len(made)] == made
+    assert sorted((one.recalls for one in few[len(made) :]), reverse=True) == recalls[:2]
+    assert most_recalled(causes, 0) == made
 
 
 # -- plays
@@ -305,6 +316,7 @@ def test_an_episode_that_is_not_there(run: RunDirectory) -> None:
     [
         (Asked(draws=1), "expected at least 2 draws, got 1"),
         (Asked(leading=0), "expected at least 1 leading cause, got 0"),
+        (Asked(records=-1), "expected at least 0 records, got -1"),
     ],
 )
 def test_too_little_is_asked(run: RunDirectory, asked: Asked, sentence: str) -> None:
