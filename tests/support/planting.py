@@ -322,7 +322,7 @@ PLANTS: Mapping[str, Callable[[RunDirectory, Path, int, int], Planted | None]] =
 def planted(scratch: Path, kind: str, count: int, seed: int) -> Iterator[Planted]:
     """Yield *count* cases of a *kind*, from as many runs as it takes; the first run has *seed*."""
     found = 0
-    for number in range(100):
+    for number in range(1_000):
         base = record_base(scratch / f"{kind}-{seed + number}", seed + number)
         for episode in candidates(base):
             case = PLANTS[kind](base, scratch / f"{kind}-{seed + number}-{episode}", episode, seed)

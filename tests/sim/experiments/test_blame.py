@@ -331,6 +331,6 @@ def test_too_little_is_asked(run: RunDirectory, asked: Asked, sentence: str) -> 
 @pytest.mark.parametrize("kind", PLANTS)
 def test_what_was_planted_stands_first(kind: str, tmp_path: Path) -> None:
     """tests/bench/test_bench_blame.py has a hundred."""
-    for case in planted(tmp_path, kind, 1, 4_000):
+    for case in planted(tmp_path, kind, 1, 300):
         found = blame(case.run, case.episode)
         assert case.is_it(found.causes[0].cause)
