@@ -27,7 +27,7 @@ def blame_page(found: Blame, width: int) -> Group:
     """Return what a terminal of a *width* shows."""
     said = [line for text in _said(found) for line in folded(text, width)]
     head = [line for text in _head(found) for line in folded(text, width)]
-    table = ["", *_table(found, width)] if _shown(found) else []
+    table = [Text(""), *_table(found, width)] if _shown(found) else []
     return Group(*head, *table, "", *said)
 
 
