@@ -56,11 +56,11 @@ class Delivered(Protocol):
 class Wiring(Generic[T]):
     """What all episodes of a run share.
 
-    *deliver* makes what handlers get; *seed_at* is the seed of a step's chance.
+    *deliver* makes what handlers get; *seed_at* is the seed of the chance at a step for a purpose.
     """
 
     deliver: Callable[["Episode[T]", Node[T], Handling], Delivered]
-    seed_at: Callable[[int], int]
+    seed_at: Callable[[int, str], int]
     answer: Answer
     embed: Embed
     fold: Fold
@@ -233,7 +233,7 @@ class Episode(Generic[T]):
         if (step, purpose) in self._streams:
             return None
         self._streams.add((step, purpose))
-        return chance(self.wiring.seed_at(step), self.user, self.session, step, purpose)
+        return chance(self.wiring.seed_at(step, purpose), self.user, self.session, step, purpose)
 
     def messages(self) -> tuple[Message, ...]:
         """Return what led to `EpisodeSettled`, which comes last, in canonical order.

@@ -66,8 +66,8 @@ class Scheduler(Generic[T]):
     *answer* replies to model calls, *embed* gives vectors, *fold* grows trajectories, *opening*
     makes the `EpisodeStarted` of a visit. *first* is the number of the first episode. *seal* is
     called on stopping, before any task is cancelled: clients that turn a cancellation into an error
-    must not be able to journal it. *seeds* gives the seed of each step's chance, where that is not
-    *seed*.
+    must not be able to journal it. *seeds* gives the seed of the chance for a purpose at a step,
+    where that is not *seed*.
     """
 
     bus: Bus[T]
@@ -83,12 +83,12 @@ class Scheduler(Generic[T]):
     returns: Returns = ONCE
     bounds: Bounds = field(default_factory=Bounds)
     seal: Callable[[], None] = lambda: None
-    seeds: Callable[[int], int] | None = None
+    seeds: Callable[[int, str], int] | None = None
 
     def __post_init__(self) -> None:
         self._wiring: Wiring[T] = Wiring(
             deliver=Delivery,
-            seed_at=self.seeds or (lambda _: self.seed),
+            seed_at=self.seeds or (lambda _, __: self.seed),
             answer=self.answer,
             embed=self.embed,
             fold=self.fold,

@@ -11,6 +11,8 @@ __all__ = [
     "Experiment",
     "Run",
     "RunConfig",
+    "blame",
+    "blame_async",
     "compare",
     "critique",
     "diff",
@@ -32,6 +34,8 @@ _WHERE = {
     "Experiment": "sim.experiments.experiment",
     "Run": "sim.library.run",
     "RunConfig": "sim.config.run",
+    "blame": "sim.experiments.blame.blaming",
+    "blame_async": "sim.experiments.blame.blaming",
     "compare": "sim.analysis.compare",
     "critique": "sim.experiments.critique",
     "diff": "sim.analysis.diff",
@@ -53,6 +57,7 @@ if TYPE_CHECKING:  # breaks no circle: it lets types see what is imported when i
     from sim.analysis.compare import compare
     from sim.analysis.diff import diff
     from sim.config.run import RunConfig
+    from sim.experiments.blame.blaming import blame, blame_async
     from sim.experiments.conduct import experiment, experiment_async
     from sim.experiments.critique import critique
     from sim.experiments.experiment import Experiment

@@ -59,6 +59,10 @@ COMMANDS = {
         "critic:critic",
         "Compare the critic's values of sampled states with returns rolled out from them.",
     ),
+    "blame": (
+        "blame:blame",
+        "Tell which thought, item or remembered record made an episode go as it went.",
+    ),
     "experiment": (
         "experiment:experiment",
         "Train and test agents with several seeds, look for leaks, and compare them.",

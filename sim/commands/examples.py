@@ -11,6 +11,7 @@ EXAMPLES = {
     "diff": "billp diff traces/runs/first traces/runs/patient",
     "compare": "billp compare traces/runs/first traces/runs/second",
     "report": "billp report traces/runs/first --out report.html",
+    "blame": "billp blame traces/runs/first --episode 3",
     "critic": "billp critic traces/runs/first",
     "experiment": "billp experiment --agents billp,random --seeds 1,2,3 --out traces/mine",
     "train": "billp train a2c --seed 1 --out traces/policies/mine",

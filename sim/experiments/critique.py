@@ -123,7 +123,7 @@ def critique(
     if not recorded.finished:
         what = f"{run}: the run has not come to its end"
         raise RunDirectoryError(what, hint=f"billp resume {run}")
-    config = _settled(recorded, settings)
+    config = settled(recorded, settings)
     place = recorded.directory.config
     check_reach(place, config, proven=recorded.proven, named=settings)
     seed = config.seed if seed is None else seed
@@ -171,7 +171,7 @@ def _discount(config: RunConfig) -> float:
     return found
 
 
-def _settled(recorded: RecordedRun, settings: Sequence[Mapping[str, Any]]) -> RunConfig:
+def settled(recorded: RecordedRun, settings: Sequence[Mapping[str, Any]]) -> RunConfig:
     """Return the configuration of calls that are made now."""
     before = recorded.course.config
     after = configured(before.settings(), *settings)
@@ -234,7 +234,7 @@ class _Plan:
         async with doors_of(self.config, model) as doors:
             with (
                 linked(doors, settings, observe=lambda _: None) as chain,
-                _vectors_aside(self.recorded.directory, self.config) as vectors,
+                vectors_aside(self.recorded.directory, self.config) as vectors,
             ):
                 embedder = embedder_for(self.config, chain, vectors)
                 player = Player(self.recorded, self.config, chain, embedder, keep=chain.keep)
@@ -292,7 +292,7 @@ class _Plan:
 
 
 @contextmanager
-def _vectors_aside(directory: RunDirectory, config: RunConfig) -> Iterator[VectorFile | None]:
+def vectors_aside(directory: RunDirectory, config: RunConfig) -> Iterator[VectorFile | None]:
     """Yield a file for vectors that a service says now, with those that it said before."""
     if not config.embedding_model:
         yield None

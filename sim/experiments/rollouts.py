@@ -201,7 +201,7 @@ class Player:
             self.recorded.environment,
             answer=self._answer(step, seed),
             embed=self.embedder.embed,
-            excerpt=replace(origin.excerpt, seeds=lambda at: own if at < step else seed),
+            excerpt=replace(origin.excerpt, seeds=lambda at, _: own if at < step else seed),
             subscribed=self._needed(step),
         )
         assembly.bus.write_to(written)

@@ -47,14 +47,14 @@ class Assembly:
 class Extent:
     """What of a run is played: who visits, from which number on, and the logs that are read.
 
-    *seeds* gives the seed of each step's chance, where that is not the run's.
+    *seeds* gives the seed of the chance at a step for a purpose, where that is not the run's.
     """
 
     visits: Arrivals
     logs: Mapping[str, Log]
     returns: Returns = ONCE
     first: int = 0
-    seeds: Callable[[int], int] | None = None
+    seeds: Callable[[int, str], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Excerpt:
     visit: Visit
     number: int
     logs: Mapping[str, Log]
-    seeds: Callable[[int], int] | None = None
+    seeds: Callable[[int, str], int] | None = None
 
     def extent(self) -> Extent:
         """Return this episode, alone."""

@@ -116,6 +116,11 @@ class Users:
         )
 
 
+def of_world(purpose: str) -> bool:
+    """Tell whether a stream of chance for *purpose* is the user's, and no agent's."""
+    return purpose == "dwell" or purpose.split(" ", maxsplit=1)[0] == "quit"
+
+
 def quit_streams(draw: Callable[[str], Stream]) -> Streams:
     """Return the chance of quit rules at a step; *draw* gives that of a purpose at it."""
     return partial(_quit_stream, draw)

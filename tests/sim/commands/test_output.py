@@ -141,6 +141,7 @@ COMMANDS: dict[str, Words] = {
     "memory drawn": lambda s: ["memory", s.run.path, "--map", s.here / "map.svg"],
     "memory as a table": lambda s: ["memory", s.run.path, "--map", s.here / "map.csv"],
     "critic": lambda s: ["critic", s.run.path, "--states", "3", "--rollouts", "2"],
+    "blame": lambda s: ["blame", s.run.path, "--episode", "2", "--draws", "2"],
     "compare": lambda s: ["compare", s.run.path],
     "compare as Markdown": lambda s: ["compare", s.run.path, "--markdown"],
     "compare as LaTeX": lambda s: ["compare", s.run.path, "--latex"],

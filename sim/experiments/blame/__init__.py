@@ -1,0 +1,1 @@
+"""Blame: which decision, or which memory, made an episode go as it went."""

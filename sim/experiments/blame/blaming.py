@@ -1,0 +1,402 @@
+"""Blame: an episode's causes, each drawn anew or left out, and what that does to R_traj.
+
+First all causes are looked at by few draws, then those that lead by fresh ones: the best of many is
+partly luck, and fresh draws know nothing of it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import fsum
+from os import PathLike
+from typing import Any
+
+import anyio
+import msgspec
+
+from agents.models.chain import linked
+from agents.models.model import ChatModel
+from agents.models.providers import EMBEDDED
+from engine.chance import chance
+from engine.errors import BudgetError, ConfigError, InterruptedRunError, RunDirectoryError
+from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted, Message, number
+from sim.config.run import RunConfig
+from sim.experiments.blame.causes import Cause, causes_of, most_recalled
+from sim.experiments.blame.ranking import (
+    Contrast,
+    Effect,
+    adjusted,
+    decisions,
+    effect_of,
+    left_out,
+    ranked,
+)
+from sim.experiments.blame.replays import FIRST, NEVER, Arm, Outcome, Replayer, steps_of
+from sim.experiments.critique import settled, vectors_aside
+from sim.runs.loop import first_error, in_event_loop, plain_errors
+from sim.runs.models import doors_of, embedder_for, model_settings
+from sim.runs.recorded import RecordedRun, open_recorded
+from sim.runs.replay import excerpt_of
+from sim.runs.trust import check_reach
+from storage.environments import Environment
+from storage.runs import RUNS
+from storage.traces import read_episode
+
+REPLIES = RUNS.parent / "replies"
+"""The cache of what is paid for, unless the run has one or another is named."""
+
+SHARE = 4
+"""All causes are looked at by one draw for so many fresh ones of those that lead."""
+
+_FEWEST = 2
+_KEPT = "what was paid for is kept, and is not paid for again"
+
+Progress = Callable[[int, int], None]
+
+
+class Blame(msgspec.Struct, frozen=True, kw_only=True):
+    """What an *episode* of a run owes its course to: its causes, what leads first.
+
+    It came to *reward* (R_traj) in *length* steps and ended for a *reason*; before its first step
+    *expected* was the mean, None if no draw came to an end. All causes were looked at by *screened*
+    draws, the leading ones by *draws* fresh ones. *spent* says that a budget ended it before all
+    were made, *failed* how many plays came to nothing. *calls*, *tokens* and *cost* are of the
+    blame alone; replies are kept in *cache*, if that is not empty.
+    """
+
+    run: str
+    episode: int
+    user: int
+    agent: str
+    model: str
+    reward: float
+    length: int
+    reason: str
+    seed: int
+    expected: float | None
+    causes: tuple[Effect, ...]
+    screened: int
+    draws: int
+    plays: int
+    failed: int
+    spent: bool
+    calls: int
+    tokens: int
+    cost: float
+    cache: str
+
+    @property
+    def leading(self) -> tuple[Effect, ...]:
+        """The causes that have fresh draws, what is most to blame first."""
+        return tuple(one for one in self.causes if one.leading)
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much is asked: so many fresh *draws* of each of so many *leading* causes, by a *seed*.
+
+    Of the *records* so many are looked at, those that were recalled at most steps; all if None.
+    """
+
+    draws: int = 16
+    leading: int = 5
+    records: int | None = None
+    seed: int | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError for what is too little."""
+        if self.draws < _FEWEST:
+            raise ConfigError(f"expected at least {_FEWEST} draws, got {self.draws}")
+        if self.leading < 1:
+            raise ConfigError(f"expected at least 1 leading cause, got {self.leading}")
+        if self.records is not None and self.records < 0:
+            raise ConfigError(f"expected at least 0 records, got {self.records}")
+
+    @property
+    def screened(self) -> int:
+        """The draws by which all causes are looked at."""
+        return max(_FEWEST, self.draws // SHARE)
+
+
+DEFAULT = Asked()
+
+
+def blame(
+    run: PathLike[str] | str,
+    episode: int,
+    *,
+    asked: Asked = DEFAULT,
+    settings: Sequence[Mapping[str, Any]] = (),
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    progress: Progress = lambda _, __: None,
+) -> Blame:
+    """Return what *episode* of the run in directory *run* owes its course to; writes nothing there.
+
+    *settings* are of calls that are made now, as for `critique`; *progress* is told how many plays
+    are done and how many there are to be. A budget that is spent ends it early. Raises ConfigError,
+    FileError or ServiceError for what cannot be played. Where an event loop runs, await
+    `blame_async`.
+    """
+    plan = planned(run, episode, asked, settings, environment, progress)
+    try:
+        return in_event_loop(partial(plan.carry_out, model), twin="blame_async")
+    except KeyboardInterrupt as error:
+        hint = _KEPT if plan.config.cache else ""
+        raise InterruptedRunError("interrupted", hint=hint) from error
+
+
+async def blame_async(
+    run: PathLike[str] | str,
+    episode: int,
+    *,
+    asked: Asked = DEFAULT,
+    settings: Sequence[Mapping[str, Any]] = (),
+    environment: Environment | None = None,
+    model: ChatModel | None = None,
+    progress: Progress = lambda _, __: None,
+) -> Blame:
+    """Do what `blame` does, inside an event loop that runs already."""
+    plan = planned(run, episode, asked, settings, environment, progress)
+    with plain_errors():
+        return await plan.carry_out(model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is played, and how."""
+
+    recorded: RecordedRun
+    config: RunConfig
+    asked: Asked
+    episode: int
+    messages: Sequence[Message]
+    replayed: Callable[..., Replayer]
+    causes: Sequence[Cause]
+    progress: Progress
+
+    @property
+    def seed(self) -> int:
+        """The seed of all draws."""
+        return self.config.seed if self.asked.seed is None else self.asked.seed
+
+    async def carry_out(self, model: ChatModel | None) -> Blame:
+        """Play, and judge."""
+        settings = model_settings(self.config)
+        async with doors_of(self.config, model) as doors:
+            with (
+                linked(doors, settings, observe=lambda _: None) as chain,
+                vectors_aside(self.recorded.directory, self.config) as vectors,
+            ):
+                embedder = embedder_for(self.config, chain, vectors)
+                player = self.replayed(model=chain, embedder=embedder, keep=chain.keep)
+                plays = self.plays(player)
+                found = await self.judged(plays)
+                return msgspec.structs.replace(found, cost=round(chain.budget.spent.cost, 6))
+
+    @property
+    def _ended(self) -> EpisodeEnded:
+        return next(m for m in self.messages if isinstance(m, EpisodeEnded))
+
+    def plays(self, player: Replayer) -> "Plays":
+        """Return what makes the plays of *player*."""
+        room = self.config.running or 2 * self.config.concurrency
+        reward = self._ended.reward
+        return Plays(player, self.episode, self.seed, reward, self.progress, room)
+
+    async def judged(self, plays: "Plays") -> Blame:
+        """Return what *plays* say, once they are made."""
+        contrasts = await self.contrasts(plays.player)
+        looked = await self._looked(plays, contrasts)
+        # Who seems to have helped, or to have changed nothing, is no suspect.
+        suspects = [contrast for one, contrast in looked if _standing(one) > 0]
+        leading = suspects[: self.asked.leading]
+        fresh = plays.fresh(self.asked.draws)
+        await plays.make(_arms(leading), fresh)
+        sure = [effect_of(one, plays.outcomes, fresh, leading=True) for one in leading]
+        if plays.spent and any(one.draws < _FEWEST for one in sure):
+            sure, leading = [], []  # what was looked at is better than nothing
+        rest = [one for one, contrast in looked if contrast not in leading]
+        return self._told(plays, ranked([*adjusted(sure), *rest]))
+
+    async def _looked(
+        self, plays: "Plays", contrasts: Sequence[Contrast]
+    ) -> list[tuple[Effect, Contrast]]:
+        """Return all contrasts by what few draws say of them, what is most to blame first.
+
+        The lesser half goes after each round (successive halving), till no more than lead are left.
+        """
+        found: dict[Contrast, Effect] = {}
+        left, arms = [*contrasts], [Arm(FIRST)]
+        while True:
+            await plays.make([*arms, *_arms(left)], plays.fresh(self.asked.screened))
+            every = range(plays.drawn)
+            found |= {one: effect_of(one, plays.outcomes, every, leading=False) for one in left}
+            left.sort(key=lambda one: -_standing(found[one]))
+            if len(left) <= self.asked.leading or plays.spent:
+                break
+            left, arms = left[: max(self.asked.leading, len(left) // 2)], []
+        gone = sorted(found.keys() - {*left}, key=lambda one: -_standing(found[one]))
+        return [(found[one], one) for one in (*left, *gone)]
+
+    async def contrasts(self, player: Replayer) -> list[Contrast]:
+        """Return what is compared for each cause; raises DivergenceError for another past."""
+        steps = steps_of(self.messages)
+        await player.check(steps)
+        made = [cause for cause in self.causes if cause.kind != "record"]
+        found = decisions(made)
+        for cause in self.causes[len(made) :]:
+            parting = await player.parting((cause.memory, cause.position or 0), steps)
+            found.append(left_out(cause, parting))
+        return found
+
+    def _told(self, plays: "Plays", causes: Sequence[Effect]) -> Blame:
+        ended = self._ended
+        started = next(m for m in self.messages if isinstance(m, EpisodeStarted))
+        outcomes = plays.outcomes
+        firsts = [one.reward for (arm, _), one in outcomes.items() if arm == Arm(FIRST)]
+        known = [reward for reward in firsts if reward is not None]
+        return Blame(
+            run=str(self.recorded.directory.path),
+            episode=self.episode,
+            user=started.user,
+            agent=self.config.agent,
+            model=self.config.model if self.config.roles else "",
+            reward=ended.reward,
+            length=ended.length,
+            reason=ended.reason,
+            seed=self.seed,
+            expected=number(fsum(known) / len(known)) if known else None,
+            causes=tuple(causes),
+            screened=self.asked.screened,
+            draws=self.asked.draws,
+            plays=plays.done,
+            failed=sum(one.reward is None for one in outcomes.values()),
+            spent=plays.spent,
+            calls=plays.calls,
+            tokens=plays.tokens,
+            cost=0.0,
+            cache=self.config.cache,
+        )
+
+
+def planned(
+    run: PathLike[str] | str,
+    episode: int,
+    asked: Asked,
+    settings: Sequence[Mapping[str, Any]] = (),
+    environment: Environment | None = None,
+    progress: Progress = lambda _, __: None,
+) -> Plan:
+    """Return what is to be played; raises ConfigError or FileError if it cannot be."""
+    asked.check()
+    recorded = open_recorded(run, environment)
+    if not recorded.finished:
+        what = f"{run}: the run has not come to its end"
+        raise RunDirectoryError(what, hint=f"billp resume {run}")
+    named = [*_kept(settled(recorded, settings)), *settings]
+    config = settled(recorded, named)
+    check_reach(recorded.directory.config, config, proven=recorded.proven, named=named)
+    envelopes = read_episode(recorded.directory.trace, episode)
+    messages = [envelope.message for envelope in envelopes]
+    started = messages[0]
+    if not isinstance(started, EpisodeStarted) or any(
+        isinstance(m, EpisodeFailed) for m in messages
+    ):
+        what = f"episode {episode} failed: it has no R_traj of its own"
+        raise ConfigError(what, hint=f"see what happened: billp show {run} {episode}")
+    excerpt = excerpt_of(recorded, episode, started)
+    return Plan(
+        recorded=recorded,
+        config=config,
+        asked=asked,
+        episode=episode,
+        messages=messages,
+        replayed=partial(Replayer, recorded, excerpt, config),
+        causes=most_recalled(causes_of(envelopes, config.cast, excerpt.logs), asked.records),
+        progress=progress,
+    )
+
+
+def _kept(config: RunConfig) -> list[Mapping[str, Any]]:
+    """Return the settings by which nothing is paid for twice."""
+    # As it is asked for: a service may have a model that is called embedded, too.
+    paid = any((own.model or config.model) != EMBEDDED for own in config.roles.values())
+    return [{"cache": str(REPLIES)}] if paid and not config.cache else []
+
+
+def _arms(contrasts: Iterable[Contrast]) -> list[Arm]:
+    """Return the arms of *contrasts*, each once, but for what is known without a play."""
+    both = (arm for one in contrasts for arm in (one.kept, one.changed))
+    return [arm for arm in dict.fromkeys(both) if arm.split != NEVER]
+
+
+def _standing(one: Effect) -> float:
+    return float("-inf") if one.effect is None else one.effect
+
+
+def seed_of(seed: int, episode: int, draw: int) -> int:
+    """Return the seed of a draw: 48 bits; the same for all arms, no two draws share theirs."""
+    return chance(seed, episode, 0, 0, f"blame {draw}").integer(1 << 48)
+
+
+@dataclass(eq=False)
+class Plays:
+    """Makes plays, draw after draw, until all are made or a budget is *spent*."""
+
+    player: Replayer
+    episode: int
+    seed: int
+    reward: float
+    progress: Progress
+    room: int
+    outcomes: dict[tuple[Arm, int], Outcome] = field(default_factory=dict)
+    done: int = 0
+    drawn: int = 0
+    spent: bool = False
+
+    @property
+    def calls(self) -> int:
+        """The calls that were made for them."""
+        return sum(one.calls for one in self.outcomes.values())
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of these calls, in both directions."""
+        return sum(one.tokens for one in self.outcomes.values())
+
+    def fresh(self, draws: int) -> range:
+        """Return the numbers of so many draws that were not made yet."""
+        return range(self.drawn, self.drawn + draws)
+
+    async def make(self, arms: Sequence[Arm], draws: range) -> None:
+        """Make a play of each of *arms* under each of *draws*, but for those that were made."""
+        missing = [
+            [(arm, draw) for arm in dict.fromkeys(arms) if (arm, draw) not in self.outcomes]
+            for draw in draws
+        ]
+        total = self.done + sum(map(len, missing))
+        self.drawn = max(self.drawn, draws.stop)
+        # What is kept to its very end comes out as it is recorded.
+        self.outcomes |= {(Arm(NEVER), draw): Outcome(self.reward, 0, 0) for draw in draws}
+        for plays in missing:
+            if not self.spent:
+                await self._make(plays, total)
+
+    async def _make(self, plays: Sequence[tuple[Arm, int]], total: int) -> None:
+        room = anyio.CapacityLimiter(self.room)
+
+        async def one(arm: Arm, draw: int) -> None:
+            async with room:
+                seed = seed_of(self.seed, self.episode, draw)
+                self.outcomes[arm, draw] = await self.player.play(arm, seed)
+                self.done += 1
+                self.progress(self.done, total)
+
+        try:
+            async with anyio.create_task_group() as playing:
+                for arm, draw in plays:
+                    playing.start_soon(one, arm, draw)
+        except BaseExceptionGroup as group:
+            if not isinstance(first_error(group), BudgetError):
+                raise
+            self.spent = True
