@@ -18,6 +18,8 @@ from sim.experiments.blame.blaming import REPLIES, Asked, planned
 from sim.experiments.blame.blaming import Progress as Told
 from sim.experiments.blame.blaming import blame as blame_episode
 from sim.experiments.blame.cost import cost_of
+from sim.experiments.blame.kept import keep
+from sim.library.run import Run
 from sim.runs.loop import in_event_loop
 from sim.runs.trust import confirmed
 from sim.views.blame import blame_page, cost_page
@@ -110,6 +112,7 @@ def blame(
             environment=environment,
             progress=told,
         )
+    keep(found, Run.open(run).digest)
     _write(found, blame_page, as_json=as_json)
 
 

@@ -96,7 +96,7 @@ def _gain(one: Effect) -> str:
 
 
 def _said(found: Blame) -> Iterator[str]:
-    yield from _verdict(found)
+    yield from verdict(found)
     yield from _helped(found)
     if found.leading:
         yield (
@@ -118,7 +118,8 @@ def _said(found: Blame) -> Iterator[str]:
         yield "The embedded model is a stand-in: this says nothing of language models."
 
 
-def _verdict(found: Blame) -> Iterator[str]:
+def verdict(found: Blame) -> Iterator[str]:
+    """Yield in sentences what is to blame, and where to look."""
     if not found.leading:
         yield _unblamed(found)
         return

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from engine.errors import BillpError
 from sim.views.web.assets import VEGA, Asset, assets, vega
+from sim.views.web.blame import blame_page
 from sim.views.web.call import call_page, calls_page
 from sim.views.web.compare import compare_page
 from sim.views.web.diff import diff_page
@@ -38,6 +39,7 @@ PAGES: Mapping[str, Making] = {
     "call": call_page,
     "calls": calls_page,
     "trend": trend_page,
+    "blame": blame_page,
     "compare": compare_page,
     "diff": diff_page,
     "memory": memory_page,
