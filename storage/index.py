@@ -188,7 +188,9 @@ class VectorLog:
         """Return a copy of all vectors, one a row."""
         if not self._chunks:
             return np.zeros((0, 0), np.int8)
-        return np.concatenate(self._chunks)[: self._length]
+        last = self._length - self.block * (len(self._chunks) - 1)
+        # Most of a chunk is not used yet in most runs, and not to be copied.
+        return np.concatenate([*self._chunks[:-1], self._chunks[-1][:last]])
 
     def append(self, vector: Vector) -> None:
         """Add *vector* at the end; raises ValueError for one that is no key."""

@@ -7,7 +7,7 @@ So does, in the end, one that could not write.
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -27,6 +27,7 @@ _PIECE = 1 << 10  # packed bytes that are unpacked at a time: some dozen mebibyt
 _LARGEST = 64 << 20
 _WINDOW = 8 << 20
 
+_BEGINNING = b'{"request":"'
 _SAID = b"another process goes on"
 _MARK = b"\x50\x2a\x4d\x18" + len(_SAID).to_bytes(4, "little") + _SAID  # a skippable frame
 
@@ -126,8 +127,30 @@ def read_prompts(path: Path) -> Iterator[PromptText]:
             yield from part
 
 
+def find_prompts(path: Path, wanted: Collection[str]) -> dict[str, PromptText]:
+    """Return those of the *wanted* texts that *path* holds, by request; it decodes no others.
+
+    Once all are found nothing more is read. Raises FileError as `read_prompts`.
+    """
+    beginnings = {_BEGINNING + request.encode() + b'"' for request in wanted}
+    sizes = {*map(len, beginnings)}
+    found: dict[str, PromptText] = {}
+    for part in _read(path) if wanted else ():
+        lines = () if isinstance(part, Gap) else part.splitlines()
+        chosen = [line for line in lines if any(line[:size] in beginnings for size in sizes)]
+        found |= {text.request: text for text in _texts(path, b"\n".join(chosen))}
+        if len(found) == len(wanted):
+            break
+    return found
+
+
 def read_parts(path: Path) -> Iterator[Part]:
     """Yield what stands in *path*, one after the other; raises FileError as `read_prompts`."""
+    for part in _read(path):
+        yield part if isinstance(part, Gap) else _texts(path, part)
+
+
+def _read(path: Path) -> Iterator[bytes | Gap]:
     if not path.exists() or not path.stat().st_size:
         return
     try:
@@ -135,8 +158,7 @@ def read_parts(path: Path) -> Iterator[Part]:
             open_regular(path) as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ):
-            for part in _parts(path, data):
-                yield part if isinstance(part, Gap) else _texts(path, part)
+            yield from _parts(path, data)
     except OSError as error:
         raise FileError(f"{path}: cannot be read: {error.strerror}") from error
 

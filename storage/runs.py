@@ -125,13 +125,19 @@ class RunDirectory:
 
     def read_config(self) -> dict[str, Any]:
         """Return what run.toml says."""
-        return self.read_proven()[0]
+        with self._reading() as content:
+            return parse_toml(content)
 
     def read_proven(self) -> tuple[dict[str, Any], bool]:
         """Return what run.toml says, and whether it was written here and is as it was left."""
-        try:
-            content = read_small(self.config, SETTINGS_SIZE)
+        with self._reading() as content:
             return parse_toml(content), proven(self.path, content)
+
+    @contextmanager
+    def _reading(self) -> Iterator[bytes]:
+        """Give the bytes of run.toml to parse."""
+        try:
+            yield read_small(self.config, SETTINGS_SIZE)
         except FileNotFoundError as error:
             raise _no_run(self.path) from error
         except OSError as error:

@@ -1,5 +1,6 @@
 """What all tests share: a place for what billp keeps of its user, and one built-in world."""
 
+import os
 from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,13 +17,30 @@ from storage.environments import Environment
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
-# Run the same lines hundreds of times: to count them takes long, and finds next to none that is new
-# (by `pytest --cov --cov-context=test`, which tells what each test reaches alone).
+# Files, and tests of others, that run the same lines hundreds of times: to count them takes
+# long, and finds next to none that is new (`pytest --cov --cov-context=test` tells what each test
+# reaches alone).
 AGAIN = {
-    "test_alterations", "test_altered", "test_bounded", "test_damage", "test_determinism",
-    "test_docstrings", "test_embedding_costs", "test_estimate", "test_faults", "test_followers",
-    "test_fork", "test_hostile_files", "test_kills", "test_output", "test_power", "test_replay",
-    "test_tree", "test_utilization", "test_visitors", "test_worlds",
+    "test_advice", "test_alterations", "test_altered", "test_bounded", "test_damage",
+    "test_determinism", "test_diversity", "test_docstrings", "test_embedding_costs",
+    "test_embeddings", "test_estimate", "test_faults", "test_followers", "test_fork",
+    "test_hostile_files", "test_interrupt", "test_kills", "test_linucb", "test_output",
+    "test_power", "test_predictions", "test_replay", "test_tree", "test_utilization",
+    "test_visitors", "test_worlds",
+    "test_a_cache_serves_any_concurrency", "test_a_critique_is_the_same_every_time",
+    "test_a_key_from_a_file_is_nowhere", "test_a_ratio_to_visits_is_a_mean",
+    "test_a_role_elsewhere_gets_no_key_of_the_runs_service",
+    "test_a_service_that_says_later_stops_a_run", "test_every_agent_replays_to_the_same_bytes",
+    "test_faults_leave_no_mark_on_replies", "test_finds_what_the_service_can_take",
+    "test_keys_of_roles_are_nowhere", "test_large_ceiling_is_reached_within_seconds",
+    "test_listeners_leave_no_mark", "test_other_shapes_seldom_stop_it_falsely",
+    "test_quota_is_used_and_kept", "test_real_time_and_limits_leave_no_mark",
+    "test_rollouts_differ", "test_rollouts_that_fail_are_left_out",
+    "test_run_toml_suffices_to_run_again", "test_runs_that_begin_alike_share",
+    "test_the_runs_own_seed_makes_what_is_recorded",
+    "test_what_an_episode_sees_is_a_function_of_virtual_time", "test_what_passes_leaves_no_mark",
+    "test_what_was_found_holds_in_runs", "test_whatever_comes_is_a_reply_or_may_pass",
+    "test_who_has_a_memory_learns", "test_with_more_the_run_goes_on",
 }  # fmt: skip
 
 
@@ -32,10 +50,17 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     return (yield) + 1
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Let libraries compute on one thread: others would wait for a processor that a test keeps."""
+    for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(threads, "1")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out of coverage what costs more than it shows."""
     for item in items:
-        if item.path.stem in AGAIN:
+        if not AGAIN.isdisjoint({item.path.stem, item.name.partition("[")[0]}):
             item.add_marker("no_cover")
 
 

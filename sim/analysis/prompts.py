@@ -17,7 +17,7 @@ from sim.runs.models import samplings
 from sim.runs.recorded import is_imported
 from sim.runs.replay import requests_of
 from storage.environments import Environment
-from storage.prompt_texts import PromptText, read_prompts
+from storage.prompt_texts import PromptText, find_prompts
 from storage.runs import RunDirectory
 
 Change: TypeAlias = Literal["same", "added", "removed", "skipped"]
@@ -57,7 +57,7 @@ def prompts_of(
 
     Without its *world* (*why_not*) nothing is made again. Raises FileError for damage.
     """
-    kept = _kept(directory, wanted)
+    kept = find_prompts(directory.prompts, wanted)
     if len(kept) == len(wanted):
         return Prompts(kept)
     if is_imported(directory):
@@ -75,19 +75,6 @@ def prompts_of(
     found = {digest: texts[digest] for digest in wanted if digest in texts}
     lacking = "" if len(found) == len(wanted) else "made again it is another: so is the code"
     return Prompts(kept | found, again=True, unknown=lacking)
-
-
-def _kept(directory: RunDirectory, wanted: frozenset[str]) -> dict[str, PromptText]:
-    """Return which of the *wanted* texts the run kept; what is there is read no further."""
-    if not wanted:
-        return {}
-    having = (text for text in read_prompts(directory.prompts) if text.request in wanted)
-    found: dict[str, PromptText] = {}
-    for text in having:
-        found[text.request] = text
-        if len(found) == len(wanted):
-            break
-    return found
 
 
 def is_exact(text: PromptText, call: Call, course: Course) -> bool:

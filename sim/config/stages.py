@@ -111,6 +111,8 @@ class Course:
 
         Raises ConfigError for others.
         """
+        if not any(settings):
+            return self
         config = configured(self.config.settings(), *settings)
         if config.differences(self.config):
             hint = "fork the run to change what decides it"

@@ -48,8 +48,9 @@ def open_recorded(path: PathLike[str] | str, environment: Environment | None = N
     anything is missing or damaged, or the environment is not the one of the run.
     """
     directory = open_run(Path(path))
-    check_not_imported(directory)
     settings, proven = directory.read_proven()
+    if IMPORTED in settings:
+        raise _imported(directory)
     course = read_course(settings, proven=proven)
     recording = read_journal(directory.journal)
     head = read_head(directory.trace) if whole_size(directory.trace) else None
@@ -84,9 +85,13 @@ def is_imported(directory: RunDirectory) -> bool:
 def check_not_imported(directory: RunDirectory) -> None:
     """Raise RunDirectoryError for an imported run: nobody can run it again."""
     if is_imported(directory):
-        what = "was imported: it has no journal and no environment, so it cannot be run again"
-        hint = "look at it with billp show, trace, diff and verify"
-        raise RunDirectoryError(f"{directory.path}: {what}", hint=hint)
+        raise _imported(directory)
+
+
+def _imported(directory: RunDirectory) -> RunDirectoryError:
+    what = "was imported: it has no journal and no environment, so it cannot be run again"
+    hint = "look at it with billp show, trace, diff and verify"
+    return RunDirectoryError(f"{directory.path}: {what}", hint=hint)
 
 
 def check_environment(head: RunStarted, environment: Environment, name: str) -> None:

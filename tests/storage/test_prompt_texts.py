@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from engine.errors import FileError
-from storage.prompt_texts import Gap, PromptText, PromptTexts, read_parts, read_prompts
+from storage.prompt_texts import (
+    Gap,
+    PromptText,
+    PromptTexts,
+    find_prompts,
+    read_parts,
+    read_prompts,
+)
 
 
 def text(number: int, length: int = 20) -> PromptText:
@@ -32,6 +39,14 @@ def requests(path: Path) -> list[int]:
 def test_texts_are_read_in_the_order_of_asking(tmp_path: Path) -> None:
     path = written(tmp_path / "prompts.zst", 1, 2, 3)
     assert list(read_prompts(path)) == [text(1), text(2), text(3)]
+
+
+def test_texts_are_found_by_request(tmp_path: Path) -> None:
+    """In whichever frames they are; what is not there is left out, and no other is decoded."""
+    path = written(written(tmp_path / "prompts.zst", 1, 2), 3, 4)
+    wanted = [text(number).request for number in (2, 3, 9)]
+    assert find_prompts(path, wanted) == {wanted[0]: text(2), wanted[1]: text(3)}
+    assert find_prompts(tmp_path / "none", wanted) == find_prompts(path, []) == {}
 
 
 def test_many_texts_take_many_frames(tmp_path: Path) -> None:

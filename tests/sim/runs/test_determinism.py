@@ -21,6 +21,7 @@ from sim.config.layers import configured
 from sim.runs.run import run
 from tests.support.served import served
 
+LIMIT = 20
 WORLDS: dict[str, dict[str, Any]] = {
     "batches": {"episodes": 16, "arrivals": "batches:4"},
     "poisson": {"episodes": 16, "arrivals": "poisson:0.02", "publication_delay": 20},
@@ -46,7 +47,7 @@ class Hasty:
 
 
 def digest(world: str, out: Path, *, longest: float = 0.0, uvloop: bool = False, **how: Any) -> str:
-    config = configured(WORLDS[world], {"prompts": False, **how})
+    config = configured(WORLDS[world], {"prompts": False, "limit": LIMIT, **how})
     model = Hasty(longest) if longest else None
     return run(config, out=out, model=model, uvloop=uvloop).digest
 
@@ -121,6 +122,7 @@ def test_the_hash_seed_leaves_no_mark(seed: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-c", "from sim.cli import main; main()", "run", "--quiet"]
     command += ["--episodes", "16", "--arrivals", "batches:4", "--out", str(out)]
+    command += ["--set", f"limit={LIMIT}"]
     subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
     whole = sha256((out / "trace.jsonl").read_bytes()).hexdigest()
     assert whole == digest("batches", tmp_path / "again")

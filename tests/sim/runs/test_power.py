@@ -32,6 +32,9 @@ from storage.runs import RunDirectory
 from tests.support.disks import Failing, Forgetful, Stuttering, lay, on
 from tests.support.dying import CONCURRENCY, SMALL
 
+SHORT = {**SMALL, "episodes": 3, "limit": 2, "prompts": False}
+"""As short as a run can be of which some episode recalls another, and is forked after it began."""
+
 Asked: TypeAlias = tuple[Identity, str]
 """Which call, and what it asks."""
 
@@ -85,8 +88,7 @@ class Crashes:
         disk = Forgetful(root)
         with on(disk, every=self.chance.choice([5, 20, 1_000])):
             model = Fickle(self.chance, ill=self.chance.choice([0.0, 0.05]))
-            settings = {"fsync": self.fsync, "prompts": False}
-            run(configured(SMALL, settings), out=root / "run", model=model)
+            run(configured(SHORT, {"fsync": self.fsync}), out=root / "run", model=model)
             if self.chance.random() < 0.3:
                 fork(root / "run", (2, 0), out=root / "fork", model=Fickle(self.chance))
             if self.chance.random() < 0.3:
@@ -97,7 +99,7 @@ class Crashes:
         """Let the machine die at some moment, and go on; maybe it dies again meanwhile."""
         # Rather early than late: in the end there is nothing left to be asked.
         moments = disk.moments[: len(disk.moments) // 2 + 1]
-        early = self.chance.random() < 0.6
+        early = self.chance.random() < 0.8
         found = self.chance.choice(moments if early else disk.moments).crash(self.chance)
         after = lay(found, root, self._new() / "after")
         again = Forgetful(after)

@@ -20,7 +20,7 @@ class Filter extends HTMLElement {
     this.rows.forEach((row, place) => {
       const shown =
         words.every((word) => this.texts[place].includes(word)) &&
-        chosen.every((select) => row.dataset[select.name] === select.value);
+        chosen.every((select) => row.dataset[select.dataset.of] === select.value);
       row.hidden = !shown;
       count += shown;
     });

@@ -92,7 +92,7 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
 
 
 def packed(body: bytes) -> bytes:
-    return chat(gzip.compress(body), Content_Encoding="gzip")
+    return chat(gzip.compress(body, 1), Content_Encoding="gzip")
 
 
 GOOD = json.dumps({"model": "embedded", "messages": [USER]}).encode()

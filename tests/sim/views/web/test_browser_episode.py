@@ -38,6 +38,12 @@ def long(ledger: Ledger) -> int:
     return max(ledger.rows(), key=lambda row: (row.length, row.episode)).episode
 
 
+def opened(page: Page, url: str, sign: str = "billp-episode:defined") -> None:
+    """Open a page and wait until its scripts are there: they come after all else."""
+    page.goto(url)
+    page.locator(sign).first.wait_for(state="attached")
+
+
 @pytest.mark.parametrize("address", ["episode", "episodes", "envelopes", "calls", "call"])
 def test_anybody_can_read_it(
     url: str, page: Page, screenshot: Callable[[str], None], long: int, address: str
@@ -56,7 +62,7 @@ def test_anybody_can_read_it(
 
 def test_keys_go_through_the_steps(url: str, page: Page, long: int) -> None:
     """j and k, what is searched for, and brackets for the episodes beside it."""
-    page.goto(f"{url}episode/first?k={long}")
+    opened(page, f"{url}episode/first?k={long}")
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("k")
@@ -76,7 +82,7 @@ def test_keys_go_through_the_steps(url: str, page: Page, long: int) -> None:
 
 def test_a_column_of_the_strip_leads_to_its_step(url: str, page: Page, long: int) -> None:
     """What stands out in the picture is what is looked at next."""
-    page.goto(f"{url}episode/first?k={long}")
+    opened(page, f"{url}episode/first?k={long}")
     page.locator(".column[data-step='2'] .ground").click(force=True)
     assert page.locator(".steps a[aria-current]").get_attribute("data-step") == "2"
     assert "chosen" in page.locator(".column[data-step='2']").get_attribute("class")
@@ -84,7 +90,7 @@ def test_a_column_of_the_strip_leads_to_its_step(url: str, page: Page, long: int
 
 def test_a_prompt_comes_when_it_is_looked_at(url: str, page: Page, long: int) -> None:
     """With what differs from the step before first, and the whole of it one press away."""
-    page.goto(f"{url}episode/first?k={long}&step=1")
+    opened(page, f"{url}episode/first?k={long}&step=1")
     call = page.locator(".step:visible .card.thought details.call")
     assert call.locator("pre.diff").count() == 0
     call.locator("summary").click()
@@ -96,7 +102,7 @@ def test_a_prompt_comes_when_it_is_looked_at(url: str, page: Page, long: int) ->
 
 def test_an_envelope_is_shown_where_it_stands(url: str, page: Page, long: int) -> None:
     """An address of a call opens its step, with the call open and in sight."""
-    page.goto(f"{url}episode/first?k={long}&n=10")
+    opened(page, f"{url}episode/first?k={long}&n=10")
     marked = page.locator(".marked")
     assert marked.get_attribute("id") == "n10"
     assert marked.is_visible()
@@ -111,7 +117,7 @@ def test_the_command_that_forks_here_is_copied(
 ) -> None:
     """One press, and it can be pasted into a terminal."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.goto(f"{url}episode/first?k={long}&step=1")
+    opened(page, f"{url}episode/first?k={long}&step=1")
     page.locator(".step:visible billp-copy button").click()
     page.get_by_role("button", name="Copied").wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
@@ -120,7 +126,7 @@ def test_the_command_that_forks_here_is_copied(
 
 def test_rows_come_as_they_are_scrolled_to(url: str, page: Page, ledger: Ledger) -> None:
     """As many rows as are seen, and a few; the last is there at the end."""
-    page.goto(f"{url}episodes/first")
+    opened(page, f"{url}episodes/first", ".rows tr.gap")
     page.locator("tr[aria-rowindex='2'] a", has_text="0").wait_for()
     assert page.locator(".rows tbody tr").count() < 60 < len(ledger)
     page.evaluate("document.querySelector('.rows').scrollTop = 1e6")
@@ -129,7 +135,7 @@ def test_rows_come_as_they_are_scrolled_to(url: str, page: Page, ledger: Ledger)
 
 def test_the_list_is_sorted_and_filtered(url: str, page: Page, ledger: Ledger) -> None:
     """The best comes first when that is asked for; the address says what is shown."""
-    page.goto(f"{url}episodes/first")
+    opened(page, f"{url}episodes/first", ".rows tr.gap")
     page.locator("[data-sort=reward]").click()
     best = max(ledger.rows(), key=lambda row: (row.reward, -row.episode))
     page.locator("tr[aria-rowindex='2'] a", has_text=str(best.episode)).wait_for()
