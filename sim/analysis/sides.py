@@ -32,7 +32,7 @@ BEFORE, AFTER = -1, 1 << 40
 """Where stands what came before the first step, and after the last."""
 
 _TOOL = "tool "
-_MOST = 4_000_000  # pairs of words: of longer texts only the whole is compared
+_MOST = 1_000_000  # pairs of words: of longer texts only the whole is compared
 _WORDS = re.compile(r"\s+|\d+(?:\.\d+)?|\w+|[^\w\s]")
 
 
