@@ -147,7 +147,7 @@ class OwnFeed:
         now = self.clock()
         spans = [now - since for _, _, since in self._lanes.values()]
         late = max(_LEAST, _LATE * fsum(spans) / max(1, len(spans)))
-        shown = sorted(self._lanes.items(), key=lambda one: one[1][2])[:_LANES]
+        slowest = sorted(self._lanes.items(), key=lambda one: one[1][2])[:_LANES]
         return tuple(
             Lane(
                 episode=episode,
@@ -156,7 +156,7 @@ class OwnFeed:
                 seconds=round(now - since, 1),
                 late=now - since >= late,
             )
-            for episode, (user, step, since) in shown
+            for episode, (user, step, since) in sorted(slowest)
         )
 
     def _waits(self) -> str:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.messages import ActionTaken, EpisodeStarted, UserResponded
-from sim.config.layers import configured
 from sim.config.run import RunConfig, Settings
+from sim.library.run import Run
 from storage.datasets.synthetic import build_synthetic
 from tests.support.small import Trace, only, recorded, trace_of
 
@@ -55,7 +55,7 @@ def played(out: Path, settings: Settings) -> Played:
     run = recorded(out, environment=SMALL, **how)
     trace = trace_of(run)
     visits = [[line for line in trace if line.episode == number] for number in range(VISITS)]
-    return Played(configured(run.read_config()), [_visited(visit) for visit in visits])
+    return Played(Run.open(run.path).config, [_visited(visit) for visit in visits])
 
 
 def _visited(visit: Trace) -> Visited:
