@@ -18,7 +18,7 @@ _MOST = 16  # runs, each of a ledger of 50 bytes an episode
 class Kept:
     """The ledgers of the runs that were last looked at; pages are made in several threads."""
 
-    _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
+    _ledgers: OrderedDict[Path, tuple[object, Ledger]] = field(default_factory=OrderedDict)
     _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
     _cards: dict[Path, tuple[object, RunCard]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
@@ -26,12 +26,15 @@ class Kept:
     def ledger(self, directory: RunDirectory) -> Ledger:
         """Return the ledger of a run, with what was written since; raises TraceError."""
         trace = directory.trace
+        place, size = _file(trace)
         with self._lock:
-            ledger = self._ledgers.pop(trace, None)
-            if ledger is None or (trace.exists() and trace.stat().st_size < ledger.size):
-                ledger = Ledger(trace)  # it may have been made anew under the same name
+            known, ledger = self._ledgers.pop(trace, (None, None))
+            if ledger is None or known != place or size < ledger.size:
+                if ledger is not None:  # it was made anew under the same name
+                    self._trends.pop(trace, None)
+                ledger = Ledger(trace)
             ledger.refresh()
-            self._ledgers[trace] = ledger
+            self._ledgers[trace] = place, ledger
             while len(self._ledgers) > _MOST:
                 self._ledgers.popitem(last=False)
             return ledger
@@ -67,6 +70,15 @@ class Kept:
             while len(self._trends) > _MOST:
                 self._trends.popitem(last=False)
         return made
+
+
+def _file(path: Path) -> tuple[object, int]:
+    """Return which file is at *path*, and its size; None and 0 if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None, 0
+    return (found.st_dev, found.st_ino), found.st_size
 
 
 def _mark(path: Path) -> tuple[tuple[int, int] | None, ...]:

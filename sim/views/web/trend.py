@@ -25,9 +25,9 @@ class TrendFacts:
 
 def trend_page(asked: Asked) -> Page:
     """Return how a run goes."""
-    opened = Opened(asked.directory)
+    opened, ledger = Opened(asked.directory), asked.ledger
     kept, why = asked.kept.trend(opened.directory, lambda: _trend(opened))
-    points = kept.refresh(asked.ledger)
+    points = kept.refresh(ledger)
     return Page("trend.html", TrendFacts(asked.run, points, rows_of(points), why))
 
 
@@ -36,7 +36,7 @@ def _trend(opened: Opened) -> tuple[TraceTrend, str]:
     if world is None:
         return TraceTrend(Trend()), why
     names = world.catalog.categories
-    return TraceTrend(Trend(lambda item: names[item] if item < len(names) else ())), ""
+    return TraceTrend(Trend(lambda item: names[item] if 0 <= item < len(names) else ())), ""
 
 
 def rows_of(points: tuple[TrendPoint, ...]) -> dict[str, list[dict[str, Any]]]:
