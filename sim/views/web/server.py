@@ -27,7 +27,7 @@ async def served(site: Site, port: int, page: str = "/") -> AsyncIterator[str]:
         access_log=None,
         logger=_faults(),
         keepalive_timeout=_PATIENCE,
-        shutdown_timeout=1.0,
+        shutdown_timeout=0.1,  # who still listens has heard the last
     )
     await runner.setup()
     try:
