@@ -95,6 +95,21 @@ class Ledger:
         """Why episodes ended, each reason once, in the order of their first time."""
         return self._names[1:]
 
+    @property
+    def highest(self) -> float:
+        """The highest reward of an episode; 0 if there is none."""
+        return max(self._rewards, default=0.0)
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions users have at most."""
+        return max(self._sessions, default=0) + 1
+
+    @property
+    def tested(self) -> bool:
+        """Whether any episode is a test."""
+        return any(self._tests)
+
     def refresh(self) -> bool:
         """Read what was written since; return whether that was anything.
 

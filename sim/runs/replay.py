@@ -137,12 +137,22 @@ def prompt_of(
     environment: Environment | None = None,
 ) -> ChatRequest:
     """Return the request of a call of a recorded run, made again; raises ConfigError if none is."""
-    recorded = open_recorded(run, environment)
-    player = _Player(recorded, collect=True)
+    requests = requests_of(run, at[0], environment=environment)
+    return request_at(requests, at, role, occurrence=occurrence)
+
+
+def requests_of(
+    run: PathLike[str] | str, episode: int, *, environment: Environment | None = None
+) -> list[ChatRequest]:
+    """Return all requests of an episode of a recorded run, made again.
+
+    Of a run that kept no memories those of the episodes before it may come first.
+    """
+    player = _Player(open_recorded(run, environment), collect=True)
     with closing(player.check):
-        player.alone(at[0])
+        player.alone(episode)
         in_event_loop(partial(player.play, None))
-    return request_at(player.requests, at, role, occurrence=occurrence)
+    return player.requests
 
 
 def request_at(

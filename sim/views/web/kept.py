@@ -1,24 +1,66 @@
 """What is kept of runs between pages, so that not each page reads a whole trace; bounded."""
 
+from array import array
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import Generic, TypeVar
 
 from sim.analysis.ledger import Ledger
 from sim.analysis.listing import RunCard
+from sim.analysis.prompts import Prompts
 from sim.analysis.trend import TraceTrend
+from storage.environments import Environment
+from storage.journal import Recording
 from storage.runs import RunDirectory
 
+T = TypeVar("T")
+
+_FEW = 4  # of what is larger
 _MOST = 16  # runs, each of a ledger of 50 bytes an episode
 
 
 @dataclass(eq=False)
-class Kept:
-    """The ledgers of the runs that were last looked at; pages are made in several threads."""
+class Held(Generic[T]):
+    """The *most* things that were last asked for, by what they were made of."""
 
+<<<<<<< HEAD
     _ledgers: OrderedDict[Path, tuple[object, Ledger]] = field(default_factory=OrderedDict)
+=======
+    most: int
+    _things: OrderedDict[Hashable, T] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return the thing of *key*, made if it is not there; two threads may make it at once."""
+        with self._lock:
+            if key in self._things:
+                self._things.move_to_end(key)
+                return self._things[key]
+        made = make()
+        with self._lock:
+            self._things[key] = made
+            while len(self._things) > self.most:
+                self._things.popitem(last=False)
+        return made
+
+
+@dataclass(eq=False)
+class Kept:
+    """The ledgers of the runs that were last looked at; pages are made in several threads.
+
+    *orders* are those of their episodes, *journals* how their calls ended, *prompts* what the calls
+    of single episodes asked, and *worlds* the environments, with why one is not here.
+    """
+
+    orders: Held["array[int]"] = field(default_factory=lambda: Held(_MOST))
+    journals: Held[Recording] = field(default_factory=lambda: Held(_FEW))
+    prompts: Held[Prompts] = field(default_factory=lambda: Held(_FEW))
+    worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
+    _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
+>>>>>>> episode
     _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
     _cards: dict[Path, tuple[object, RunCard]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)

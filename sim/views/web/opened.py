@@ -9,6 +9,7 @@ from sim.analysis.visits import Standing, standing_of
 from sim.config.run import Settings, flat
 from sim.metrics.summary import Summary, read_summary
 from sim.runs.recorded import is_imported
+from sim.views.web.kept import Kept
 from storage.datasets import BUILT_IN, open_environment
 from storage.environments import Environment
 from storage.runs import RunDirectory
@@ -58,6 +59,12 @@ class Opened:
             return None
         return read_summary(self.directory)
 
+    def world_kept(self, kept: Kept) -> tuple[Environment | None, str]:
+        """Return `world`, read once for all pages until the run's configuration changes."""
+        config = self.directory.config
+        changed = config.stat().st_mtime_ns if config.exists() else 0
+        return kept.worlds.get((config, changed, self.head is None), lambda: self.world)
+
     @cached_property
     def world(self) -> tuple[Environment | None, str]:
         """Its environment, or why it is not here.
@@ -66,7 +73,7 @@ class Opened:
         """
         name = str(self.settings.get("environment", ""))
         if not name:
-            return None, "it has none"
+            return None, "the run names no environment"
         if name not in BUILT_IN and not self.proven:
             return None, f"the run is from elsewhere, so {name!r} is not opened"
         digest = self.head.environment if self.head else ""

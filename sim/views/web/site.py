@@ -12,6 +12,9 @@ from engine.attempt import attempted, log, told
 from engine.errors import BillpError
 from engine.text import visible
 from sim.views.web.assets import VEGA, Asset, assets, vega
+from sim.views.web.call import call_page, calls_page
+from sim.views.web.episode import envelopes_page, episode_page
+from sim.views.web.episodes import episodes_page
 from sim.views.web.events import Events
 from sim.views.web.folder import Folder
 from sim.views.web.gate import Gate
@@ -28,6 +31,11 @@ _AT_ONCE = 2  # pages that are made at the same time: more would only be later e
 PAGES: Mapping[str, Making] = {
     "": runs_page,
     "run": run_page,
+    "episodes": episodes_page,
+    "episode": episode_page,
+    "envelopes": envelopes_page,
+    "call": call_page,
+    "calls": calls_page,
     "trend": trend_page,
 }
 """Each page: the first word of its address, and who makes it. The run's name follows."""
@@ -108,6 +116,7 @@ class Site:
             "live_here": self.live,
             "control": self.gate.control if self.live else "",
             "path": path,
+            "pages": PAGES,
         }
         text = rendered(page.template, page.facts, frame)
         return web.Response(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from urllib.parse import quote, urlencode
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -26,10 +27,12 @@ def templates() -> Environment:
         whole=lambda value: f"{value:,}",
         short=short,
         signed=lambda value, places=2: f"{value:+.{places}f}".replace("-", "−"),
+        plain=lambda value: f"{value:g}".replace("-", "−"),
         fixed=lambda value, places=2: "–" if value is None else f"{value:.{places}f}",
         percent=lambda value: "–" if value is None else f"{value:.0%}",
         duration=duration,
         reason=reason,
+        as_json=as_json,
     )
     found.globals.update(asset=asset, link=link)
     return found
@@ -38,6 +41,11 @@ def templates() -> Environment:
 def rendered(template: str, facts: object, frame: Mapping[str, object]) -> str:
     """Return a page: *facts* is what it shows, *frame* what all pages have in common."""
     return templates().get_template(template).render(page=facts, **frame)
+
+
+def as_json(value: object) -> str:
+    """Return *value* as JSON that people can read."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 def asset(name: str) -> str:

@@ -2,6 +2,9 @@
 
 const modules = {
   "billp-chart": "chart.js",
+  "billp-copy": "copy.js",
+  "billp-episode": "episode.js",
+  "billp-episodes": "episodes.js",
   "billp-filter": "filter.js",
   "billp-live": "live.js",
   "billp-runs": "runs.js",
