@@ -1,9 +1,12 @@
 """Pages that are served to look at, from a thread of their own, and what asks for them by hand."""
 
+import re
 import socket
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +18,7 @@ from sim.views.web.server import served
 from sim.views.web.site import site_of
 
 _PATIENCE = 60.0  # seconds, for a machine that is busy
+_LEADS = re.compile(r'\s(?:href|[a-z-]*src|trend|calls|episode|action)="(/[^"]*)"')
 
 
 @contextmanager
@@ -62,3 +66,24 @@ def _answer(said: bytes) -> Answer:
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     return Answer(int(first.split()[1]), headers, body.decode())
+
+
+def crawled(url: str, most: int = 200) -> dict[str, Answer]:
+    """Return all pages at *url*, by path, that any of them leads to, each also as JSON.
+
+    Of addresses that differ in nothing but numbers three are taken; *most* are, in all.
+    """
+    found: dict[str, Answer] = {}
+    alike: Counter[str] = Counter()
+    coming = ["/"]
+    while coming and len(found) < most:
+        path = coming.pop(0)
+        alike[re.sub(r"\d+", "0", path)] += 1
+        if path in found or alike[re.sub(r"\d+", "0", path)] > 3:
+            continue
+        found[path] = answer = asked(url, path)
+        if answer.headers["Content-Type"].startswith("text/html"):
+            leads = map(unescape, _LEADS.findall(answer.body))
+            coming += [lead for lead in leads if not lead.startswith(("/static/", "/events/"))]
+            coming.append(f"{path}{'&' if '?' in path else '?'}json")
+    return found

@@ -26,9 +26,6 @@ _MOST = 16  # runs, each of a ledger of 50 bytes an episode
 class Held(Generic[T]):
     """The *most* things that were last asked for, by what they were made of."""
 
-<<<<<<< HEAD
-    _ledgers: OrderedDict[Path, tuple[object, Ledger]] = field(default_factory=OrderedDict)
-=======
     most: int
     _things: OrderedDict[Hashable, T] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
@@ -59,8 +56,7 @@ class Kept:
     journals: Held[Recording] = field(default_factory=lambda: Held(_FEW))
     prompts: Held[Prompts] = field(default_factory=lambda: Held(_FEW))
     worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
-    _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
->>>>>>> episode
+    _ledgers: OrderedDict[Path, tuple[object, Ledger]] = field(default_factory=OrderedDict)
     _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
     _cards: dict[Path, tuple[object, RunCard]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
