@@ -56,7 +56,10 @@ class Episode extends HTMLElement {
     for (const [name, column] of this.columns) column.classList.toggle("chosen", name === step);
     link.scrollIntoView({ block: "nearest" });
     this.keepInSight(this.columns.get(step));
-    this.said.textContent = section.querySelector("h2").textContent;
+    const heading = section.querySelector("h2");
+    const { top } = heading.getBoundingClientRect();
+    if (top < 0 || top > innerHeight - 60) heading.scrollIntoView({ block: "start" });
+    this.said.textContent = heading.textContent;
     history.replaceState(null, "", link.href);
     return true;
   }

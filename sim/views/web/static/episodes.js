@@ -46,10 +46,11 @@ class Episodes extends HTMLElement {
 
   // Read again what is seen; for whoever knows that there is more.
   async refresh() {
-    const shown = [...this.pages.keys()];
+    const first = Math.floor(this.view.scrollTop / this.height / PAGE);
+    const last = Math.floor((this.view.scrollTop + this.view.clientHeight) / this.height / PAGE);
     this.mark += 1;
     this.pages.clear();
-    await Promise.all((shown.length ? shown.slice(-3) : [0]).map((page) => this.fetch(page)));
+    for (let page = first; page <= last; page += 1) await this.fetch(page);
   }
 
   async fetch(page) {

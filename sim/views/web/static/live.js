@@ -42,7 +42,10 @@ class LiveRun extends HTMLElement {
   listen() {
     this.source = new EventSource(this.getAttribute("src")); // comes back by itself
     this.source.addEventListener("tick", (event) => this.tick(JSON.parse(event.data)));
-    this.source.addEventListener("trend", (event) => this.draw(JSON.parse(event.data)));
+    this.source.addEventListener("trend", (event) => {
+      this.draw(JSON.parse(event.data));
+      document.querySelector("billp-episodes")?.refresh?.(); // there are episodes that were not
+    });
     this.source.addEventListener("end", (event) => this.end(JSON.parse(event.data)));
     this.source.addEventListener("error", () => this.say("The server does not answer; trying again."));
     this.source.addEventListener("open", () => this.say(""));

@@ -81,3 +81,11 @@ def test_the_list_is_data_as_well(recorded: Path) -> None:
     told = msgspec.json.decode(text, type=dict[str, object])
     assert told["total"] == 6
     assert told["choice"] == msgspec.to_builtins(Choice())
+
+
+def test_the_page_of_a_run_holds_the_list(recorded: Path) -> None:
+    """Its rows come by script; without, there is a way to the list itself."""
+    status, text = anyio.run(got, recorded.parent, "/run/small")
+    assert status == 200
+    assert '<billp-episodes src="/episodes/small" episode="/episode/small">' in text
+    assert '<a href="/episodes/small">All episodes</a>' in text
