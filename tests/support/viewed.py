@@ -85,5 +85,6 @@ def crawled(url: str, most: int = 200) -> dict[str, Answer]:
         if answer.headers["Content-Type"].startswith("text/html"):
             leads = map(unescape, _LEADS.findall(answer.body))
             coming += [lead for lead in leads if not lead.startswith(("/static/", "/events/"))]
-            coming.append(f"{path}{'&' if '?' in path else '?'}json")
+            as_json = path if "json" in path else f"{path}{'&' if '?' in path else '?'}json"
+            coming.append(as_json)
     return found

@@ -151,3 +151,5 @@ def _made(making: Making, asked: Asked) -> Page:
         return making(asked)
     except BillpError as error:
         return trouble(error, error.hint)
+    except OverflowError:
+        return trouble(BillpError("the run has numbers that are too large to be added"))
