@@ -62,21 +62,33 @@ def compare(
     """
     check_measure(measure)
     read = [read_outcomes(run, measure) for run in runs]
+    return compared(read, measure=measure, reference=reference, every_pair=every_pair, seed=seed)
+
+
+def compared(
+    read: Sequence[RunOutcomes],
+    *,
+    measure: str = "r_traj",
+    reference: str | None = None,
+    every_pair: bool = False,
+    seed: int = 0,
+) -> Comparison:
+    """Compare runs whose outcomes are *read* already; else as `compare`."""
     check_comparable(read)
     groups = grouped(read)
     pairing = _Pairing(groups, measure)
     named = list(groups)
     pairs = _pairs(named, reference, every_pair=every_pair)
-    compared = [*_adjusted([pairing.pair(one, other, seed) for one, other in pairs])]
+    gaps = [*_adjusted([pairing.pair(one, other, seed) for one, other in pairs])]
     told = tuple(_group(label, members, seed, measure) for label, members in groups.items())
     return Comparison(
         measure=measure,
         environment=read[0].head.environment,
         mode=_mode(read),
         groups=told,
-        pairs=tuple(compared),
-        aggregates=aggregated(told, compared, measure, seed=seed),
-        notes=(*_few(groups, compared), *_notes(read, compared)),
+        pairs=tuple(gaps),
+        aggregates=aggregated(told, gaps, measure, seed=seed),
+        notes=(*_few(groups, gaps), *_notes(read, gaps)),
     )
 
 

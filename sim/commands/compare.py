@@ -10,8 +10,9 @@ from engine.errors import ConfigError
 from sim.analysis.compare import compare as compare_runs
 from sim.analysis.comparison import Comparison
 from sim.commands.options import gathered
-from sim.views.comparison import as_latex, as_markdown, comparison_page
+from sim.views.comparison import as_latex, as_markdown, comparison_page, plot
 from sim.views.console import plain, write, write_json
+from sim.views.figures import check_plot
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,25 @@ class FormOptions:
     json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")] = False
     markdown: Annotated[bool, typer.Option("--markdown", help="Tables in Markdown.")] = False
     latex: Annotated[bool, typer.Option("--latex", help="Tables in LaTeX (booktabs).")] = False
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="The differences as a forest plot as well (extra: view).",
+            metavar="FILE.png|svg|pdf",
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Raise ConfigError, before anything is read, for forms that there are not."""
+        if sum((self.json, self.markdown, self.latex)) > 1:
+            raise ConfigError("choose one of --json, --markdown and --latex")
+        if self.plot is not None:
+            check_plot(self.plot)
 
     def write(self, found: Comparison) -> None:
         """Write *found* to standard output."""
-        if sum((self.json, self.markdown, self.latex)) > 1:
-            raise ConfigError("choose one of --json, --markdown and --latex")
+        if self.plot is not None:
+            plot(found, self.plot)
         if self.json:
             write_json(found)
         elif self.markdown:
@@ -61,6 +76,7 @@ def compare(
 
     Runs of one agent with several seeds make a group. Runs with test episodes are judged by those.
     """
+    form.check()
     found = compare_runs(
         runs,
         measure=how.measure,

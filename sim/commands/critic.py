@@ -16,7 +16,8 @@ from sim.config.run import Settings
 from sim.experiments.critique import DRAWN, critique
 from sim.runs.trust import confirmed
 from sim.views.console import plain, write_json
-from sim.views.critique import check_plot, critique_page, plot
+from sim.views.critique import critique_page, plot
+from sim.views.figures import check_plot
 from storage.datasets import open_environment
 
 
@@ -67,7 +68,7 @@ def critic(
     calls: CallOptions,
     plotted: Annotated[
         Path | None,
-        typer.Option("--plot", help="A plot as well (extra: plot).", metavar="FILE.png|svg"),
+        typer.Option("--plot", help="A plot as well (extra: view).", metavar="FILE.png|svg|pdf"),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object and nothing else.")

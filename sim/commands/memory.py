@@ -41,7 +41,7 @@ class LookOptions:
     map: Annotated[
         Path | None,
         typer.Option(
-            help="Draw states and reflections, by likeness: .csv; .png or .svg (extra: plot).",
+            help="Draw states and reflections, by likeness: .csv, .png, .svg or .pdf.",
             metavar="FILE",
         ),
     ] = None

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -9,9 +10,12 @@ from rich.console import Group as Page
 from rich.measure import Measurement
 from rich.table import Table
 
+from engine.errors import ConfigError
 from engine.text import visible
 from sim.analysis.comparison import Comparison, below
+from sim.analysis.outcomes import column_of
 from sim.analysis.sheets import Sheet
+from sim.views.figures import charts
 
 
 def comparison_page(found: Comparison) -> Page:
@@ -49,6 +53,15 @@ class _Whole:
         for row in sheet.rows:
             table.add_row(*row)
         return table
+
+
+def plot(found: Comparison, path: Path) -> None:
+    """Draw the differences into a file; raises ConfigError if there are none, or nobody draws."""
+    if not found.pairs:
+        raise ConfigError("--plot: there is one group only, and so no difference to draw")
+    drawing = charts("--plot")
+    title = f"Differences of {column_of(found.measure)}"
+    drawing.write_chart(drawing.titled(drawing.forest(found), title), path)
 
 
 # -- to paste elsewhere

@@ -3,19 +3,15 @@
 from collections.abc import Iterator, Sequence
 from math import isinf
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
-from engine.errors import ConfigError, FileError
 from sim.experiments.critic_statistics import Fit
-from sim.experiments.critique import Critique, table_of
-from sim.views.figures import caption, check_plotting, drawn, new_figure
+from sim.experiments.critique import Critique
+from sim.views.figures import charts
 
-_FORMATS = ("png", "svg")
 _NAMES = {
     "value": "V(s), asked again",
     "target": "r + γ·V(s′)",
@@ -144,51 +140,7 @@ def _left_out(found: Critique) -> Iterator[str]:
 # -- plot
 
 
-def check_plot(path: Path) -> str:
-    """Return the format of a plot at *path*; raises ConfigError if it cannot be drawn there."""
-    form = path.suffix.removeprefix(".").casefold()
-    if form not in _FORMATS:
-        raise ConfigError(f"--plot: expected a file named .png or .svg, got {str(path)!r}")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--plot: there is no directory {str(path.parent)!r}")
-    check_plotting("--plot")
-    return form
-
-
 def plot(found: Critique, path: Path) -> None:
     """Draw values against returns, and the noise of each estimator, into a file."""
-    form = check_plot(path)
-    figure = new_figure(10, 4.5)
-    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    _draw_states(left, found)
-    _draw_noise(right, found)
-    title = f"{found.agent}, critic by {found.model}: {len(found.states)} states"
-    figure.suptitle(caption(title))
-    try:
-        path.write_bytes(drawn(figure, form))
-    except OSError as error:
-        raise FileError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _draw_states(axes: Any, found: Critique) -> None:
-    values, returns = table_of(found.states, "value"), table_of(found.states, "return")
-    x, y = np.nanmean(values, axis=1), np.nanmean(returns, axis=1)
-    spread = {"xerr": np.nanstd(values, axis=1, ddof=1), "yerr": np.nanstd(returns, axis=1, ddof=1)}
-    axes.errorbar(x, y, **spread, fmt="o", alpha=0.7, capsize=2)
-    one = found.fits["return"]
-    ends = np.array([x.min(), x.max()])
-    axes.plot(ends, one.intercept + one.slope * ends, "--", color="gray")
-    axes.set_xlabel("V(s), asked again: mean ± deviation")
-    axes.set_ylabel(f"return, γ = {found.discount:g}: mean ± deviation")
-
-
-def _draw_noise(axes: Any, found: Critique) -> None:
-    # What does not differ across states has no bar.
-    known = {
-        _NAMES[name]: one.noise
-        for name, one in found.spreads.items()
-        if one.noise is not None and not isinf(one.noise)
-    }
-    axes.barh(list(known), list(known.values()))
-    axes.invert_yaxis()
-    axes.set_xlabel("noise: deviation within ÷ across states")
+    drawing = charts("--plot")
+    drawing.write_chart(drawing.critique_chart(found, _NAMES), path)

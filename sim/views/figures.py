@@ -1,38 +1,34 @@
-"""Figures: the door to matplotlib, which the extra `plot` brings."""
+"""Figures: the door to charts for who may lack them; the extra `view` brings what draws them."""
 
 from importlib import import_module
-from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError
-from engine.text import visible
+
+_FORMS = (".png", ".svg", ".pdf", ".html")
 
 
-def check_plotting(what: str, *, instead: str = "") -> None:
-    """Raise ConfigError if *what* cannot be drawn because the extra is missing."""
+def charts(what: str, *, instead: str = "") -> Any:
+    """Return what draws and writes charts (`sim.views.charts.offered`).
+
+    Raises ConfigError if *what* cannot be drawn because the extra is missing. Importing it takes
+    the better part of a second, and commands that draw nothing do not wait for it.
+    """
     try:
-        import_module("matplotlib")
-        import_module("matplotlib.figure")
+        return import_module("sim.views.charts.offered")
     except ModuleNotFoundError as error:
-        hint = "pip install 'billp[plot]'" + (f", or {instead}" if instead else "")
-        raise ConfigError(f"{what} needs the extra plot: {error}", hint=hint) from error
+        if error.name is None or error.name.startswith("sim"):
+            raise
+        hint = "pip install 'billp[view]'" + (f", or {instead}" if instead else "")
+        raise ConfigError(f"{what} needs the extra view: {error}", hint=hint) from error
 
 
-def new_figure(width: float, height: float) -> Any:
-    """Return an empty figure of so many inches."""
-    return import_module("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
-
-
-def caption(text: str) -> str:
-    """Return *text* for a figure: visible, and no formula."""
-    return visible(text).replace("$", r"\$")
-
-
-def drawn(figure: Any, form: str) -> bytes:
-    """Return *figure* as `png` or `svg`: the same bytes for the same figure."""
-    data = BytesIO()
-    # Neither dates nor ids that differ from file to file.
-    with import_module("matplotlib").rc_context({"svg.hashsalt": "billp"}):
-        about = {"Date": None} if form == "svg" else {}
-        figure.savefig(data, format=form, dpi=150, metadata=about)
-    return data.getvalue()
+def check_plot(path: Path) -> None:
+    """Raise ConfigError if a plot cannot be drawn at *path*."""
+    if path.suffix.casefold() not in _FORMS:
+        wanted = f"{', '.join(_FORMS[:-1])} or {_FORMS[-1]}"
+        raise ConfigError(f"--plot: expected a file named {wanted}, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--plot: there is no directory {str(path.parent)!r}")
+    charts("--plot")

@@ -22,7 +22,7 @@ from engine.errors import ConfigError, FileError
 from engine.text import visible
 from sim.analysis.memory.plane import Floats, Plane, evenly
 from sim.analysis.memory.saved import Saved
-from sim.views.figures import caption, check_plotting, drawn, new_figure
+from sim.views.figures import charts
 from storage.runs import write_whole
 
 Kind: TypeAlias = Literal["state", "reflection"]
@@ -32,7 +32,7 @@ KINDS: dict[AgentMemory[Any], Kind] = {
     VALUATIONS: "state",
     REFLECTIONS: "reflection",
 }
-FORMS = (".csv", ".png", ".svg")
+FORMS = (".csv", ".png", ".svg", ".pdf")
 
 _DRAWN = 20_000  # points of a memory in a picture; more are a blot
 _LAID = 100_000  # records of a memory that say where the plane lies
@@ -142,33 +142,21 @@ class MemoryMap:
     # -- as a picture
 
     def _picture(self, form: str, title: str) -> bytes:
-        check_plotting("a map as a picture", instead="--map FILE.csv")
-        figure = new_figure(1 + 5.5 * len(self._kinds), 5.6)
-        figure.suptitle(caption(title))
-        axes = figure.subplots(1, len(self._kinds), squeeze=False)[0]
-        bound = self._bound()
-        for place, (kind, memories) in zip(axes, self._kinds.items(), strict=True):
-            _label(place, kind, self._planes[kind])
-            shown = [self._scatter(place, kind, memory, bound) for memory in memories]
-            if kind == "state" and any(shown):
-                figure.colorbar(next(filter(None, shown)), ax=axes.tolist(), label="advantage")
-        return drawn(figure, form)
+        drawing = charts("a map as a picture", instead="--map FILE.csv")
+        panels = [
+            drawing.Points(_TITLES[kind], *self._points(kind), self._planes[kind].shares)
+            for kind in self._kinds
+        ]
+        spec = drawing.titled(drawing.memory_map(panels, self._bound()), title)
+        found: bytes = drawing.drawn(spec, form)
+        return found
 
-    def _scatter(self, axes: Any, kind: Kind, memory: Saved, bound: float) -> Any | None:
-        """Draw the points of a memory; return those with colours, if there are any."""
-        x, y = self._planes[kind].places(evenly(memory.keys, _DRAWN)).T
-        advantages = evenly(self._advantages[memory.name.name], _DRAWN)
-        known = ~np.isnan(advantages)
-        many = len(x) > 1_000
-        style = {"s": 6.0 if many else 18.0, "linewidths": 0.0, "rasterized": many}
-        axes.scatter(x[~known], y[~known], color="0.55", zorder=1, **style)
-        if not known.any():
-            return None
-        return axes.scatter(
-            *(x[known], y[known]),
-            c=advantages[known],
-            **{"cmap": "RdBu", "vmin": -bound, "vmax": bound, "zorder": 2, **style},
-        )
+    def _points(self, kind: Kind) -> tuple[Floats, Floats]:
+        """Return where the records that are drawn lie, and the advantage of each."""
+        own, plane = self._kinds[kind], self._planes[kind]
+        places = [plane.places(evenly(memory.keys, _DRAWN)) for memory in own]
+        advantages = [evenly(self._advantages[memory.name.name], _DRAWN) for memory in own]
+        return np.concatenate(places), np.concatenate(advantages)
 
     def _bound(self) -> float:
         """Return the advantage of the strongest colours, which few exceed."""
@@ -180,10 +168,3 @@ def _cell(text: str) -> str:
     """Return *text* for a cell of a table: a spreadsheet takes what begins so for a formula."""
     shown = visible(text, lines=True)
     return f"'{shown}" if shown.lstrip()[:1] in {"=", "+", "-", "@"} else shown
-
-
-def _label(axes: Any, kind: Kind, plane: Plane) -> None:
-    axes.set_title(_TITLES[kind])
-    axes.set_facecolor("0.86")
-    axes.set_xlabel(f"first component, {plane.shares[0]:.0%} of the variance")
-    axes.set_ylabel(f"second component, {plane.shares[1]:.0%}")

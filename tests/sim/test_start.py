@@ -48,7 +48,7 @@ def test_what_takes_long_to_import_is_imported_where_it_is_used() -> None:
     """The SDK of a service, figures and telemetry: most commands need none of them."""
     modules = loaded("\n".join(f"import {place}" for place in PLACES))
     assert set(PLACES) < modules
-    assert not modules & {"openai", "matplotlib", "opentelemetry", "scipy"}
+    assert not modules & {"altair", "openai", "opentelemetry", "scipy", "vl_convert"}
 
 
 def test_who_runs_or_reads_does_not_wait_for_a_service() -> None:

@@ -24,9 +24,9 @@ from sim.analysis.visits import standing_of
 from sim.runs.controls import Controls
 from sim.runs.pulse import Pulse, Pulses
 from sim.runs.watching import Underway
+from sim.views.charts.course import course_rows
 from sim.views.web.kept import Kept
 from sim.views.web.templating import duration, short
-from sim.views.web.trend import rows_of
 from storage.runs import RunDirectory
 
 _SOON = 0.4  # seconds between two events of this process's own run
@@ -126,10 +126,10 @@ class OwnFeed:
             yield event("tick", self.tick())
             if len(self._trend) != drawn and self.clock() >= due:
                 drawn, due = len(self._trend), self.clock() + _TRENDS
-                yield event("trend", rows_of(self._trend.points()))
+                yield event("trend", course_rows(self._trend.points()))
             await anyio.sleep(_SOON)
         yield event("tick", self.tick())
-        yield event("trend", rows_of(self._trend.points()))
+        yield event("trend", course_rows(self._trend.points()))
         yield event("end", self.ended)
 
     def tick(self) -> Tick:
@@ -234,7 +234,7 @@ class FileFeed:
         if ledger.size != size:
             trend = self.kept.known_trend(self.directory)
             if trend is not None:
-                told.append(event("trend", rows_of(trend.refresh(ledger))))
+                told.append(event("trend", course_rows(trend.refresh(ledger))))
         return standing, ledger.size, told
 
     def _tick(self, standing: str, ledger: Ledger) -> Tick:

@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 
 from sim.analysis.ledger import Ledger
 from sim.analysis.listing import RunCard
+from sim.analysis.memory.recorded import RecordedMemories
+from sim.analysis.memory.trace import Recalls, read_recalls
+from sim.analysis.outcomes import RunOutcomes, read_outcomes
 from sim.analysis.prompts import Prompts
 from sim.analysis.trend import TraceTrend
 from storage.environments import Environment
@@ -19,7 +22,9 @@ from storage.runs import RunDirectory
 T = TypeVar("T")
 
 _FEW = 4  # of what is larger
+_COMPARED = 32  # runs, each of some 200 bytes a visit
 _MOST = 16  # runs, each of a ledger of 50 bytes an episode
+_FEW = 2  # runs whose recalls are kept: 40 bytes for each of ten at every step
 
 
 @dataclass(eq=False)
@@ -56,8 +61,10 @@ class Kept:
     journals: Held[Recording] = field(default_factory=lambda: Held(_FEW))
     prompts: Held[Prompts] = field(default_factory=lambda: Held(_FEW))
     worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
+    _outcomes: Held[RunOutcomes] = field(default_factory=lambda: Held(_COMPARED))
     _ledgers: OrderedDict[Path, tuple[object, Ledger]] = field(default_factory=OrderedDict)
     _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
+    _recalls: OrderedDict[Path, tuple[int, Recalls]] = field(default_factory=OrderedDict)
     _cards: dict[Path, tuple[object, RunCard]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -77,6 +84,11 @@ class Kept:
                 self._ledgers.popitem(last=False)
             return ledger
 
+    def outcomes(self, directory: RunDirectory) -> RunOutcomes:
+        """Return what came of each visit of a run; raises TraceError."""
+        key = (directory.trace, _written(directory.trace))
+        return self._outcomes.get(key, lambda: read_outcomes(directory.path))
+
     def card(self, path: Path, name: str, make: Callable[[Path, str], RunCard]) -> RunCard:
         """Return the card of the run at *path*, made anew if its files have changed."""
         mark = _mark(path)
@@ -85,6 +97,19 @@ class Kept:
             card = make(path, name)
             self._cards[path] = mark, card
         return card
+
+    def recalls(self, memories: RecordedMemories) -> Recalls:
+        """Return what the trace of a run tells of its memories, read anew if it has grown."""
+        trace = memories.directory.trace
+        size = trace.stat().st_size
+        with self._lock:  # two pages of the same run would else read it twice
+            kept = self._recalls.pop(trace, None)
+            if kept is None or kept[0] != size:
+                kept = size, read_recalls(trace, memories.memories)
+            self._recalls[trace] = kept
+            while len(self._recalls) > _FEW:
+                self._recalls.popitem(last=False)
+            return kept[1]
 
     def known_trend(self, directory: RunDirectory) -> TraceTrend | None:
         """Return how a run goes, if a page has asked for it."""

@@ -8,9 +8,9 @@ from math import fsum
 from sim.analysis.ledger import Row
 from sim.analysis.visits import Standing
 from sim.runs.stopping import resuming
+from sim.views.charts.course import course_specs
 from sim.views.web.opened import Opened
 from sim.views.web.page import Asked, Page
-from sim.views.web.trend import trend_specs
 
 _EXTREMES = 5  # episodes that are shown of the best, and of the worst
 
@@ -70,7 +70,7 @@ def run_page(asked: Asked) -> Page:
         worst=tuple(nsmallest(_EXTREMES, rows, key=lambda row: (row.reward, row.episode))),
         resume=resuming(opened.directory.path) if standing == "stopped" else "",
         memories=opened.directory.memory.exists(),
-        specs=trend_specs(),
+        specs=course_specs(),
     )
     return Page("run.html", facts)
 

@@ -13,12 +13,15 @@ from engine.errors import BillpError
 from engine.text import visible
 from sim.views.web.assets import VEGA, Asset, assets, vega
 from sim.views.web.call import call_page, calls_page
+from sim.views.web.compare import compare_page
+from sim.views.web.diff import diff_page
 from sim.views.web.episode import envelopes_page, episode_page
 from sim.views.web.episodes import episodes_page
 from sim.views.web.events import Events
 from sim.views.web.folder import Folder
 from sim.views.web.gate import Gate
 from sim.views.web.kept import Kept
+from sim.views.web.memory import map_page, memory_page
 from sim.views.web.page import Asked, Making, Page, Trouble, trouble
 from sim.views.web.run import run_page
 from sim.views.web.runs import runs_page
@@ -37,6 +40,10 @@ PAGES: Mapping[str, Making] = {
     "call": call_page,
     "calls": calls_page,
     "trend": trend_page,
+    "compare": compare_page,
+    "diff": diff_page,
+    "memory": memory_page,
+    "map": map_page,
 }
 """Each page: the first word of its address, and who makes it. The run's name follows."""
 

@@ -13,6 +13,7 @@ from engine.errors import ServiceError
 from storage.runs import RunDirectory
 from tests.sim.runs.test_interrupt import BILLP, PATIENCE, SLOW
 from tests.sim.runs.test_interrupt import Counted as Signalling
+from tests.support.lacking import without
 from tests.support.shell import Shell, serving, tree
 from tests.support.small import Counted, recorded
 
@@ -106,36 +107,37 @@ def test_a_service_can_be_asked(
 # -- plots
 
 
-@pytest.mark.parametrize(("name", "opening"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")])
+@pytest.mark.parametrize(
+    ("name", "opening"), [("a.png", b"\x89PNG"), ("a.svg", b"<svg"), ("a.pdf", b"%PDF")]
+)
 def test_a_plot_is_drawn(shell: Shell, run: RunDirectory, name: str, opening: bytes) -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("vl_convert")
     shell.fine("critic", run.path, *FEW, "--plot", name)
     assert Path(name).read_bytes().startswith(opening)
 
 
 def test_a_plot_is_the_same_every_time(shell: Shell, run: RunDirectory) -> None:
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("vl_convert")
     for name in ("one.svg", "two.svg"):
         shell.fine("critic", run.path, *FEW, "--plot", name)
     assert Path("one.svg").read_bytes() == Path("two.svg").read_bytes()
 
 
-def test_a_plot_needs_matplotlib(
+def test_a_plot_needs_an_extra(
     shell: Shell, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which is said before anything is asked."""
-    for module in ("matplotlib", "matplotlib.figure"):
-        monkeypatch.setitem(sys.modules, module, None)
+    without(monkeypatch, "sim.views.charts", "altair")
     sentence, hint = shell.refusal("critic", run.path, *FEW, "--plot", "a.png")
-    assert sentence.startswith("--plot needs the extra plot: ")
-    assert hint == "pip install 'billp[plot]'"
+    assert sentence.startswith("--plot needs the extra view: ")
+    assert hint == "pip install 'billp[view]'"
 
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("a.gif", "--plot: expected a file named .png or .svg, got 'a.gif'"),
-        ("plot", "--plot: expected a file named .png or .svg, got 'plot'"),
+        ("a.gif", "--plot: expected a file named .png, .svg, .pdf or .html, got 'a.gif'"),
+        ("plot", "--plot: expected a file named .png, .svg, .pdf or .html, got 'plot'"),
         ("no/a.png", "--plot: there is no directory 'no'"),
     ],
 )

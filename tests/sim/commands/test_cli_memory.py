@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import sys
 from dataclasses import replace
 from math import fsum
 from pathlib import Path
@@ -20,6 +19,7 @@ from engine.messages import ActionTaken, EpisodeStarted, PlanMade
 from sim.runs.importing import import_trajectories
 from storage.memory import Memory
 from storage.runs import RunDirectory
+from tests.support.lacking import without
 from tests.support.shell import Shell, tree
 from tests.support.small import only, recorded, trace_of
 
@@ -253,7 +253,7 @@ def test_the_same_memories_make_the_same_file(
     shell: Shell, finished: RunDirectory, tmp_path: Path, form: str
 ) -> None:
     if form == "svg":
-        pytest.importorskip("matplotlib")
+        pytest.importorskip("vl_convert")
     one, other = tmp_path / f"one.{form}", tmp_path / f"other.{form}"
     for path in (one, other):
         assert str(path) in shell.fine("memory", finished.path, "--map", path)
@@ -262,7 +262,7 @@ def test_the_same_memories_make_the_same_file(
 
 def test_reflections_alone_can_be_drawn(shell: Shell, tmp_path: Path) -> None:
     """An agent that has no advantages draws without colours."""
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("vl_convert")
     run = recorded(tmp_path / "run", agent="reflexion", episodes=3)
     path = tmp_path / "map.png"
     panels = told(shell, run.path, "--map", path)["panels"]
@@ -273,10 +273,10 @@ def test_reflections_alone_can_be_drawn(shell: Shell, tmp_path: Path) -> None:
 def test_a_picture_needs_an_extra(
     shell: Shell, finished: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    without(monkeypatch, "sim.views.charts", "altair")
     sentence, hint = shell.refusal("memory", finished.path, "--map", tmp_path / "map.png")
-    assert sentence.startswith("a map as a picture needs the extra plot: ")
-    assert "pip install 'billp[plot]'" in hint
+    assert sentence.startswith("a map as a picture needs the extra view: ")
+    assert "pip install 'billp[view]'" in hint
     assert tree(tmp_path) == {}
 
 
@@ -284,8 +284,8 @@ def test_a_picture_needs_an_extra(
 
 
 def test_a_map_of_an_unknown_form(shell: Shell, finished: RunDirectory) -> None:
-    sentence, _ = shell.refusal("memory", finished.path, "--map", "map.pdf")
-    assert sentence == "a map ends in .csv, .png, .svg, got 'map.pdf'"
+    sentence, _ = shell.refusal("memory", finished.path, "--map", "map.gif")
+    assert sentence == "a map ends in .csv, .png, .svg, .pdf, got 'map.gif'"
 
 
 def test_a_map_that_cannot_be_written(shell: Shell, finished: RunDirectory, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 const modules = {
   "billp-chart": "chart.js",
+  "billp-compare": "compare.js",
   "billp-copy": "copy.js",
   "billp-episode": "episode.js",
   "billp-episodes": "episodes.js",
   "billp-filter": "filter.js",
   "billp-live": "live.js",
   "billp-runs": "runs.js",
+  "billp-map": "map.js",
 };
 
 const here = new URL(".", import.meta.url);
