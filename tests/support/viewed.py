@@ -68,14 +68,14 @@ def _answer(said: bytes) -> Answer:
     return Answer(int(first.split()[1]), headers, body.decode())
 
 
-def crawled(url: str, most: int = 200) -> dict[str, Answer]:
-    """Return all pages at *url*, by path, that any of them leads to, each also as JSON.
+def crawled(url: str, most: int = 200, *also: str) -> dict[str, Answer]:
+    """Return all pages at *url*, by path, that the first or *also* lead to, each also as JSON.
 
     Of addresses that differ in nothing but numbers three are taken; *most* are, in all.
     """
     found: dict[str, Answer] = {}
     alike: Counter[str] = Counter()
-    coming = ["/"]
+    coming = ["/", *also]
     while coming and len(found) < most:
         path = coming.pop(0)
         alike[re.sub(r"\d+", "0", path)] += 1
@@ -83,7 +83,7 @@ def crawled(url: str, most: int = 200) -> dict[str, Answer]:
             continue
         found[path] = answer = asked(url, path)
         if answer.headers["Content-Type"].startswith("text/html"):
-            leads = map(unescape, _LEADS.findall(answer.body))
+            leads = [unescape(lead).partition("#")[0] for lead in _LEADS.findall(answer.body)]
             coming += [lead for lead in leads if not lead.startswith(("/static/", "/events/"))]
             as_json = path if "json" in path else f"{path}{'&' if '?' in path else '?'}json"
             coming.append(as_json)

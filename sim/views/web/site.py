@@ -10,7 +10,7 @@ from aiohttp import web
 
 from engine.attempt import attempted, log, told
 from engine.errors import BillpError
-from engine.text import visible
+from engine.text import visible, visible_json
 from sim.views.web.assets import VEGA, Asset, assets, vega
 from sim.views.web.call import call_page, calls_page
 from sim.views.web.compare import compare_page
@@ -116,7 +116,7 @@ class Site:
     def _shown(self, page: Page, path: str, *, as_json: bool) -> web.Response:
         headers = {"Cache-Control": "no-store"}
         if as_json and page.status == 200:
-            body = msgspec.json.encode(page.facts)
+            body = visible_json(msgspec.json.encode(page.facts).decode()).encode()
             return web.Response(body=body, content_type="application/json", headers=headers)
         frame = {
             "several": len(self.folder.named) != 1,
