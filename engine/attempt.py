@@ -15,11 +15,13 @@ import anyio
 import structlog
 
 from engine.errors import StopAtOnce
+from engine.text import visible
 
 A = TypeVar("A")
 
 Level: TypeAlias = Literal["info", "warning", "error"]
 _LEAVE = 1.0  # seconds that a cancelled listener may take to end
+_BRIEFLY = 200  # characters
 
 
 class CancelledByItselfError(Exception):
@@ -131,6 +133,12 @@ def told(error: BaseException) -> str:
     """Return what *error* is and says, even if it cannot say it."""
     text, _ = attempted(lambda: str(error))
     return f"{type(error).__name__}: {'it cannot be told' if text is None else text}"
+
+
+def told_briefly(error: BaseException) -> str:
+    """Return what *error* is and says in one line, none of it obeyed by who shows it."""
+    text = visible(" ".join(told(error).split()))
+    return text if len(text) <= _BRIEFLY else f"{text[: _BRIEFLY - 1]}…"
 
 
 def name_of(function: object) -> str:

@@ -6,6 +6,9 @@ that can publish nothing and misses messages rather than hold a run. `follow`: a
 hears closed episodes in canonical order, the same in every run and in every replay.
 """
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import UnionType
 from typing import Generic, TypeVar, get_args
@@ -129,8 +132,32 @@ class Bus(Generic[T]):
             messages=self.messages,
             missed=sum(ear.missed for ear in self._listeners),
             dropped_listeners=sum(ear.deaf for ear in self._listeners),
-            dropped_followers=sum(f.dropped for f in self.release.followings),
+            dropped_followers=sum(bool(f.dropped) for f in self.release.followings),
         )
+
+    def dropped(self) -> dict[str, str]:
+        """Return which listeners and followers have raised, by name, and what."""
+        everybody: list[Inbox | Following] = [*self._listeners, *self.release.followings]
+        return {one.name: one.dropped for one in reversed(everybody) if one.dropped}
+
+    def missed(self) -> dict[str, int]:
+        """Return how many messages listeners missed, by name."""
+        counts = Counter[str]()
+        for ear in self._listeners:
+            counts[ear.name] += ear.missed
+        return {name: count for name, count in counts.items() if count}
+
+    @contextmanager
+    def known_as(self, name: str) -> Iterator[None]:
+        """Let whoever listens or follows meanwhile be called *name*."""
+        listeners, followings = len(self._listeners), len(self.release.followings)
+        try:
+            yield
+        finally:
+            for ear in self._listeners[listeners:]:
+                ear.name = name
+            for following in self.release.followings[followings:]:
+                following.name = name
 
     def _check_open(self, verb: str) -> None:
         if self._started:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import anyio
 import anyio.lowlevel
 
-from engine.attempt import attempt, log, name_of
+from engine.attempt import attempt, log, name_of, told_briefly
 from engine.messages import Message
 
 M = TypeVar("M")
@@ -30,10 +30,15 @@ Listener: TypeAlias = Callable[[Live[Any]], Awaitable[None] | None]
 
 @dataclass(eq=False)
 class Inbox:
-    """What was heard of *types* and not taken yet; beyond *capacity* the oldest is missed."""
+    """What was heard of *types* and not taken yet; beyond *capacity* the oldest is missed.
+
+    *name* says whose it is, *dropped* why it hears nothing more if what emptied it has raised.
+    """
 
     types: tuple[type, ...]
     capacity: int = field(kw_only=True)
+    name: str = field(default="", kw_only=True)
+    dropped: str = field(default="", kw_only=True)
     missed: int = field(default=0, kw_only=True)
     deaf: bool = field(default=False, kw_only=True)
     _taken: int = field(default=0, init=False)
@@ -81,6 +86,9 @@ class Ear(Inbox):
 
     listener: Listener
 
+    def __post_init__(self) -> None:
+        self.name = self.name or name_of(self.listener)
+
     async def run(self) -> None:
         """Hand over what is queued, for ever."""
         while not self.deaf:
@@ -94,9 +102,8 @@ class Ear(Inbox):
         while self._queue and not self.deaf:
             error = await attempt(self.listener, self._queue.popleft())
             if error is not None:
-                self.deaf = True
-                name = name_of(self.listener)
-                log("error", "listener dropped", listener=name, exc_info=error)
+                self.deaf, self.dropped = True, told_briefly(error)
+                log("error", "listener dropped", listener=self.name, exc_info=error)
             await anyio.lowlevel.checkpoint()  # a plain function would not let anybody else on
 
     async def finish(self, seconds: float) -> None:

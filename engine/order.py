@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import anyio
 import msgspec
 
-from engine.attempt import attempt, log, name_of
+from engine.attempt import attempt, log, name_of, told_briefly
 from engine.messages import Envelope, Message
 
 Follower: TypeAlias = Callable[[Envelope[Any]], Awaitable[None] | None]
@@ -31,12 +31,19 @@ class LineFollower(Protocol):
 
 @dataclass(eq=False)
 class Following:
-    """A follower with the types it hears; an *essential* one stops the run when it raises."""
+    """A follower with the types it hears; an *essential* one stops the run when it raises.
+
+    *dropped* says why it hears nothing more, if it has raised.
+    """
 
     types: tuple[type, ...]
     follower: Follower
     essential: bool
-    dropped: bool = False
+    name: str = ""
+    dropped: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or name_of(self.follower)
 
 
 @dataclass(eq=False)
@@ -95,6 +102,5 @@ class Release:
     def _failed(self, following: Following, error: BaseException) -> None:
         if following.essential:
             raise error
-        following.dropped = True
-        name = name_of(following.follower)
-        log("error", "follower dropped", follower=name, exc_info=error)
+        following.dropped = told_briefly(error)
+        log("error", "follower dropped", follower=following.name, exc_info=error)

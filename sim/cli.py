@@ -1,7 +1,7 @@
 """`billp`: the command line. An error is one sentence and a hint; `--debug` shows where it was."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from typer.main import get_group
 
 from engine.errors import BillpError, InterruptedRunError, OutputError
 from engine.text import visible
+from sim.commands.examples import EXAMPLES
 from sim.commands.logs import log_to_stderr
 from sim.commands.streams import open_closed, show_traceback, standard_streams
 from sim.runs.loop import first_error
@@ -21,11 +22,15 @@ from storage.names import check_name
 
 COMMANDS = {
     "run": ("run:run", "Run episodes and record them."),
+    "runs": ("runs:runs", "List the runs of a folder, and what came of them."),
     "show": (
         "show:show",
         "Show the visits of a run, an episode step by step, or all that led to one step.",
     ),
-    "view": ("view:view", "Look at runs in a browser."),
+    "view": (
+        "view:view",
+        "Look at runs in a browser: their episodes step by step, memories, comparisons.",
+    ),
     "replay": (
         "replay:replay",
         "Run a recorded run again and compare all of it; nobody is called.",
@@ -45,6 +50,10 @@ COMMANDS = {
     "compare": (
         "compare:compare",
         "Compare agents by recorded runs: the same users under the same seeds, pair by pair.",
+    ),
+    "report": (
+        "report:report",
+        "Write a report on runs: one file that works from a disk, and needs no network.",
     ),
     "critic": (
         "critic:critic",
@@ -109,7 +118,19 @@ def command_named(name: str) -> Any:
         holder.add_typer(found, name=name)
     else:
         holder.command(name)(found)
-    return get_group(holder).commands[name]
+    command = get_group(holder).commands[name]
+    for path, one in _each(name, command):
+        one.epilog = f"Example:  {EXAMPLES[path]}"
+    return command
+
+
+def _each(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a command by its name, or those of a group of commands by both names."""
+    if not isinstance(command, TyperGroup):
+        yield name, command
+        return
+    for own, one in command.commands.items():
+        yield f"{name} {own}", one
 
 
 app = typer.Typer(
@@ -122,11 +143,19 @@ app = typer.Typer(
     ),
     epilog="With --debug, any command shows where an error was raised.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
 _DEBUG = "--debug"
+
+_NUMBER = "Input should be a valid {}, unable to parse string as {}"
+_WORDS = {
+    "Value error, ": "",
+    _NUMBER.format("integer", "an integer"): "expected a whole number",
+    _NUMBER.format("number", "a number"): "expected a number",
+}
+"""Words of those who read options for us, and what we say instead."""
 
 
 def _tell_version(wanted: bool) -> None:
@@ -196,6 +225,8 @@ def _plain(error: BaseException) -> BillpError | None:
 def _misused(error: TyperException) -> int:
     """Tell how a command was called wrongly; without words there is none, and help was shown."""
     said = error.format_message()
+    for words, ours in _WORDS.items():
+        said = said.replace(words, ours)
     if said:
         where = getattr(error, "ctx", None)
         command = "billp" if where is None else where.command_path

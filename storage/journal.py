@@ -192,14 +192,16 @@ class Recording(Mapping[Identity, CallEnded]):
 
     def every(self) -> Iterator[CallEnded]:
         """Yield all ends, oldest first: also those of calls that were asked again since."""
+        return (entry for entry in self.entries() if isinstance(entry, CallEnded))
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all that the journal holds, oldest first."""
         place = 0
         for number, line in _lines(self.path):
             place += len(line)
             if place > self.size:
                 return
-            entry = _read_line(self.path, number, line)
-            if isinstance(entry, CallEnded):
-                yield entry
+            yield _read_line(self.path, number, line)
 
     def _under(self, name: int) -> list[CallEnded]:
         """Return the ends of the calls of that *name*, oldest first; nearly always one."""

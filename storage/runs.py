@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 import tomli_w
 from filelock import FileLock, Timeout
+from structlog.contextvars import bound_contextvars
 
 from engine.errors import BillpError, RunDirectoryError
 from storage.batches import BatchFile
@@ -132,8 +133,7 @@ class RunDirectory:
             content = read_small(self.config, SETTINGS_SIZE)
             return parse_toml(content), proven(self.path, content)
         except FileNotFoundError as error:
-            hint = "name a directory that billp run made, such as traces/runs/…"
-            raise RunDirectoryError(f"{self.path}: not a run directory", hint=hint) from error
+            raise _no_run(self.path) from error
         except OSError as error:
             raise RunDirectoryError(f"{self.config}: cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -156,7 +156,10 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from writing here; raises RunDirectoryError if one goes on to."""
+        """Keep other processes from writing here; raises RunDirectoryError if one goes on to.
+
+        What is logged meanwhile names the run.
+        """
         # The file of the lock stays: were it removed, one process could lock the old file that it
         # had opened and another a new one, and both would write.
         check_within(self.path)
@@ -168,7 +171,8 @@ class RunDirectory:
         except OSError as error:
             raise RunDirectoryError(f"{self.path}: cannot be written: {error.strerror}") from error
         try:
-            yield
+            with bound_contextvars(run=self.path.resolve().name):
+                yield
         finally:
             lock.release()
 
@@ -300,9 +304,16 @@ def open_run(path: Path) -> RunDirectory:
         if (path / ".lock").exists() and not run.trace.exists():
             hint = "begin it again: nothing was asked yet"
             raise RunDirectoryError(f"{path}: the run was killed before it began", hint=hint)
-        hint = "name a directory that billp run made, such as traces/runs/…"
-        raise RunDirectoryError(f"{path}: not a run directory", hint=hint)
+        raise _no_run(path)
     return run
+
+
+def _no_run(path: Path) -> RunDirectoryError:
+    """Return the error that says that *path* is no run, and where one finds those there are."""
+    hint = "name a directory that billp run made; billp runs lists those in traces/runs"
+    if path.is_dir():
+        hint = f"name a directory that billp run made; list those below it with billp runs {path}"
+    return RunDirectoryError(f"{path}: not a run directory", hint=hint)
 
 
 def write_whole(path: Path, data: bytes) -> None:

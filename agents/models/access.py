@@ -23,7 +23,7 @@ from agents.models.model import (
     request_for,
 )
 from agents.models.recorded import NothingRecorded, Recorded, call_ended
-from engine.attempt import attempted, log, name_of
+from engine.attempt import attempted, log, name_of, told_briefly
 from engine.calls import Call
 from engine.errors import CallFailedError
 from engine.messages import ModelFailed, ModelReplied
@@ -69,7 +69,7 @@ class Access:
     beforehand. *asking* is told the episode of every call before it is asked anew; *watch* is told
     every request with its digest and, if known, its recorded end; *keep* every reply that was given
     now, once it is journaled; *witnesses* every call that was made now, as it ended. A witness that
-    raises is dropped. *said* is what services said of the calls that failed.
+    raises is *dropped*: by name, and why. *said* is what services said of the calls that failed.
     """
 
     model: ChatModel
@@ -84,6 +84,7 @@ class Access:
     witnesses: list[Witness] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     said: dict[Identity, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
 
     async def answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
         """Return how the call ended; raises ServiceError if the run cannot go on."""
@@ -127,6 +128,7 @@ class Access:
         if error is not None and witness in self.witnesses:
             self.witnesses.remove(witness)
             name = name_of(witness)
+            self.dropped[name] = told_briefly(error)
             log("error", "witness dropped", witness=name, exc_info=error)
 
     def _count(self, ended: CallEnded) -> None:

@@ -7,7 +7,7 @@ summary is read; of the trace only the lines that say how episodes ended, and th
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import fsum, sqrt
@@ -108,9 +108,35 @@ def names_below(folder: Path) -> Iterator[str]:
 def with_parents(cards: Sequence[RunCard]) -> list[RunCard]:
     """Return *cards* with the names of the parents that are among them."""
     names = {card.digest: card.name for card in reversed(cards) if card.digest}
-    return [
-        msgspec.structs.replace(card, parent=names.get(card.parent_digest, "")) for card in cards
-    ]
+    parents = {card.name: names.get(card.parent_digest, "") for card in cards}
+    return [msgspec.structs.replace(card, parent=_checked(card.name, parents)) for card in cards]
+
+
+def _checked(name: str, parents: Mapping[str, str]) -> str:
+    """Return the parent of a run; none if it came of itself, which only altered files can say."""
+    seen, ancestor = {name}, parents[name]
+    while ancestor and ancestor not in seen:
+        seen.add(ancestor)
+        ancestor = parents[ancestor]
+    return "" if ancestor else parents[name]
+
+
+def in_families(cards: Sequence[RunCard]) -> list[tuple[int, RunCard]]:
+    """Return *cards* with forks after their parents, each with how many of these it stands under.
+
+    A fork whose parent is not among them stands by itself.
+    """
+    names = {card.name for card in cards}
+    children: dict[str, list[RunCard]] = {}
+    for card in cards:
+        children.setdefault(card.parent if card.parent in names else "", []).append(card)
+    found: list[tuple[int, RunCard]] = []
+    waiting = [(0, card) for card in reversed(children.get("", []))]
+    while waiting:
+        depth, card = waiting.pop()
+        found.append((depth, card))
+        waiting += [(depth + 1, child) for child in reversed(children.get(card.name, []))]
+    return found
 
 
 def card_of(path: Path, name: str) -> RunCard:

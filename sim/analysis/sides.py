@@ -90,6 +90,20 @@ class Sides(msgspec.Struct, frozen=True, kw_only=True):
     first: First | None
     steps: tuple[StepSides, ...]
 
+    @property
+    def parting(self) -> tuple[int, str] | None:
+        """The first step in which anything was said or done otherwise, and what that was.
+
+        Visits of other arrivals, or with other memories, differ before they begin.
+        """
+        differing = (
+            (step.step, fact.name)
+            for step in self.steps
+            for fact in step.facts
+            if fact.differs and step.step != BEFORE and fact.name not in step.tools
+        )
+        return next(differing, None)
+
 
 def sides(one: Envelopes, other: Envelopes) -> Sides:
     """Return two episodes side by side, whatever their numbers in their runs."""

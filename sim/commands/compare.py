@@ -1,7 +1,9 @@
 """`billp compare`: recorded runs side by side, with intervals and tests."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -9,10 +11,12 @@ import typer
 from engine.errors import ConfigError
 from sim.analysis.compare import compare as compare_runs
 from sim.analysis.comparison import Comparison
+from sim.analysis.listing import names_below
 from sim.commands.options import gathered
 from sim.views.comparison import as_latex, as_markdown, comparison_page, plot
 from sim.views.console import plain, write, write_json
 from sim.views.figures import check_plot
+from storage.runs import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -68,20 +72,44 @@ class HowOptions:
 
 @gathered
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Run directories, or an experiment's: all its runs."),
+    ],
     how: HowOptions,
     form: FormOptions,
 ) -> None:
     """Compare agents by recorded runs: the same users under the same seeds, pair by pair.
 
     Runs of one agent with several seeds make a group. Runs with test episodes are judged by those.
+    Of a folder, such as an experiment's directory, all runs are taken that came to their end.
     """
     form.check()
     found = compare_runs(
-        runs,
+        [*_every(runs)],
         measure=how.measure,
         reference=how.reference,
         every_pair=how.every_pair,
         seed=how.seed,
     )
     form.write(found)
+
+
+def _every(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the runs at *paths*, and the finished ones below those that are folders of runs.
+
+    Tells of the others on standard error. Raises ConfigError for a folder without any.
+    """
+    for path in paths:
+        within = [] if (path / "run.toml").exists() else sorted(names_below(path))
+        ended = [name for name in within if RunDirectory(path / name).finished]
+        if not within:
+            yield path
+        elif not ended:
+            hint = f"see where they stand with billp runs {quote(str(path))}"
+            raise ConfigError(f"no run in {path} has come to its end", hint=hint)
+        others = [name for name in within if name not in ended]
+        if others:
+            told = f"left out, as they have not come to their end: {', '.join(others)}"
+            plain(stderr=True, folding=False).print(f"billp: {told}")
+        yield from (path / name for name in ended)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from sim.commands.options import gathered
+from sim.commands.options import Moved, gathered
 from sim.commands.outputs import Trust
 from sim.config.layers import merged, parse_set
 from sim.config.run import Settings
@@ -50,9 +50,7 @@ class CallOptions:
             metavar="KEY=VALUE",
         ),
     ] = None
-    environment: Annotated[
-        str | None, typer.Option(help="Where the environment is, if not where it was.")
-    ] = None
+    environment: Moved = None
 
     def settings(self) -> Settings:
         """Return the settings that change."""

@@ -16,9 +16,10 @@ from sim.commands.options import gathered
 from sim.commands.sources import ColumnOptions, FormOptions, RecipeOptions
 from sim.commands.targets import AsJson, TargetOptions
 from sim.config.layers import configured, parse_set
-from sim.experiments.objections import check_sound, objections
+from sim.experiments.objections import check_sound, objections, of_model
 from sim.experiments.worlds import MOST_ITEMS, Judgement, judge
 from sim.views.at_random import at_random
+from sim.views.columns import Column, Fitted
 from sim.views.console import plain, write_json
 from sim.views.world import judgement_view
 from storage.datasets import (
@@ -35,6 +36,8 @@ from storage.datasets import (
 )
 from storage.datasets.synthetic import TEST_SHARE
 from storage.environments import Environment, Fit, Head, Provenance, forced
+
+_SIZES = ("users", "items", "interactions")
 
 app = typer.Typer(
     help="Build environments from data, look at them, calibrate and list them.",
@@ -207,7 +210,14 @@ def _portrait(environment: Environment) -> Group:
         title = f"Fitted to {fitted:,} ratings; errors on the {held:,} that make the histories:"
         parts += ["", title, _errors(head.fit)]
         parts += at_random(environment)
+        parts += _warnings(environment.head, head.fit)
     return Group(*parts)
+
+
+def _warnings(head: Head, fit: Fit) -> list[RenderableType]:
+    """Return what speaks against the reward model, where the head does not say it already."""
+    known = head.provenance.forced
+    return [f"\nWarning: {one.what}; {one.hint}." for one in of_model(fit) if one.what not in known]
 
 
 def _lines(head: Head) -> list[tuple[str, str]]:
@@ -263,15 +273,15 @@ def _errors(fit: Fit) -> Table:
 
 
 def _listing(found: dict[str, Head | str]) -> Group:
-    table = Table()
-    for name in ("environment", "format"):
-        table.add_column(name, overflow="fold")
-    for name in ("users", "items", "interactions"):
-        table.add_column(name, justify="right")
-    table.add_column("digest")
     broken = [f"cannot be read: {reason}" for reason in found.values() if isinstance(reason, str)]
-    for place, head in found.items():
-        if not isinstance(head, str):
-            sizes = (f"{size:,}" for size in (head.users, head.items, head.interactions))
-            table.add_row(place, head.format, *sizes, head.digest[:8])
+    heads = {place: head for place, head in found.items() if not isinstance(head, str)}
+    sizes = {name: [f"{getattr(head, name):,}" for head in heads.values()] for name in _SIZES}
+    table = Fitted(
+        [
+            Column("environment", [*heads], words=True),
+            Column("format", [head.format for head in heads.values()], words=True, worth=1),
+            *(Column(name, counts, worth=3) for name, counts in sizes.items()),
+            Column("digest", [head.digest[:8] for head in heads.values()], worth=2),
+        ]
+    )
     return Group(table, *broken)

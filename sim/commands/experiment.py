@@ -10,10 +10,17 @@ from rich.console import Console
 
 from engine.errors import ConfigError
 from sim.commands.compare import FormOptions
-from sim.commands.options import gathered
+from sim.commands.options import ENVIRONMENT, gathered
 from sim.config.layers import merged, parse_set, read_config
+from sim.config.run import Settings
 from sim.experiments.conduct import PLACE, Conduct, Report
-from sim.experiments.experiment import Planned, ProtocolName, experiment_from, plan
+from sim.experiments.experiment import (
+    Experiment,
+    Planned,
+    ProtocolName,
+    experiment_from,
+    plan,
+)
 from sim.runs.loop import in_event_loop
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from sim.views.console import plain, write, write_json
@@ -37,9 +44,9 @@ class WhatOptions:
         ProtocolName | None,
         typer.Option(help="How agents are trained and tested.", show_default="frozen"),
     ] = None
-    env: Annotated[str | None, typer.Option(help="The environment.", show_default="synthetic")] = (
-        None
-    )
+    environment: Annotated[
+        str | None, typer.Option(*ENVIRONMENT, help="The environment.", show_default="synthetic")
+    ] = None
     episodes: Annotated[int | None, typer.Option(help="Training episodes.")] = None
     test_episodes: Annotated[int | None, typer.Option(help="Test users.")] = None
     until: Annotated[
@@ -62,7 +69,7 @@ class WhatOptions:
     def settings(self) -> dict[str, Any]:
         """Return the layer of settings that the options make."""
         named = {
-            "environment": self.env,
+            "environment": self.environment,
             "episodes": self.episodes,
             "test_episodes": self.test_episodes,
         }
@@ -143,9 +150,9 @@ def experiment(
 
     The same command goes on with an experiment that was stopped. Exit status 3 if episodes failed.
     """
-    whole = experiment_from({} if file is None else read_config(file), what.settings())
+    whole, count = _planned(file, what.settings())
     most = "at most " if whole.until else ""
-    progress = _Progress(f"{most}{len(plan(whole))}", quiet=form.json)
+    progress = _Progress(f"{most}{count}", quiet=form.json)
     conduct = Conduct(whole, how.out, how.jobs, how.measure, how.reference, progress)
     report, failed = in_event_loop(conduct.whole)
     write_whole(how.out / "report.md", as_markdown(report.comparison).encode())
@@ -153,6 +160,30 @@ def experiment(
     if failed is not None:
         sys.stdout.flush()
         raise failed
+
+
+def _planned(file: Path | None, asked: Settings) -> tuple[Experiment, int]:
+    """Return the experiment and how many runs it has; an error that the *file* makes names it."""
+    if file is None:
+        whole = experiment_from(asked)
+        return whole, len(plan(whole))
+    told = read_config(file)
+    try:
+        whole = experiment_from(told, asked)
+        return whole, len(plan(whole))
+    except ConfigError as error:
+        if str(error) == _refusal(asked):
+            raise
+        raise ConfigError(f"{file}: {error}", hint=error.hint) from error
+
+
+def _refusal(asked: Settings) -> str:
+    """Return what is wrong with what was *asked* for by itself, if anything is."""
+    try:
+        plan(experiment_from(asked))
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _tell(report: Report, form: FormOptions, out: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
-from sim.commands.options import gathered
+from sim.commands.options import Moved, gathered
 from sim.commands.outputs import ShownOptions, Trust, tell, views
 from sim.commands.places import parse_point
 from sim.config.layers import merged, parse_set
@@ -58,9 +58,7 @@ class PlaceOptions:
         Path | None,
         typer.Option(help="The fork's directory.", show_default="the next in traces/runs"),
     ] = None
-    environment: Annotated[
-        str | None, typer.Option(help="Where the environment is, if not where it was.")
-    ] = None
+    environment: Moved = None
 
 
 @gathered

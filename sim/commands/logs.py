@@ -19,6 +19,7 @@ def log_to_stderr(form: LogFormat = "text", level: LogLevel = "warning") -> None
     """Let everything of *level* and above be logged; standard output is for what was asked for."""
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             *(_words() if form == "text" else _objects()),
         ],

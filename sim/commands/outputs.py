@@ -35,7 +35,10 @@ class ShownOptions:
     ] = None
     view: Annotated[
         list[str] | None,
-        typer.Option(help="A view of your own, or of a package.", metavar="NAME"),
+        typer.Option(
+            help="prometheus, tensorboard, mlflow, wandb (extras), or a view of your own.",
+            metavar="NAME",
+        ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False
@@ -50,7 +53,7 @@ class ShownOptions:
         ),
     ] = None
     otel: Annotated[
-        bool, typer.Option("--otel", help="Send OpenTelemetry spans (extra: otel).")
+        bool, typer.Option("--otel", help="Send OpenTelemetry spans and metrics (extra: otel).")
     ] = False
     dashboard: Annotated[
         bool,
@@ -59,6 +62,14 @@ class ShownOptions:
     dashboard_port: Annotated[
         int, typer.Option(min=0, max=65_535, help="The port of the dashboard; 0 is a free one.")
     ] = 0
+    prometheus_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help="Serve Prometheus metrics at a port of 127.0.0.1 (extra: prometheus).",
+        ),
+    ] = None
 
 
 Trust = Annotated[
@@ -83,16 +94,29 @@ def views(shown: ShownOptions) -> list[Onlooker]:
         chosen.append(_telemetry())
     if shown.dashboard or shown.dashboard_port:
         chosen.append(web_pages("--dashboard").DashboardView(shown.dashboard_port))
+    if shown.prometheus_port is not None:
+        chosen.append(_prometheus(shown.prometheus_port))
     return [*chosen, *load_views(shown.view or [])]
 
 
 def _telemetry() -> Onlooker:
     try:
-        telemetry = import_module("sim.views.telemetry")
+        # Made here, too: an exporter is imported when it is asked for.
+        view: Onlooker = import_module("sim.views.telemetry").TelemetryView()
     except ModuleNotFoundError as error:
         hint = "pip install 'billp[otel]'"
         raise ConfigError(f"--otel needs the extra otel: {error}", hint=hint) from error
-    view: Onlooker = telemetry.TelemetryView()
+    return view
+
+
+def _prometheus(port: int) -> Onlooker:
+    try:
+        prometheus = import_module("sim.views.prometheus")
+    except ModuleNotFoundError as error:
+        hint = "pip install 'billp[prometheus]'"
+        what = f"--prometheus-port needs the extra prometheus: {error}"
+        raise ConfigError(what, hint=hint) from error
+    view: Onlooker = prometheus.PrometheusView(port)
     return view
 
 

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from engine.errors import ConfigError
-from sim.commands.options import gathered
+from sim.commands.options import Moved, gathered
 from sim.commands.places import parse_point, parse_role_point
 from sim.runs.debugging import Stopping
 from sim.runs.listeners import load_listeners
@@ -63,9 +63,7 @@ class WayOptions:
     concurrency: Annotated[
         int | None, typer.Option(help="Bounds the episodes at work. [default: the run's]")
     ] = None
-    environment: Annotated[
-        str | None, typer.Option(help="Where the environment is, if not where it was.")
-    ] = None
+    environment: Moved = None
     json: Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")] = False
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sim.commands.options import gathered
+from sim.commands.options import Moved, gathered
 from sim.commands.outputs import ShownOptions, Trust, check_failed, tell, views
 from sim.config.layers import parse_set
 from sim.metrics.failures import Failure
@@ -26,9 +26,7 @@ class AgainOptions:
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask failed calls again.")
     ] = False
-    environment: Annotated[
-        str | None, typer.Option(help="Where the environment is, if not where it was.")
-    ] = None
+    environment: Moved = None
     set: Annotated[
         list[str] | None,
         typer.Option(

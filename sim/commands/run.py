@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from agents.roster import AGENTS
-from sim.commands.options import gathered
+from engine.errors import ConfigError
+from sim.commands.options import ENVIRONMENT, gathered
 from sim.commands.outputs import ShownOptions, Trust, tell, tell_estimate, views
 from sim.config.layers import configured, merged, parse_set, read_config
 from sim.config.run import RunConfig, Settings
@@ -24,6 +25,9 @@ _DEFAULT = RunConfig()
 class WhatOptions:
     """What decides the trace; what is not given is left to the configuration."""
 
+    environment: Annotated[
+        str | None, typer.Option(*ENVIRONMENT, help="The environment, as ENV.", show_default=False)
+    ] = None
     agent: Annotated[
         str | None,
         typer.Option(
@@ -190,7 +194,9 @@ def run(
     Exit status 0 if all went well; 2 for what cannot be run or a service that stopped it, 3 if it
     came to its end but episodes failed, 4 if its budget is spent, 130 if it was interrupted.
     """
-    asked = {"environment": env, **asdict(what), **asdict(how), **asdict(spending)}
+    check_once(env, what.environment)
+    asked = {**asdict(what), **asdict(how), **asdict(spending)}
+    asked["environment"] = env or what.environment
     asked.pop("dry_run")
     asked["metrics"] = asked.pop("metric") or None
     given = {name: value for name, value in asked.items() if value is not None}
@@ -203,6 +209,13 @@ def run(
     listeners = load_listeners(shown.listener or [])
     summary = run_episodes(config, out=place.out, listeners=listeners, views=views(shown))
     tell(summary, shown)
+
+
+def check_once(env: str | None, option: str | None) -> None:
+    """Raise ConfigError if two environments are named, as ENV and by the *option*."""
+    if env is not None and option not in {None, env}:
+        hint = "leave one of them out"
+        raise ConfigError(f"two environments are named, {env!r} and {option!r}", hint=hint)
 
 
 def gather(settings: SettingOptions, asked: dict[str, Any]) -> RunConfig:

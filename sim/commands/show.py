@@ -17,6 +17,7 @@ from agents.models.model import ChatRequest
 from engine.errors import ConfigError, RunDirectoryError
 from engine.messages import Envelope, Message
 from engine.tree import encode
+from sim.analysis.listing import card_of
 from sim.analysis.memory.texts import HeldTexts, RecordedTexts
 from sim.analysis.visits import Unended, Visited, Visits, is_whole, standing_of, visits_of
 from sim.commands.logs import log_to_stderr
@@ -133,13 +134,13 @@ def show(
 def _list(directory: RunDirectory, choice: ChoiceOptions, *, as_json: bool) -> None:
     visits = visits_of(directory)
     shown = choice.of(visits)
-    run = str(directory.path)
+    card = card_of(directory.path, directory.path.name)
     if not as_json:
-        lines = visits_page(run, visits, shown, plain().width)
+        lines = visits_page(card, visits, shown, plain().width)
         write("".join(f"{line}\n" for line in lines))
         return
-    facts = {"run": run, "standing": visits.standing, "counts": dict(visits.counts())}
-    write_json({**facts, "visits": shown})
+    facts = {"run": card.path, "standing": visits.standing, "counts": dict(visits.counts())}
+    write_json({**facts, "overview": card, "visits": shown})
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sim.commands.options import Moved
 from sim.verification.verify import CAVEAT, Check
 from sim.verification.verify import verify as verify_run
 from sim.views.console import plain, write_json
@@ -13,9 +14,7 @@ from sim.views.console import plain, write_json
 
 def verify(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
-    environment: Annotated[
-        str | None, typer.Option(help="Where the environment is, if not where it was.")
-    ] = None,
+    environment: Moved = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object and nothing else.")
     ] = False,

@@ -16,22 +16,28 @@ from engine.arrivals import plain_rule
 from engine.errors import ConfigError
 from sim.config.checks import check_values
 from sim.config.run import RunConfig, Settings
+from storage.provenance import NAME as PROVENANCE
 from storage.reading import SETTINGS_SIZE, at_most, parse_toml
 
+_PRICES = "prices"
 _SHOWN = 80  # characters of a value
 
 
 def read_config(path: Path) -> Settings:
-    """Return the settings of a TOML file; raises ConfigError if it cannot be read."""
+    """Return the settings of a TOML file; raises ConfigError if it cannot be read.
+
+    Where the run.toml of a run comes from is no setting.
+    """
     try:
         with path.open("rb") as file:  # of the user's own naming: it may come through a pipe
-            return parse_toml(at_most(file, path, SETTINGS_SIZE))
+            found = parse_toml(at_most(file, path, SETTINGS_SIZE))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such configuration") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not a configuration: {error}") from error
+    return {name: value for name, value in found.items() if name != PROVENANCE}
 
 
 def parse_set(text: str) -> Settings:
@@ -39,6 +45,7 @@ def parse_set(text: str) -> Settings:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key or "\n" in text:
         raise ConfigError(f"expected key=value, got {text!r}", hint="such as --set history=5")
+    key = _priced(key, of_model=value.startswith("{"))
     for written in (value, json.dumps(value)):
         try:
             tables = parse_toml(f"{key} = {written}".encode())
@@ -47,6 +54,27 @@ def parse_set(text: str) -> Settings:
         if not _dated(tables):  # no setting is a date; an Azure version looks like one
             return tables
     raise ConfigError(f"{key!r} is no name of a setting", hint="such as quit.window")
+
+
+def _priced(key: str, *, of_model: bool) -> str:
+    """Return a *key* whose model, if it sets a price, is one name, whatever signs are in it."""
+    table, _, rest = key.partition(".")
+    name, dot, part = (rest, "", "") if of_model else rest.rpartition(".")
+    if table != _PRICES or not name or name[0] in "\"'":
+        return key
+    return f"{table}.{json.dumps(name)}{dot}{part}"
+
+
+def _whole_names(prices: Mapping[str, Any], before: str = "") -> Settings:
+    """Return *prices* by model: a file that names one without quotes has a table for each dot."""
+    found: Settings = {}
+    for name, price in prices.items():
+        tables = isinstance(price, Mapping) and [isinstance(v, Mapping) for v in price.values()]
+        if tables and all(tables):
+            found |= _whole_names(price, f"{before}{name}.")
+        else:
+            found[before + name] = price
+    return found
 
 
 def _dated(value: Any) -> bool:
@@ -73,6 +101,8 @@ def configured(*layers: Mapping[str, Any]) -> RunConfig:
     cannot be used.
     """
     settings = merged(*layers)
+    if isinstance(prices := settings.get(_PRICES), Mapping):
+        settings[_PRICES] = _whole_names(prices)
     if isinstance(settings.get("agent"), str):
         name, of_file = spelled_out(settings["agent"])
         settings = merged(settings, of_file, {"agent": name})

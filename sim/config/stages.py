@@ -22,6 +22,7 @@ from sim.config.parts import check_parts, part_origins
 from sim.config.run import EARLIER, RunConfig, Settings
 from storage.datasets import open_environment
 from storage.environments import Environment
+from storage.provenance import NAME as PROVENANCE
 
 Point: TypeAlias = tuple[int, int]
 """(episode, step); points are in canonical order."""
@@ -150,7 +151,8 @@ def read_course(settings: Settings, *, proven: bool) -> Course:
     only a file says that is not *proven* to be written here.
     """
     check_parts(settings, proven=proven)
-    final = {name: value for name, value in settings.items() if name not in {"forks", "parts"}}
+    beside = {"forks", "parts", PROVENANCE}
+    final = {name: value for name, value in settings.items() if name not in beside}
     try:
         forks = [msgspec.convert(fork, _Fork) for fork in settings.get("forks", [])]
         begins = [(BEGINNING, "", {}), *((parse_point(f.at), f.parent, f.say) for f in forks)]

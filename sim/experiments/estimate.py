@@ -13,6 +13,7 @@ from agents.models.chain import check_settings
 from agents.models.providers import EMBEDDED, takes_tiers
 from agents.models.remote.vectors import ROLE as EMBEDDING
 from agents.settings import RoleSettings
+from sim.config.flight import usable
 from sim.config.run import RunConfig
 from sim.experiments.rounds import together_in
 from sim.experiments.trial import NOTHING, Trial, added, largest_trial
@@ -63,6 +64,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     *error*, is that of the sample alone, and 0 if it is the whole run. *seconds* assume
     *reply_seconds* for a reply, and keep the limits that are set; *held_by* is what holds the run
     back. *cost_if_known* is the cost where the service knows all of the *known_tokens*.
+    *in_flight* calls are about what the arrivals can use in training, None if they bound nothing.
     """
 
     episodes: int
@@ -79,6 +81,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     plans: tuple[Plan, ...] = ()
     known_tokens: int = 0
     cost_if_known: float | None = None
+    in_flight: int | None = None
 
 
 def estimate(config: RunConfig) -> Estimate:
@@ -109,6 +112,7 @@ def _scaled(config: RunConfig, trial: Trial) -> Estimate:
         roles=roles,
         plans=_plans(config, trial, roles),
         known_tokens=sum(role.known_tokens for role in every),
+        in_flight=usable(config),
         cost_if_known=_sum(_cost_if_known(config, role) for role in every),
     )
 

@@ -11,7 +11,7 @@ from itertools import product
 from math import inf
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 import anyio
 import msgspec
@@ -113,15 +113,35 @@ def experiment_from(*layers: Settings) -> Experiment:
                 f"there is no setting {name!r} of experiments",
                 hint=f"there are {', '.join(sorted(known))}; those of runs go into [settings]",
             )
-    try:
-        made = msgspec.convert(settings, Experiment)
-    except msgspec.ValidationError as error:
-        what = str(error).replace("`", "")
-        raise ConfigError(f"not an experiment: {what}") from error
+    made = Experiment(**{name: _value(name, value) for name, value in settings.items()})
     _check_lists(made)
     _check_own(made)
     _check_until(made)
     return made
+
+
+def _value(name: str, value: object) -> Any:
+    """Return the *value* of one setting; raises ConfigError: what may stand there, what came."""
+    kind = next(one.type for one in msgspec.structs.fields(Experiment) if one.name == name)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        expected = str(error).partition(" - at ")[0].partition(", got")[0].replace("`", "")
+        choices = _choices(kind)
+        if choices:
+            expected = f"expected one of {', '.join(choices)}"
+        usual = getattr(Experiment(), name) or next(iter(choices), None)
+        usual = [*usual] if isinstance(usual, tuple) else usual
+        hint = f"such as {name} = {usual!r}" if usual else ""
+        what = f"{expected[:1].lower()}{expected[1:]}, got {value!r:.80}"
+        raise ConfigError(f"{name}: {what}", hint=hint) from error
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """Return the words that a *kind* of setting may be; none where it may be others."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(word for one in get_args(kind) for word in _choices(one))
 
 
 def _check_lists(experiment: Experiment) -> None:

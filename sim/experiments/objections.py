@@ -32,7 +32,7 @@ def objections(environment: Environment, config: RunConfig) -> list[Objection]:
     found: list[Objection] = []
     fit = environment.head.fit
     if fit is not None:
-        found += _of_model(fit)
+        found += of_model(fit)
     if len(environment.catalog) <= MOST_ITEMS:
         found += _of_span(Trial(environment, config).span())
     return found
@@ -46,7 +46,8 @@ def check_sound(found: list[Objection]) -> None:
         raise DataError(f"nothing was written: {what}", hint=f"{hint}; --force writes it anyway")
 
 
-def _of_model(fit: Fit) -> list[Objection]:
+def of_model(fit: Fit) -> list[Objection]:
+    """Return what speaks against a reward model, by ratings that it has not seen."""
     model, biases, mean = fit.model.rmse, fit.tuned_biases.rmse, fit.global_mean.rmse
     if model < mean and model <= (1 + SLACK) * biases:
         return []

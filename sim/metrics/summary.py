@@ -15,7 +15,9 @@ from sim.metrics.lifetimes import Retention, retention_rows
 from sim.metrics.metrics import CurvePoint, Measured, Metrics
 from sim.metrics.own import Found
 from sim.metrics.told import beside_test, metric_rows
+from sim.metrics.toll import NO_TOLL, Toll
 from sim.world.quitting import QUIT_RULES, names_of, reasons_of
+from storage.provenance import Process
 from storage.runs import RunDirectory
 from storage.traces import digest_of
 
@@ -43,8 +45,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     *refused_calls* of the replies the model says that it would rather not. *cost* is by the prices
     that are set. *listeners* are the results of the user's own. *weights* are the sha256 of models'
     files, by model, where they were computed on this machine; *certificate* what one of `billp
-    probe` says of a model. *manifest* is the digest of the run's manifest, which lists its
-    summary and so does not stand there.
+    probe` says of a model. *access* is the toll of access to models. Listeners, followers and views
+    that raised were *dropped*, by name and why; others *missed* so many messages, for they were too
+    slow. *provenance* tells of the processes that worked on the run. *manifest* is the digest of
+    the run's manifest, which lists its summary and so does not stand there.
     """
 
     run: str
@@ -83,6 +87,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     curve: tuple[CurvePoint, ...] = ()
     failed_episodes: int = 0
     failures: tuple[Failure, ...] = ()
+    access: Toll = NO_TOLL
+    dropped: dict[str, str] = {}
+    missed: dict[str, int] = {}
     listeners: dict[str, Any] = {}
     weights: dict[str, str] = {}
     certificate: dict[str, str] = {}
@@ -90,6 +97,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     quit_rule: str = ""
     privileged: str = ""
     retention: Retention | None = None
+    provenance: tuple[Process, ...] = ()
     manifest: str = ""
 
     def flat(self) -> dict[str, Any]:
@@ -97,14 +105,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
         What not all runs have is left out where it is empty: *train*, *test_memory* and *curve* are
         of tests; *own_metrics*; a *quit_rule* that is not BiLLP's; what a *privileged* agent is
-        told that none could know; *retention* is of users with several sessions.
+        told that none could know; *retention* is of users with several sessions; who was *dropped*
+        or *missed* messages.
         """
         values: dict[str, Any] = msgspec.to_builtins(self)
         metrics = values.pop("metrics")
         del values["manifest"]
         head = {name: values.pop(name) for name in ("run", "digest")}
         of_some = ("train", "test_memory", "curve", "own_metrics", "quit_rule", "privileged")
-        some = (*of_some, "weights", "certificate", "retention")
+        some = (*of_some, "weights", "certificate", "retention", "dropped", "missed")
         told = {name: value for name in some if (value := values.pop(name))}
         return {**head, **metrics, **told, **values}
 
@@ -167,7 +176,8 @@ def read_summary(directory: RunDirectory) -> Summary:
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
     """What a process did for a run: messages, seconds, the share of slots in use, and replies.
 
-    *cached* replies came from a cache; *cost* is by the prices that are set, with recorded calls.
+    *cached* replies came from a cache; *cost* is by the prices that are set, with recorded calls,
+    and *access* their toll. For *dropped* and *missed* see `Summary`.
     """
 
     messages: int
@@ -175,6 +185,9 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     utilization: float
     cached: int
     cost: float
+    access: Toll = NO_TOLL
+    dropped: dict[str, str] = {}
+    missed: dict[str, int] = {}
 
 
 def summarise(
@@ -229,6 +242,9 @@ def summarise(
         curve=measured.curve,
         failed_episodes=sum(failure.episodes for failure in failures),
         failures=failures,
+        access=effort.access,
+        dropped=effort.dropped,
+        missed=effort.missed,
         listeners=listeners,
         quit_rule=str(settings.get("quit_rule", "")),
         privileged=_privileged(settings),

@@ -27,6 +27,7 @@ from sim.runs.stopping import Begun, stopping
 from sim.runs.trust import check_reach
 from storage.files import Durability
 from storage.journal import ForkStarted, Journal, Recording
+from storage.provenance import this_process, written
 from storage.runs import RunDirectory, check_free, new_run, written_in
 from storage.traces import before_step, digest_of, episode_of
 from storage.vectors import VectorFile, read_vectors
@@ -109,8 +110,9 @@ async def _fork(
             calls, digest = parent.recording, course.stages[-1].parent
             journaled = hand_down(calls, digest, directory, config.fsync)
             hand_down_vectors(parent, directory.vectors, config.fsync)
-            directory.write_config(noted(course, doors).settings())
-            live = Live(planned, directory)
+            here = this_process()
+            directory.write_config(noted(course, doors).settings() | written([here]))
+            live = Live(planned, directory, processes=(here,))
             with (
                 written_in(directory, planned.kept, journaled=journaled) as files,
                 closing(TraceCheck(parent.directory.trace)) as check,

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from engine.attempt import attempted, log, told
+from engine.attempt import attempted, log, told, told_briefly
 from engine.bus import Bus, kinds
 from engine.errors import ConfigError
 from engine.messages import Message
@@ -37,12 +37,16 @@ class Listeners:
 
     by_name: dict[str, Listener]
 
-    def attach(self, bus: Bus[T]) -> None:
-        """Subscribe them."""
+    def attach(self, bus: Bus[T]) -> dict[str, str]:
+        """Subscribe them by their names; return why, for those that cannot be."""
+        dropped = {}
         for name, listener in self.by_name.items():
-            _, error = attempted(partial(_attach, listener, bus))
+            with bus.known_as(name):
+                _, error = attempted(partial(_attach, listener, bus))
             if error is not None:
+                dropped[name] = told_briefly(error)
                 log("error", "listener dropped", listener=name, exc_info=error)
+        return dropped
 
     def results(self) -> dict[str, Any]:
         """Return what those that have a result found."""

@@ -22,12 +22,14 @@ from sim.metrics.failures import FailuresFollower
 from sim.metrics.own import HEARD as OWN
 from sim.metrics.own import OwnMetrics
 from sim.metrics.summary import Effort, Summary, summarise
+from sim.metrics.toll import Toll, Tolls
 from sim.runs.assembly import Assembly, assemble
 from sim.runs.models import certified, digests_of, embedder_for, model_settings, samplings
 from sim.runs.scenario import Scenario
-from sim.runs.watching import Underway, shown
-from storage.journal import CallEnded
+from sim.runs.watching import Underway, conclude, shown
+from storage.journal import CallEnded, Entry
 from storage.manifest import write_manifest
+from storage.provenance import Process
 from storage.runs import Files, RunDirectory
 from storage.vectors import every_vector
 
@@ -36,14 +38,15 @@ from storage.vectors import every_vector
 class Live:
     """A *scenario* that goes live, kept in *directory*.
 
-    Its other processes have *paid* for some calls: those count for its budget. *asking* is told the
-    episode of every call before it is asked.
+    Its other processes have written *before* what they asked: that counts for its budget. *asking*
+    is told the episode of every call before it is asked. *processes* work on it, this one last.
     """
 
     scenario: Scenario
     directory: RunDirectory
-    paid: Iterable[CallEnded] = ()
+    before: Iterable[Entry] = ()
     asking: Callable[[int], None] = lambda _: None
+    processes: Sequence[Process] = ()
 
     async def run(
         self,
@@ -57,13 +60,30 @@ class Live:
         *recorded* calls are not asked again; *writers* take the encoded run, the trace's among
         them.
         """
+        summary = None
+        try:
+            summary = await self._concluded(doors, files, recorded, writers)
+        finally:
+            conclude(self.scenario.beside.views, summary)
+        return summary
+
+    async def _concluded(
+        self,
+        doors: Mapping[str, Door],
+        files: Files,
+        recorded: Recorded,
+        writers: Sequence[LineFollower],
+    ) -> Summary:
         observe = partial(note_attempt, files.journal)
         settings = model_settings(self.scenario.config)
         with linked(doors, settings, observe, files.batches) as chain:
             summary = await self._run_on(chain, files, recorded, writers)
         config = self.scenario.config
         summary = msgspec.structs.replace(
-            summary, weights=digests_of(doors), certificate=certified(config, doors)
+            summary,
+            weights=digests_of(doors),
+            certificate=certified(config, doors),
+            provenance=(*self.processes[:-1], *(one.over() for one in self.processes[-1:])),
         )
         self.directory.write_summary(summary.flat())
         return summary
@@ -84,7 +104,7 @@ class Live:
             witnesses=[PrefixWatch()] if _has_service(scenario) else [],
         )
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
-        self._note_paid(chain.budget)
+        earlier = self._note_paid(chain.budget)
         assembly = assemble(
             scenario.course,
             scenario.environment,
@@ -97,7 +117,10 @@ class Live:
         own = OwnMetrics(scenario.environment, own_metrics(config))
         if own.metrics:
             assembly.bus.follow(OWN, own, essential=True)
-        seconds = await self._run(assembly, access, chain, writers)
+        underway = Underway(
+            config, scenario.environment, self.directory, assembly, access, chain, earlier
+        )
+        effort = await self._run(underway, writers)
         # Once there is a summary the run is over: all that it tells of must be there.
         files.trace.force()
         if files.prompts is not None:
@@ -109,7 +132,7 @@ class Live:
             digest=files.trace.digest,
             measured=assembly.metrics.measured(),
             usage=access.usage,
-            effort=_effort(assembly.bus.messages, seconds, chain),
+            effort=effort,
             failures=failures.result(),
             listeners=scenario.beside.listeners.results(),
         )
@@ -117,37 +140,30 @@ class Live:
         self._save(assembly)
         return summary
 
-    def _note_paid(self, budget: Budget) -> None:
+    def _note_paid(self, budget: Budget) -> Toll:
         """Count what the run has paid for before; what a cache or a fork's parent said is free."""
-        config = self.scenario.config
-        for ended in self.paid:
-            if ended.attempts:
-                model = config.model_of(ended.role)
-                budget.note(model, tokens_of(ended), role=ended.role)
-        for entry in every_vector(self.directory.vectors):
-            if entry.attempts:
-                budget.note(config.embedding_model, Tokens(entry.tokens, 0), role=EMBEDDING)
+        config, tolls = self.scenario.config, Tolls()
+        for call in self.before:
+            tolls.call(call)
+            if isinstance(call, CallEnded) and call.attempts:
+                budget.note(config.model_of(call.role), tokens_of(call), role=call.role)
+        for vector in every_vector(self.directory.vectors):
+            tolls.vector(vector)
+            if vector.attempts:
+                budget.note(config.embedding_model, Tokens(vector.tokens, 0), role=EMBEDDING)
+        return tolls.toll()
 
-    async def _run(
-        self, assembly: Assembly, access: Access, chain: Chain, writers: Sequence[LineFollower]
-    ) -> float:
-        """Run and return the seconds that it took."""
-        beside = self.scenario.beside
-        beside.listeners.attach(assembly.bus)
+    async def _run(self, underway: Underway, writers: Sequence[LineFollower]) -> Effort:
+        """Run and return what it took."""
+        beside, bus = self.scenario.beside, underway.assembly.bus
+        lost = beside.listeners.attach(bus)
         for writer in writers:
-            assembly.bus.write_to(writer)
-        underway = Underway(
-            self.scenario.config,
-            self.scenario.environment,
-            self.directory,
-            assembly,
-            access,
-            chain,
-        )
+            bus.write_to(writer)
         started = time.perf_counter()
-        async with shown(beside.views, underway):
-            await assembly.run()
-            return time.perf_counter() - started  # now: views may have last words
+        async with shown(beside.views, underway) as dropped:
+            await underway.assembly.run()
+            seconds = time.perf_counter() - started  # now: views may have last words
+        return _effort(underway, seconds, lost | dropped)
 
     def _save(self, assembly: Assembly) -> None:
         for memory in assembly.memories.values():
@@ -161,14 +177,19 @@ def _has_service(scenario: Scenario) -> bool:
     return named and scenario.beside.model is None
 
 
-def _effort(messages: int, seconds: float, chain: Chain) -> Effort:
+def _effort(underway: Underway, seconds: float, dropped: dict[str, str]) -> Effort:
+    """Return what the run took; others than those who hear the bus were *dropped*."""
+    chain, bus = underway.chain, underway.assembly.bus
     slots = chain.statistics()
     return Effort(
-        messages=messages,
+        messages=bus.messages,
         seconds=seconds,
         utilization=slots.busy_seconds / (seconds * slots.ceiling),
         cached=chain.hits,
         cost=chain.budget.spent.cost,
+        access=underway.toll(),
+        dropped={**underway.access.dropped, **bus.dropped(), **dropped},
+        missed=bus.missed(),
     )
 
 

@@ -119,7 +119,7 @@ class Pulses:
             running=progress.running,
             failed=progress.failed,
             steps=self._steps,
-            steps_per_second=self._speed.rate(now, self._steps),
+            steps_per_second=self._speed.rate(now, self._steps) if self._steps else None,
             in_flight=slots.in_flight,
             limit=slots.limit,
             ceiling=slots.ceiling,

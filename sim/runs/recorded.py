@@ -12,6 +12,7 @@ from sim.config.stages import Course, Point, read_course
 from storage.datasets import open_environment
 from storage.environments import Environment
 from storage.journal import Recording, read_journal
+from storage.provenance import Process
 from storage.runs import RunDirectory, open_run
 from storage.traces import read_episode, read_head, whole_size
 
@@ -23,7 +24,8 @@ IMPORTED = "imported"
 class RecordedRun:
     """A run's directory, its course, the environment it was in and its journal.
 
-    *proven* says that its run.toml was written here, and not altered since.
+    *proven* says that its run.toml was written here, and not altered since; *processes* have worked
+    on it, if that is asked for.
     """
 
     directory: RunDirectory
@@ -31,6 +33,7 @@ class RecordedRun:
     environment: Environment
     recording: Recording
     proven: bool = False
+    processes: tuple[Process, ...] = ()
 
     @property
     def finished(self) -> bool:

@@ -25,6 +25,7 @@ from storage.batches import open_batches
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
 from storage.manifest import write_manifest
+from storage.provenance import Process, last_sign, read_provenance, this_process, written
 from storage.runs import RunDirectory, open_run, written_in
 from storage.traces import Survey, TraceWriter, head_of, survey, whole_size
 from storage.vectors import read_vectors
@@ -135,16 +136,27 @@ def _unfinished(
             _list_late(directory)
             yield None
             return
+        processes = _earlier(directory)
         if not directory.finished:
             _cut_torn(directory)
         recorded = open_recorded(run, given.get("environment"))
-        recorded = replace(recorded, course=recorded.course.operated(settings))
+        course = recorded.course.operated(settings)
+        recorded = replace(recorded, course=course, processes=processes)
         config = recorded.course.config
         check_reach(directory.config, config, proven=recorded.proven, named=settings)
         if not config.batched:
             _tell_of_batches(directory)
         with stopping(directory):
             yield recorded
+
+
+def _earlier(directory: RunDirectory) -> tuple[Process, ...]:
+    """Return who has worked on the run; the last one did until it last wrote something."""
+    told = read_provenance(directory.read_config())
+    ended = last_sign([directory.trace, directory.journal])
+    if ended is None or not told or told[-1].ended:
+        return told
+    return (*told[:-1], told[-1].over(ended))
 
 
 def _tell_of_batches(directory: RunDirectory) -> None:
@@ -190,7 +202,8 @@ async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Su
         if retry_failed:
             _, forgotten = read_vectors(directory.vectors)
         remove(directory.manifest)  # before anything is touched that it tells of
-        directory.write_config(noted(course, doors).settings())
+        processes = (*recorded.processes, this_process())
+        directory.write_config(noted(course, doors).settings() | written(processes))
         if retry_failed:
             remove(directory.summary)
             remove(directory.trace)
@@ -203,8 +216,10 @@ async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Su
             if retry_failed:
                 files.journal.append(RetryStarted(vectors=forgotten))
             trace = ContinuedTrace(files.trace, check, ends)
-            paid = recorded.recording.every()
-            live = Live(unfinished, directory, paid=paid, asking=trace.drop)
+            before = recorded.recording.entries()
+            live = Live(
+                unfinished, directory, before=before, asking=trace.drop, processes=processes
+            )
             calls = _known(recorded, retry_failed, files.journal)
             summary = await live.run(doors, files, calls, [trace])
         return listed(directory, summary)

@@ -9,6 +9,7 @@ from agents.making import Agent
 from agents.models.recorded import NothingRecorded
 from agents.roster import AGENTS, agent_of
 from engine.attempt import log
+from sim.config.flight import unused
 from sim.config.layers import checked, configured
 from sim.config.run import RunConfig
 from sim.config.stages import BEGINNING, Course, Stage
@@ -20,6 +21,7 @@ from sim.runs.models import noted
 from sim.runs.scenario import Given, Scenario, scenario
 from sim.runs.stopping import Begun, stopping
 from sim.world.quitting import QUIT_RULES, QuitRule
+from storage.provenance import this_process, written
 from storage.runs import check_free, new_run, written_in
 
 
@@ -64,6 +66,8 @@ async def run_async(
 def _planned(config: RunConfig | None, given: Parts) -> Scenario:
     """Return what is to be run."""
     config = _with_parts(config, given)
+    if why := unused(config):
+        log("warning", "concurrency is higher than arrivals can use", why=why)
     return _warned(scenario(Course((Stage(BEGINNING, config),)), given))
 
 
@@ -97,8 +101,9 @@ async def _run(planned: Scenario, out: Path | str | None, begun: Begun) -> Summa
         directory = new_run(None if out is None else Path(out), planned.name)
         begun(directory)
         with directory.begun():
-            directory.write_config(noted(planned.course, doors).settings())
+            here = this_process()
+            directory.write_config(noted(planned.course, doors).settings() | written([here]))
             with written_in(directory, planned.kept) as files:
-                live = Live(planned, directory)
+                live = Live(planned, directory, processes=(here,))
                 summary = await live.run(doors, files, NothingRecorded(), [files.trace])
             return listed(directory, summary)

@@ -11,9 +11,11 @@ import anyio
 from agents.models.access import Access
 from agents.models.chain import Chain
 from agents.models.providers import Loading
-from engine.attempt import attempt, attempted, log
-from engine.errors import LawError
+from engine.attempt import attempt, attempted, log, told_briefly
+from engine.errors import ConfigError, LawError
 from sim.config.run import RunConfig
+from sim.metrics.summary import Summary
+from sim.metrics.toll import NO_TOLL, Toll
 from sim.runs.assembly import Assembly
 from storage.environments import Environment
 from storage.parts import Parts, made_of
@@ -22,7 +24,7 @@ from storage.runs import RunDirectory
 
 @dataclass(frozen=True)
 class Underway:
-    """A run while it runs, for views."""
+    """A run while it runs, for views; *earlier* processes have paid their toll."""
 
     config: RunConfig
     environment: Environment
@@ -30,6 +32,11 @@ class Underway:
     assembly: Assembly
     access: Access
     chain: Chain
+    earlier: Toll = NO_TOLL
+
+    def toll(self) -> Toll:
+        """Return what access to models has taken so far, in all processes of the run."""
+        return self.earlier.plus(self.chain)
 
 
 class Onlooker(Protocol):
@@ -53,6 +60,15 @@ class Awaiting(Protocol):
         ...
 
 
+@runtime_checkable
+class Concluding(Protocol):
+    """An onlooker that is also told what came of the run."""
+
+    def conclude(self, summary: Summary | None) -> None:
+        """Take what came of the run, which is over; None if it was stopped."""
+        ...
+
+
 VIEWS: Parts[object] = Parts(
     "view",
     "billp.views",
@@ -61,25 +77,48 @@ VIEWS: Parts[object] = Parts(
         "progress": "sim.views.progress:ProgressView",
         "log": "sim.views.logging:LogView",
         "otel": "sim.views.telemetry:TelemetryView",
+        "prometheus": "sim.views.prometheus:PrometheusView",
+        "tensorboard": "sim.views.tensorboard:tensorboard_view",
+        "mlflow": "sim.views.mlflow:mlflow_view",
+        "wandb": "sim.views.wandb:wandb_view",
     },
 )
 """What shows a run while it runs: classes made without arguments."""
 
+EXTRAS = frozenset({"otel", "prometheus", "tensorboard", "mlflow", "wandb"})
+"""Views of ours that need an extra, which has their name."""
+
 
 def load_views(names: Iterable[str]) -> list[Onlooker]:
     """Return the views called *names*; raises ConfigError if one cannot be made."""
-    return [made_of(VIEWS, name) for name in names]
+    return [_load(name) for name in names]
+
+
+def _load(name: str) -> Onlooker:
+    try:
+        view: Onlooker = made_of(VIEWS, name)
+    except ConfigError as error:
+        missing = error.__cause__
+        if name not in EXTRAS or not isinstance(missing, ModuleNotFoundError):
+            raise
+        what = f"the view {name} needs the extra {name}: {missing}"
+        raise ConfigError(what, hint=f"pip install 'billp[{name}]'") from error
+    return view
 
 
 @asynccontextmanager
-async def shown(views: Sequence[Onlooker], underway: Underway) -> AsyncIterator[None]:
-    """Let *views* show a run; one that raises shows nothing more, and the run goes on."""
-    attached = [view for view in views if _fine(view, attempted(partial(view.attach, underway))[1])]
+async def shown(views: Sequence[Onlooker], underway: Underway) -> AsyncIterator[dict[str, str]]:
+    """Let *views* show a run; one that raises shows nothing more, and the run goes on.
+
+    Yields which have raised so far, by name, and what; who listens for them is called by that name.
+    """
+    dropped: dict[str, str] = {}
     whole = False
     async with anyio.create_task_group() as beside:
-        for view in attached:
-            beside.start_soon(_show, view)
-        yield
+        for view in views:
+            if _attached(view, underway, dropped):
+                beside.start_soon(_show, view, dropped)
+        yield dropped
         whole = True
         beside.cancel_scope.cancel()
     if not whole:  # a task group takes a CancelledError of its tasks for its own
@@ -100,13 +139,30 @@ def awaiting(views: Sequence[Onlooker]) -> Loading:
     return tell
 
 
-async def _show(view: Onlooker) -> None:
-    _fine(view, await attempt(lambda _: view.show(), None))
+def conclude(views: Sequence[Onlooker], summary: Summary | None) -> None:
+    """Tell those of *views* that want to know what came of a run; None if it was stopped.
+
+    There is a summary already: of who raises now, none can tell.
+    """
+    for view in views:
+        if isinstance(view, Concluding):
+            _fine(view, attempted(partial(view.conclude, summary))[1], {})
 
 
-def _fine(view: Onlooker, error: BaseException | None) -> bool:
-    """Tell whether a view raised nothing, and the user if it did."""
+def _attached(view: Onlooker, underway: Underway, dropped: dict[str, str]) -> bool:
+    with underway.assembly.bus.known_as(type(view).__name__):
+        _, error = attempted(partial(view.attach, underway))
+    return _fine(view, error, dropped)
+
+
+async def _show(view: Onlooker, dropped: dict[str, str]) -> None:
+    _fine(view, await attempt(lambda _: view.show(), None), dropped)
+
+
+def _fine(view: Onlooker, error: BaseException | None, dropped: dict[str, str]) -> bool:
+    """Tell whether a view raised nothing, and the user and *dropped* if it did."""
     if error is not None:
         name = type(view).__name__
+        dropped[name] = told_briefly(error)
         log("error", "view dropped", view=name, exc_info=error)
     return error is None

@@ -23,11 +23,14 @@ from storage.journal import CallEnded
 from storage.runs import RunDirectory
 from storage.vectors import VectorEntry
 
-OF_THE_PROCESS = ("run", "seconds", "utilization", "live_calls", "cached_calls", "listeners")
+OF_THE_PROCESS = (
+    *("run", "seconds", "utilization", "live_calls", "cached_calls"),
+    *("access", "listeners", "provenance"),
+)
 """What nothing in the directory explains."""
 
-_OF_SOME = ("weights", "certificate")
-"""The same, of runs whose models are files, or were probed."""
+_OF_SOME = ("weights", "certificate", "dropped", "missed")
+"""The same, of runs whose models are files, or were probed, or in which somebody heard not all."""
 
 _OF_THE_RUN = (
     *("digest", "agent", "model", "environment_digest", "seed", "repeats", "messages", "cost"),

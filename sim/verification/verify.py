@@ -141,7 +141,9 @@ class _Recorded:
     def checks(self, inventory: Inventory) -> Iterator[Check]:
         """Look at everything, one after the other."""
         finished = self.directory.finished
-        yield _checked("settings", self._settings, "those that leave no mark on a trace")
+        yield _checked(
+            "settings", self._settings, "those that leave no mark on a trace", "provenance"
+        )
         yield _checked("environment", self._environment)
         times = ("finish", "latency", "wait", "attempts", "said", "attempts that failed")
         yield _checked("journal", self._journal, *times)

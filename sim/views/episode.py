@@ -25,6 +25,7 @@ from engine.messages import (
     StateValued,
     UserResponded,
 )
+from sim.views.columns import Column, Fitted
 
 M = TypeVar("M")
 
@@ -94,27 +95,37 @@ class Shown:
 
 def episode_page(shown: Shown) -> Group:
     """Return the page of a whole episode: a line for each step."""
-    table = Table()
-    for name in ("step", "item", "grounding"):
-        table.add_column(name)
-    for name in ("reward", "value", "advantage"):
-        table.add_column(name, justify="right")
-    for step in shown.steps:
-        table.add_row(*_row(shown, step))
-    return Group(*_opening(shown), table, *_ending(shown))
+    return Group(*_opening(shown), Fitted(_columns(shown)), "", *_ending(shown))
 
 
-def _row(shown: Shown, step: int) -> list[str]:
+def _columns(shown: Shown) -> list[Column]:
+    rows = [_row(shown, step) for step in shown.steps]
+    step, item, grounding, reward, left, value, gain = (
+        zip(*rows, strict=True) if rows else ((),) * 7
+    )
+    return [
+        Column("step", step),
+        Column("item", item, words=True, folds=True),
+        Column("grounding", grounding, words=True, worth=3, told_once=True),
+        Column("reward", reward),
+        Column("value", value, worth=2),
+        Column("advantage", gain, worth=1),
+        Column("left", left, words=True),
+    ]
+
+
+def _row(shown: Shown, step: int) -> tuple[str, ...]:
     action, response = shown.at(ActionTaken, step), shown.at(UserResponded, step)
     value, gain = shown.at(StateValued, step), shown.at(AdvantageEstimated, step)
-    return [
+    return (
         str(step),
         action.title if action else "",
         _grounding(action) if action else "",
-        _reward(response) if response else "",
+        f"{response.reward:.2f}" if response else "",
+        response.reason or "yes" if response and response.left else "",
         f"{value.value:g}" if value else "",
         f"{gain.advantage:+.2f}" if gain else "",
-    ]
+    )
 
 
 def _reward(response: UserResponded) -> str:

@@ -3,6 +3,7 @@
 from rich.console import Group
 from rich.table import Table
 
+from sim.config.flight import TRADE
 from sim.experiments.estimate import Estimate
 
 _PLANS = {"live": "at once", "flex": "by and by (tier flex)", "batch": "in batches"}
@@ -47,6 +48,8 @@ def _below(estimate: Estimate) -> list[str]:
         f"About {_span(estimate.seconds)} if a reply takes {estimate.reply_seconds:g} s, held back "
         f"by {estimate.held_by}.",
     ]
+    if estimate.in_flight is not None:
+        lines.append(f"Training can use about {estimate.in_flight:,} calls in flight: {TRADE}.")
     if estimate.known_tokens and estimate.plans:
         lines.append(_known(estimate))
     if estimate.cost is None:

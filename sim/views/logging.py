@@ -36,7 +36,7 @@ class LogView:
             underway.access.witnesses.append(_say_call)
         structlog.get_logger().info(
             "run started",
-            run=str(underway.directory.path),
+            path=str(underway.directory.path),
             environment=config.environment,
             agent=config.agent,
             model=config.model,
@@ -45,14 +45,16 @@ class LogView:
         )
 
     def _ended(self, live: Live[RunEnded]) -> None:
-        usage = self._underway.access.usage
+        usage, toll = self._underway.access.usage, self._underway.toll()
         structlog.get_logger().info(
             "run ended",
-            run=str(self._underway.directory.path),
+            path=str(self._underway.directory.path),
             episodes=live.message.episodes,
             failed=live.message.failed,
             calls=usage.calls,
             live_calls=usage.live,
+            failed_attempts=toll.failures,
+            retries=toll.retries,
             tokens=usage.tokens,
             seconds=round(time.monotonic() - self._began, 3),
         )

@@ -34,6 +34,7 @@ KINDS: dict[AgentMemory[Any], Kind] = {
 }
 FORMS = (".csv", ".png", ".svg", ".pdf")
 
+_DRAWING, _INSTEAD = "a map as a picture", "--map FILE.csv"
 _DRAWN = 20_000  # points of a memory in a picture; more are a blot
 _LAID = 100_000  # records of a memory that say where the plane lies
 _TITLES: dict[Kind, str] = {
@@ -67,8 +68,7 @@ class MemoryMap:
         Raises ConfigError if there is nothing to draw or nobody who can, FileError if *path* cannot
         be written.
         """
-        if not self._kinds:
-            raise ConfigError("the memories hold no state and no reflection: nothing can be drawn")
+        self._check()
         if path.suffix == ".csv":
             self._write_table(path)
             return self._panels(sys.maxsize)
@@ -142,14 +142,23 @@ class MemoryMap:
     # -- as a picture
 
     def _picture(self, form: str, title: str) -> bytes:
-        drawing = charts("a map as a picture", instead="--map FILE.csv")
+        found: bytes = charts(_DRAWING, instead=_INSTEAD).drawn(self.chart(title), form)
+        return found
+
+    def chart(self, title: str) -> dict[str, Any]:
+        """Return the map as a chart; raises ConfigError as `write` does."""
+        self._check()
+        drawing = charts(_DRAWING, instead=_INSTEAD)
         panels = [
             drawing.Points(_TITLES[kind], *self._points(kind), self._planes[kind].shares)
             for kind in self._kinds
         ]
-        spec = drawing.titled(drawing.memory_map(panels, self._bound()), title)
-        found: bytes = drawing.drawn(spec, form)
-        return found
+        spec: dict[str, Any] = drawing.titled(drawing.memory_map(panels, self._bound()), title)
+        return spec
+
+    def _check(self) -> None:
+        if not self._kinds:
+            raise ConfigError("the memories hold no state and no reflection: nothing can be drawn")
 
     def _points(self, kind: Kind) -> tuple[Floats, Floats]:
         """Return where the records that are drawn lie, and the advantage of each."""

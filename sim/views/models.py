@@ -2,22 +2,22 @@
 
 from collections.abc import Iterable
 
-from rich.table import Table
-
 from sim.runs.at_hand import AtHand
+from sim.views.columns import Column, Fitted
 
 
-def models_view(models: Iterable[AtHand]) -> Table:
+def models_view(models: Iterable[AtHand]) -> Fitted:
     """Return a line for each model; what nobody can tell without asking it is `?`."""
-    table = Table(title_justify="left")
-    table.add_column("model", overflow="fold", ratio=3)
-    table.add_column("where", overflow="fold", ratio=3)
-    table.add_column("MB", justify="right", no_wrap=True)
-    table.add_column("context", justify="right", no_wrap=True)
-    table.add_column("schemas", no_wrap=True)
-    table.add_column("seeds", no_wrap=True)
-    for one in models:
-        size = f"{one.bytes / 1e6:,.0f}" if one.bytes else ""
-        context = f"{one.context:,}" if one.context else "?"
-        table.add_row(one.model, one.where, size, context, one.schemas, one.seeds)
-    return table
+    rows = [*models]
+    sizes = [f"{one.bytes / 1e6:,.0f}" if one.bytes else "" for one in rows]
+    contexts = [f"{one.context:,}" if one.context else "?" for one in rows]
+    return Fitted(
+        [
+            Column("model", [one.model for one in rows], words=True),
+            Column("where", [one.where for one in rows], words=True, folds=True),
+            Column("MB", sizes, worth=2),
+            Column("context", contexts, worth=1),
+            Column("schemas", [one.schemas for one in rows], words=True, worth=3),
+            Column("seeds", [one.seeds for one in rows], words=True, worth=4),
+        ]
+    )

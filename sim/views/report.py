@@ -10,6 +10,7 @@ from rich.text import Text
 from sim.metrics.metrics import CurvePoint
 from sim.metrics.summary import CAUTION, Summary
 from sim.metrics.told import beside_test
+from sim.metrics.toll import Toll
 
 
 def report(summary: Summary) -> Group:
@@ -73,9 +74,34 @@ def _effort(summary: Summary) -> list[str]:
     ]
     if summary.calls and summary.all_episodes:
         lines.append(_expense(summary))
+    lines += [*_access(summary.access), *_losses(summary)]
     if summary.model == "embedded" and summary.calls:
         lines.append(CAUTION)
     return lines
+
+
+def _access(toll: Toll) -> list[str]:
+    """Return what it took to get replies, if it took more than to ask."""
+    lines, limits = [], _limits(toll)
+    if toll.failures:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(toll.failed.items()))
+        retries = f"{toll.retries:,} retried after {toll.pause_seconds:,.1f} s"
+        lines.append(f"{toll.failures:,} of {toll.attempts:,} attempts failed: {kinds} · {retries}")
+    if limits and toll.wait_seconds >= 1:
+        lines.append(f"calls waited {toll.wait_seconds:,.0f} s in all for a slot or {limits}")
+    return lines
+
+
+def _limits(toll: Toll) -> str:
+    limits = ((toll.requests_per_minute, "calls"), (toll.tokens_per_minute, "tokens"))
+    return ", ".join(f"{limit:,.0f} {what} a minute" for limit, what in limits if limit)
+
+
+def _losses(summary: Summary) -> list[str]:
+    """Return who did not hear the whole run."""
+    dropped = [f"{name} was dropped: {why}" for name, why in summary.dropped.items()]
+    missed = [f"{name} missed {count:,} messages" for name, count in summary.missed.items()]
+    return [*dropped, *missed]
 
 
 def _tokens(summary: Summary) -> str:

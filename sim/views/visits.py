@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from sim.analysis.listing import RunCard
 from sim.analysis.visits import Standing, Visited, Visits
+from sim.views.columns import Column, table
 from sim.views.console import folded
 
 _STANDS: dict[Standing, str] = {
@@ -12,9 +14,7 @@ _STANDS: dict[Standing, str] = {
     "unfinished": "is not finished; whether a process writes to it cannot be told here",
 }
 
-_HEAD = ("episode", "user", "session", "state", "steps", "reward", "why")
-_STATE = _HEAD.index("state")
-_GAP = "  "
+_EXTREMES = 3  # best and worst visits that are named above a list
 _OPEN_STATES = frozenset({"running", "stopped"})
 _OPEN = (
     "Steps of open visits are those that have begun, by the run's journal; what their users "
@@ -27,17 +27,51 @@ def stands(run: str, standing: Standing) -> str:
     return f"{run} {_STANDS[standing]}."
 
 
-def visits_page(run: str, visits: Visits, shown: Sequence[Visited], width: int) -> Iterator[str]:
-    """Yield the lines of the visits that are *shown*, in a *width*, below a count of all."""
-    yield from folded(stands(run, visits.standing), width)
+def visits_page(
+    card: RunCard, visits: Visits, shown: Sequence[Visited], width: int
+) -> Iterator[str]:
+    """Yield the lines of the visits that are *shown*, in a *width*, below what the run is."""
+    yield from folded(stands(card.path, visits.standing), width)
+    for line in _overview(card, visits):
+        yield from folded(line, width)
     yield from folded(_counts(visits), width)
+    for line in _extremes(visits) if len(shown) > 2 * _EXTREMES else ():
+        yield from folded(line, width)
     if visits.unknown and any(one.episode is None for one in shown):
         yield from folded(f"Numbers of open visits are not known: {visits.unknown}.", width)
     yield ""
-    # By hand: of ten thousand rows, what rich draws takes longer than all that is read.
-    yield from _table(shown, width) if shown else ("No visit to show.",)
+    yield from table(_columns(shown), width) if shown else ("No visit to show.",)
     if any(one.state in _OPEN_STATES for one in shown):
         yield from ("", *folded(_OPEN, width))
+
+
+def _overview(card: RunCard, visits: Visits) -> Iterator[str]:
+    """Yield what a run was, and what came of it so far."""
+    if card.agent:
+        parent = f", forked from a run with digest {card.parent_digest[:12]}"
+        forked = parent if card.parent_digest else ""
+        where = f" in {card.environment}" if card.environment else ""
+        yield f"Agent {card.agent}, model {card.model}{where}, seed {card.seed}{forked}."
+    if card.r_traj is None or card.len is None:
+        return
+    sure = "" if card.high is None else f" ± {card.high - card.r_traj:.2f}"
+    over = "1 episode" if card.episodes == 1 else f"{card.episodes:,} episodes"
+    tested = card.episodes != visits.counts()["finished"]
+    judged = ", those of the last test" if tested else ""
+    yield f"R_traj {card.r_traj:.2f}{sure}, Len {card.len:.2f} over {over}{judged}."
+    reasons = sorted(card.reasons.items(), key=lambda one: (-one[1], one[0]))
+    told = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
+    yield f"Why they ended: {told}."
+
+
+def _extremes(visits: Visits) -> Iterator[str]:
+    """Yield which visits came to most, and to least."""
+    whole = [one for one in visits.ended if one.state == "finished" and one.reward is not None]
+    ranked = sorted(whole, key=lambda one: (one.reward or 0.0, one.episode or 0))
+    for name, some in (("Best", ranked[: -_EXTREMES - 1 : -1]), ("Worst", ranked[:_EXTREMES])):
+        told = ", ".join(f"{one.episode} ({one.reward:.2f})" for one in some)
+        if told:
+            yield f"{name} episodes: {told}."
 
 
 def _counts(visits: Visits) -> str:
@@ -46,17 +80,17 @@ def _counts(visits: Visits) -> str:
     return "Visits: " + (", ".join(told) or "none yet") + "."
 
 
-def _table(shown: Sequence[Visited], width: int) -> Iterator[str]:
-    rows = [_HEAD, *map(_row, shown)]
-    widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows), strict=True)]
-    above = sum(widths) + len(_GAP) * len(widths)
-    for row in rows:
-        cells = [cell.rjust(size) for cell, size in zip(row[:-1], widths, strict=True)]
-        cells[_STATE] = row[_STATE].ljust(widths[_STATE])
-        # No narrower than a long word: a terminal breaks lines where nothing else does.
-        first, *rest = folded(row[-1], max(width - above, 24))
-        yield _GAP.join((*cells, first)).rstrip()
-        yield from (" " * above + line for line in rest)
+def _columns(shown: Sequence[Visited]) -> list[Column]:
+    episode, user, session, state, steps, reward, why = zip(*map(_row, shown), strict=True)
+    return [
+        Column("episode", episode),
+        Column("user", user),
+        Column("session", session, told_once=True),
+        Column("state", state, words=True, told_once=True),
+        Column("steps", steps),
+        Column("reward", reward),
+        Column("why", why, words=True, folds=True),
+    ]
 
 
 def _row(one: Visited) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def test_an_error_drops_an_ordinary_follower() -> None:
     with capture_logs() as logs:
         released(release, [0, 1, 2])
     assert heard == [0, 1, 2]
-    assert [following.dropped for following in release.followings] == [True, False]
+    assert [following.dropped for following in release.followings] == ["RuntimeError: no room", ""]
     assert [(log["follower"], str(log["exc_info"])) for log in logs] == [("broken", "no room")]
 
 

@@ -165,7 +165,7 @@ def test_only_a_run_is_opened(run: RunDirectory) -> None:
     """A directory without run.toml is none; the hint says what one is."""
     with pytest.raises(RunDirectoryError, match="run: not a run directory") as caught:
         open_run(run.path)
-    assert "traces/runs" in caught.value.hint
+    assert "billp runs" in caught.value.hint
     run.write_config({})
     assert open_run(run.path) == run
 

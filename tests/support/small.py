@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from agents.models.embedded import EmbeddedModel
-from agents.models.model import ChatModel, ChatReply, ChatRequest
+from agents.models.model import ChatModel, ChatReply, ChatRequest, TransientError
 from engine.calls import Call
 from engine.errors import CallFailedError, ServiceError
 from engine.messages import Envelope, Message
@@ -50,6 +50,23 @@ def words(settings: Settings, prefix: str = "") -> Iterator[str]:
 def synthetic() -> Environment:
     """Return the world of `PLAIN`."""
     return open_environment("synthetic:plain")
+
+
+@dataclass
+class Refusing:
+    """The embedded model, which refuses the first attempt at a planner's call, or all of one's."""
+
+    never: int | None = None
+    refused: set[int] = field(default_factory=set)
+    model: EmbeddedModel = field(default_factory=EmbeddedModel)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        if request.call.episode == self.never:
+            raise CallFailedError("not that one", kind="refused")
+        if request.call.role == "planner" and request.seed not in self.refused:
+            self.refused.add(request.seed)
+            raise TransientError("later", kind="rate_limit", retry_after=0.0)
+        return await self.model.reply(request)
 
 
 @dataclass

@@ -77,8 +77,9 @@ class Attempt:
 class RetryStatistics:
     """How retries are doing: calls *pausing* now, *attempts* so far, *failed* ones by kind.
 
-    Of *given_up* calls the last attempt was followed by no other. Seconds are sums over calls, of
-    attempts that have ended: the *wait* for slots and paces, and the *pause* before the next.
+    Of *given_up* calls the last attempt failed, too, and was followed by no other. Seconds are sums
+    over calls, of attempts that have ended: the *wait* for slots and paces, and the *pause* before
+    the next.
     """
 
     pausing: int
@@ -136,6 +137,10 @@ class Retrying:
             start = self._clock()
             try:
                 reply = await self._model.reply(request)
+            except CallFailedError as error:  # another attempt would fail as well
+                self._kinds[error.kind] += 1
+                self._given_up += 1
+                raise
             except TransientError as error:
                 pause = self._after(error, self._clock() - start - error.wait, effort)
             else:

@@ -34,6 +34,7 @@ def paper() -> Spec:
     text = {"labelColor": _INK, "titleColor": _INK, "titleFontWeight": "normal"}
     return {
         "background": "white",
+        "mark": {"color": PALETTE[0]},
         "view": {"stroke": "transparent"},
         "axis": {**text, "gridColor": _LINE, "domainColor": _LINE, "tickColor": _LINE},
         "legend": text,

@@ -125,8 +125,9 @@ class _Looked:
         wanted = frozenset(one.request for one in self.calls)
         world, why = self.opened.world_kept(self.asked.kept)
         found = self.asked.kept.prompts.get(
-            (directory.trace, self.asked.ledger.size, self.episode),
+            (directory.trace, self.episode, wanted),
             lambda: prompts_of(directory, self.episode, wanted, world, why),
+            keep=lambda prompts: not prompts.unknown,
         )
         text = found.texts.get(call.request)
         if text is None:

@@ -1,7 +1,7 @@
 """The page of a comparison: differences, means, curves, profiles, and each user in two runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from engine.errors import ConfigError
@@ -51,7 +51,8 @@ class UsersFacts:
 class CompareFacts:
     """What came of comparing *runs* by a *measure*: tables, charts, what is to be said of them.
 
-    Charts are None where there is nothing to draw.
+    Charts are None where there is nothing to draw; runs are *left_out* that have not come to their
+    end.
     """
 
     runs: list[str]
@@ -69,6 +70,7 @@ class CompareFacts:
     latex: str
     markdown: str
     users: UsersFacts | None
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def queried(self) -> list[tuple[str, str]]:
@@ -81,29 +83,34 @@ class CompareFacts:
 
 def compare_page(asked: Asked) -> Page:
     """Return the page that compares runs, or lets them be chosen if none is named."""
-    runs = _runs(asked)
+    runs, left_out = _runs(asked)
     if not runs:
         return Page("choose.html", _choice(asked.folder.names()))
     measure = _measure(asked)
     read = [asked.kept.outcomes(asked.folder.run(name)) for name in runs]
     reference = asked.text("reference") or None
     found = compared(read, measure=measure, reference=reference)
-    return Page("compare.html", _facts(asked, runs, read, found))
+    facts = _facts(asked, runs, read, found)
+    return Page("compare.html", replace(facts, left_out=left_out))
 
 
-def _runs(asked: Asked) -> list[str]:
-    """Return the runs that are named, and those of the folder that is."""
+def _runs(asked: Asked) -> tuple[list[str], list[str]]:
+    """Return the runs that are named and those of the folder that is, and which are left out.
+
+    Of a folder those are taken that came to their end.
+    """
     folder = asked.run or asked.text("folder")
     inside = [name for name in asked.folder.names() if folder and name.startswith(f"{folder}/")]
-    runs = [*dict.fromkeys([*asked.every("run"), *inside])]
-    if folder and not inside:
-        raise ConfigError(f"there is no run below {folder!r} here")
+    ended = [name for name in inside if asked.folder.run(name).finished]
+    runs = [*dict.fromkeys([*asked.every("run"), *ended])]
+    if folder and not ended:
+        raise ConfigError(f"no run below {folder!r} here has come to its end")
     if len(runs) > _MOST:
         hint = "billp compare takes more"
         raise ConfigError(
             f"{len(runs)} runs are too many for a page, which takes {_MOST}", hint=hint
         )
-    return runs
+    return runs, [name for name in inside if name not in runs]
 
 
 def _measure(asked: Asked) -> Measure:

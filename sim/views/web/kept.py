@@ -24,7 +24,10 @@ T = TypeVar("T")
 _FEW = 4  # of what is larger
 _COMPARED = 32  # runs, each of some 200 bytes a visit
 _MOST = 16  # runs, each of a ledger of 50 bytes an episode
-_FEW = 2  # runs whose recalls are kept: 40 bytes for each of ten at every step
+
+
+def _always(_: object) -> bool:
+    return True
 
 
 @dataclass(eq=False)
@@ -35,13 +38,28 @@ class Held(Generic[T]):
     _things: OrderedDict[Hashable, T] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the thing of *key*, made if it is not there; two threads may make it at once."""
+    def find(self, key: Hashable) -> T | None:
+        """Return the thing of *key* if it is there."""
+        with self._lock:
+            return self._things.get(key)
+
+    def forget(self, key: Hashable) -> None:
+        """Make the thing of *key* anew when it is asked for next."""
+        with self._lock:
+            self._things.pop(key, None)
+
+    def get(self, key: Hashable, make: Callable[[], T], keep: Callable[[T], bool] = _always) -> T:
+        """Return the thing of *key*, made if it is not there; two threads may make it at once.
+
+        Made anew each time is what is not worth to *keep*, such as that something is not here yet.
+        """
         with self._lock:
             if key in self._things:
                 self._things.move_to_end(key)
                 return self._things[key]
         made = make()
+        if not keep(made):
+            return made
         with self._lock:
             self._things[key] = made
             while len(self._things) > self.most:
@@ -63,8 +81,8 @@ class Kept:
     worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
     _outcomes: Held[RunOutcomes] = field(default_factory=lambda: Held(_COMPARED))
     _ledgers: OrderedDict[Path, tuple[object, Ledger]] = field(default_factory=OrderedDict)
-    _trends: OrderedDict[Path, tuple[TraceTrend, str]] = field(default_factory=OrderedDict)
-    _recalls: OrderedDict[Path, tuple[int, Recalls]] = field(default_factory=OrderedDict)
+    _trends: Held[tuple[TraceTrend, str]] = field(default_factory=lambda: Held(_MOST))
+    _recalls: Held[Recalls] = field(default_factory=lambda: Held(_FEW))
     _cards: dict[Path, tuple[object, RunCard]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -76,7 +94,7 @@ class Kept:
             known, ledger = self._ledgers.pop(trace, (None, None))
             if ledger is None or known != place or size < ledger.size:
                 if ledger is not None:  # it was made anew under the same name
-                    self._trends.pop(trace, None)
+                    self._trends.forget(trace)
                 ledger = Ledger(trace)
             ledger.refresh()
             self._ledgers[trace] = place, ledger
@@ -101,20 +119,12 @@ class Kept:
     def recalls(self, memories: RecordedMemories) -> Recalls:
         """Return what the trace of a run tells of its memories, read anew if it has grown."""
         trace = memories.directory.trace
-        size = trace.stat().st_size
-        with self._lock:  # two pages of the same run would else read it twice
-            kept = self._recalls.pop(trace, None)
-            if kept is None or kept[0] != size:
-                kept = size, read_recalls(trace, memories.memories)
-            self._recalls[trace] = kept
-            while len(self._recalls) > _FEW:
-                self._recalls.popitem(last=False)
-            return kept[1]
+        key = trace, trace.stat().st_size
+        return self._recalls.get(key, lambda: read_recalls(trace, memories.memories))
 
     def known_trend(self, directory: RunDirectory) -> TraceTrend | None:
         """Return how a run goes, if a page has asked for it."""
-        with self._lock:
-            found = self._trends.get(directory.trace)
+        found = self._trends.find(directory.trace)
         return None if found is None else found[0]
 
     def trend(
@@ -124,15 +134,7 @@ class Kept:
 
         With it comes why it tells no categories, if it tells none.
         """
-        trace = directory.trace
-        with self._lock:
-            found = self._trends.pop(trace, None)
-        made = found or make()
-        with self._lock:
-            self._trends[trace] = made
-            while len(self._trends) > _MOST:
-                self._trends.popitem(last=False)
-        return made
+        return self._trends.get(directory.trace, make)
 
 
 def _file(path: Path) -> tuple[object, int]:

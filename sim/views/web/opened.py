@@ -63,7 +63,8 @@ class Opened:
         """Return `world`, read once for all pages until the run's configuration changes."""
         config = self.directory.config
         changed = config.stat().st_mtime_ns if config.exists() else 0
-        return kept.worlds.get((config, changed, self.head is None), lambda: self.world)
+        key = (config, changed, self.head.environment if self.head else "")
+        return kept.worlds.get(key, lambda: self.world, keep=lambda found: found[0] is not None)
 
     @cached_property
     def world(self) -> tuple[Environment | None, str]:

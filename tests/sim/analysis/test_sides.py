@@ -48,6 +48,17 @@ def test_a_difference_is_marked_where_it_is(episode: Envelopes) -> None:
     assert differing(found) == [(0, "reward")]
 
 
+def test_what_was_done_otherwise_is_told_apart_from_how_they_began(episode: Envelopes) -> None:
+    """Who came at another time differs at once, and may be treated the same for long."""
+    later = altered(episode, "EpisodeStarted", arrival=99)
+    assert sides(episode, later).parting is None
+    other = altered(later, "UserResponded", reward=1.25)
+    found = sides(episode, other)
+    assert found.first is not None
+    assert found.first.place == BEFORE
+    assert found.parting == (0, "reward")
+
+
 def test_the_first_of_several_is_told(episode: Envelopes) -> None:
     other = altered(altered(episode, "UserResponded", reward=1.25), "PlanMade", thought="No.")
     first = sides(episode, other).first

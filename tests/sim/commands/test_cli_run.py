@@ -1,6 +1,7 @@
 """`billp run`: what it says, what it can be told, who may listen."""
 
 import json
+import re
 import shlex
 import sys
 from collections import Counter
@@ -238,7 +239,7 @@ def test_a_listener_that_raises_is_told_of(listening: Listening, name: str) -> N
     said = listening(name)
     assert said.status == 0
     assert summary(said.out)["failed"] == 0
-    assert f"follower={name}" in said.err or f"listener={name}" in said.err
+    assert re.search(f"(follower|listener)=my_listeners:{name} run=heard", said.err)
     assert said.err.endswith("ValueError: no more of this\n")
 
 

@@ -49,7 +49,8 @@ def test_an_episode_is_shown_step_by_step(shell: Shell, finished: RunDirectory) 
     happened = messages(finished, 0)
     actions = [m for m in happened if isinstance(m, ActionTaken)]
     rewards = [m.reward for m in happened if isinstance(m, UserResponded)]
-    rows = [line for line in page if line.startswith("│")]
+    head = next(n for n, line in enumerate(page) if line.startswith("step"))
+    rows = page[head + 1 : page.index("", head)]
     assert len(rows) == len(actions) > 1
     for row, action, reward in zip(rows, actions, rewards, strict=True):
         assert action.title in row

@@ -133,4 +133,15 @@ def test_settings_that_are_not_known_leave_a_list(
     other.journal.write_bytes(finished.journal.read_bytes())
     page = shell.fine("show", tmp_path)
     assert "unheard_of" in page
-    assert " stopped " in page
+    assert "state stopped" in page
+
+
+def test_a_list_begins_with_what_the_run_was(shell: Shell, finished: RunDirectory) -> None:
+    """Who recommended what to whom, what came of it, and where it went best and worst."""
+    page = shell.fine("show", finished.path)
+    rows = listed(shell, finished, "--worst", "3")
+    assert "Agent billp, model embedded in synthetic:plain, seed 0." in page
+    worst = ", ".join(f"{row['episode']} ({row['reward']:.2f})" for row in rows)
+    assert f"Worst episodes: {worst}." in page
+    told = msgspec.json.decode(shell.fine("show", finished.path, "--json"))["overview"]
+    assert f"R_traj {told['r_traj']:.2f} ±" in page

@@ -10,9 +10,9 @@ from engine.errors import BillpError, ConfigError, DataError
 from sim.commands.env import app
 from sim.config.run import RunConfig
 from sim.runs.run import run as run_episodes
-from storage.datasets import load
+from storage.datasets import load, save
 from storage.datasets.draws import integers
-from storage.environments import LeftOut
+from storage.environments import LeftOut, forced
 
 COAT = Path(__file__).parents[4] / "shared" / "data" / "coat"
 
@@ -112,6 +112,16 @@ def test_a_forced_world_says_so(
     run_episodes(config, out=tmp_path / "run")
     said = capsys.readouterr()
     assert (said.out + said.err).count("this world was built by force") == 2
+
+
+def test_a_reward_model_that_loses_to_the_mean_is_warned_of(guesses: Path, tmp_path: Path) -> None:
+    """Also of a world that was built before anybody asked."""
+    out, old = tmp_path / "world", tmp_path / "old"
+    run("build", "csv", guesses, *STARS, "--out", out, "--force", "--beta-quantile", "0.9")
+    save(forced(load(out), ()), old)
+    shown = " ".join(run("info", old, "--no-judge").stdout.split())
+    assert "Warning: the reward model predicts" in shown
+    assert "Warning" not in run("info", out, "--no-judge").stdout
 
 
 def test_calibration_writes_another_world(table: Path, tmp_path: Path) -> None:

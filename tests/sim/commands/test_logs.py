@@ -61,3 +61,13 @@ def test_telemetry_without_its_extra_is_said(shell: Shell, monkeypatch: pytest.M
     sentence, hint = shell.refusal("run", "--otel")
     assert sentence.startswith("--otel needs the extra otel")
     assert hint == "pip install 'billp[otel]'"
+
+
+def test_metrics_without_their_extra_are_said(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "sim.views.prometheus", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    sentence, hint = shell.refusal("run", "--prometheus-port", "0")
+    assert sentence.startswith("--prometheus-port needs the extra prometheus")
+    assert hint == "pip install 'billp[prometheus]'"

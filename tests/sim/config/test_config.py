@@ -405,3 +405,19 @@ def test_an_agents_own_settings_are_of_the_agent() -> None:
     assert "linucb.alpha" not in dict(plain.deciding())
     assert plain.settings()["linucb"] == {"alpha": 1.0}
     assert "there is no setting 'linucb'" in str(failing({"linucb": {"alpha": 2.0}}))
+
+
+@pytest.mark.parametrize("name", ["gpt-4.1", "vendor/model-3.5", "gpt-4o-mini", '"gpt-4.1"'])
+def test_a_price_is_set_by_a_name_with_dots(name: str) -> None:
+    """As other settings are: neither dots nor slashes of a model have to be quoted."""
+    sets = (f"prices.{name}.prompt=2", f"prices.{name}.completion=8")
+    (price,) = configured(*map(parse_set, sets)).prices.items()
+    assert (price[0], price[1].prompt) == (name.strip('"'), 2)
+    whole = parse_set(f"prices.{name}={{prompt = 2, completion = 8}}")
+    assert dict([price]) == configured(whole).prices
+
+
+def test_a_file_names_a_model_with_a_dot(tmp_path: Path) -> None:
+    """TOML takes it for a table within a table."""
+    (tmp_path / "run.toml").write_text("[prices.gpt-4.1]\nprompt = 2\ncompletion = 8\n")
+    assert [*configured(read_config(tmp_path / "run.toml")).prices] == ["gpt-4.1"]

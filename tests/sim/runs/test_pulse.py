@@ -7,10 +7,8 @@ import anyio
 import msgspec
 import pytest
 
-from agents.models.embedded import EmbeddedModel
 from agents.models.guards.budget import Price
-from agents.models.model import ChatReply, ChatRequest, TransientError
-from engine.errors import BudgetError, CallFailedError
+from engine.errors import BudgetError
 from engine.listeners import Live
 from engine.messages import EpisodeSettled, RunEnded, UserResponded
 from sim.config.layers import configured
@@ -18,7 +16,7 @@ from sim.runs.pulse import Lately, Pulse, Pulses
 from sim.runs.resume import resume
 from sim.runs.run import run
 from sim.runs.watching import Underway
-from tests.support.small import SMALL
+from tests.support.small import SMALL, Refusing
 
 CONFIG = configured(SMALL, {"concurrency": 1})
 
@@ -49,23 +47,6 @@ class Taking:
 
     async def show(self) -> None:
         await anyio.sleep_forever()
-
-
-@dataclass
-class Refusing:
-    """The embedded model, which refuses the first attempt at a planner's call, or all of one's."""
-
-    never: int | None = None
-    refused: set[int] = field(default_factory=set)
-    model: EmbeddedModel = field(default_factory=EmbeddedModel)
-
-    async def reply(self, request: ChatRequest) -> ChatReply:
-        if request.call.episode == self.never:
-            raise CallFailedError("not that one", kind="refused")
-        if request.call.role == "planner" and request.seed not in self.refused:
-            self.refused.add(request.seed)
-            raise TransientError("later", kind="rate_limit", retry_after=0.0)
-        return await self.model.reply(request)
 
 
 @pytest.fixture

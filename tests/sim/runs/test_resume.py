@@ -23,7 +23,7 @@ from engine.errors import (
     ServiceError,
 )
 from engine.messages import Envelope, Message
-from sim.config.layers import configured
+from sim.config.layers import configured, read_config
 from sim.runs.listeners import Listeners
 from sim.runs.replay import replay
 from sim.runs.resume import resume
@@ -209,14 +209,19 @@ def test_a_follower_hears_the_whole_run(unfinished: RunDirectory, tmp_path: Path
 def test_changed_code_is_said_at_once(
     unfinished: RunDirectory, model: Noted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is asked, nothing is lost: with the old code the run goes on."""
-    before = tree(unfinished.path)
+    """Nobody is asked, nothing is lost: with the old code the run goes on.
+
+    That somebody tried stands in run.toml, as the last process.
+    """
+    before, settings = tree(unfinished.path), read_config(unfinished.config)
     monkeypatch.setattr(planner, "TASK", planner.TASK + " Be brief.")
     with pytest.raises(DivergenceError, match="does not ask what was recorded") as caught:
         resume(unfinished.path, model=model)
     assert "billp replay" in caught.value.hint
+    after = tree(unfinished.path)
     assert model.asked == []
-    assert tree(unfinished.path) == before
+    assert {name for name in before if after[name] != before[name]} == {"run.toml", ".origin"}
+    assert (read_config(unfinished.config), after.keys()) == (settings, before.keys())
 
 
 def test_the_old_code_goes_on(unfinished: RunDirectory, model: Noted, plain: Undisturbed) -> None:

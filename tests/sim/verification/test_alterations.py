@@ -14,6 +14,7 @@ from zstandard import ZstdCompressor, ZstdDecompressor
 
 from agents.models.embedded import EmbeddedModel
 from engine.errors import RunDirectoryError, ServiceError
+from sim.config.layers import read_config
 from sim.config.run import RunConfig, leaves_no_mark
 from sim.config.stages import read_course
 from sim.runs.resume import resume
@@ -201,7 +202,7 @@ def check(run: RunDirectory, name: str) -> Check:
 
 def test_every_setting_that_decides_is_compared_with_the_trace(run: RunDirectory) -> None:
     """The others leave no mark, and it is said that nobody can know them."""
-    for name, value in flat(run.read_config()):
+    for name, value in flat(read_config(run.config)):
         settings = run.read_config()
         inner, *outer = reversed(name.split("."))
         place: dict[str, Any] = settings

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
@@ -16,14 +17,42 @@ from engine.errors import CallFailedError
 from sim.config.run import RunConfig
 from sim.metrics.metrics import CurvePoint, Metrics
 from sim.metrics.summary import Summary
+from sim.metrics.toll import Toll
+from sim.runs.pulse import Pulse
 from sim.runs.run import run
 from sim.views import progress
-from sim.views.progress import ProgressView
+from sim.views.progress import ProgressView, facts, fitted, joined, time_left
 from sim.views.report import report
 
 LINE = re.compile(
-    r"\d of 4 episodes(, 1 failed)? · \d+ steps · \d+ in flight · [\d.]+k? tokens · Len \d+\.\d · "
-    r"(no episode ended yet|about \d+ s left)"
+    r"\d/4 episodes( · 1 failed)? · (time left –|about \d+ s left) · R_traj (–|\d+\.\d) · "
+    r"Len (–|\d+\.\d) · \d+ steps · (–|\d+\.\d) steps/s · \d+ in flight · [\d.]+k? tokens"
+)
+PULSE = Pulse(
+    episodes=12,
+    total=100,
+    running=10,
+    failed=1,
+    steps=1234,
+    steps_per_second=12.34,
+    in_flight=16,
+    limit=16,
+    ceiling=16,
+    waiting=0,
+    pausing=0,
+    attempts=5000,
+    refused=4,
+    failed_attempts=7,
+    retries=6,
+    tokens=1_234_567,
+    tokens_per_minute=99_000.0,
+    token_limit=None,
+    cost=0.1234,
+    budget=5.0,
+    r_traj=23.45,
+    len=7.8,
+    seconds=60.0,
+    seconds_left=170.0,
 )
 METRICS = Metrics(
     episodes=20,
@@ -93,9 +122,9 @@ class Slow:
         return await self.model.reply(request)
 
 
-def shown(out: Path, *, terminal: bool, model: Slow) -> str:
+def shown(out: Path, *, terminal: bool, model: Slow, width: int = 160) -> str:
     """Return what is shown of the progress of a run of four episodes."""
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width)
     run(RunConfig(episodes=4), out=out, model=model, views=[ProgressView(console)])
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -107,6 +136,30 @@ def printed(page: RenderableType, *, width: int = 120) -> str:
     console.print(page, crop=False)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def test_what_access_took_is_said_only_if_something_happened() -> None:
+    """Attempts that failed, and who did not hear all; else not a word, and no zeros."""
+    toll = Toll(
+        attempts=4453,
+        failed={"server": 12, "connection": 120},
+        retries=132,
+        pause_seconds=99.96,
+        wait_seconds=312.4,
+        tokens_per_minute=90_000.0,
+    )
+    told = msgspec.structs.replace(
+        SUMMARY, access=toll, dropped={"mine": "ValueError: tired"}, missed={"LogView": 1200}
+    )
+    said = printed(report(told), width=200)
+    assert (
+        "132 of 4,453 attempts failed: 120 connection, 12 server · 132 retried after 100.0 s\n"
+        "calls waited 312 s in all for a slot or 90,000 tokens a minute\n"
+        "mine was dropped: ValueError: tired\n"
+        "LogView missed 1,200 messages\n"
+    ) in said
+    calm = printed(report(msgspec.structs.replace(SUMMARY, access=Toll(attempts=4321))))
+    assert not any(word in calm for word in ("attempts", "retried", "missed", "dropped"))
 
 
 # -- progress
@@ -124,7 +177,7 @@ def test_progress_tells_of_failed_episodes(tmp_path: Path, monkeypatch: pytest.M
     """At once, not only when the run is over."""
     monkeypatch.setattr(progress, "_LATER", 0.02)
     lines = shown(tmp_path, terminal=False, model=Slow(silent=0)).splitlines()
-    assert lines[0].startswith("1 of 4 episodes, 1 failed · ")
+    assert lines[0].startswith("1/4 episodes · 1 failed · ")
 
 
 def test_on_a_terminal_progress_is_drawn(tmp_path: Path) -> None:
@@ -133,6 +186,50 @@ def test_on_a_terminal_progress_is_drawn(tmp_path: Path) -> None:
     assert "0/4" in drawn
     assert "in flight" in drawn
     assert drawn.endswith("\x1b[2K")  # the line is erased
+
+
+def test_where_there_is_room_all_is_said() -> None:
+    """What matters most comes first, with the name of what it is."""
+    assert joined(facts(PULSE)) == (
+        "12/100 episodes · 1 failed · about 3 min left · R_traj 23.4 · Len 7.8 · 1,234 steps · "
+        "12.3 steps/s · 16 in flight · 1.2M tokens · cost 0.123 of 5 · 6 retries (4 × 429)"
+    )
+
+
+def test_a_narrow_terminal_hears_what_matters_most() -> None:
+    """Whole words, in the order in which they always stand."""
+    assert fitted(facts(PULSE), 48) == "12/100 episodes · about 3 min left · R_traj 23.4"
+    assert fitted(facts(PULSE), 80) == (
+        "12/100 episodes · 1 failed · about 3 min left · R_traj 23.4 · cost 0.123 of 5"
+    )
+    assert fitted(facts(PULSE), 1) == "12/100 episodes"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_progress_stays_on_its_line(tmp_path: Path, width: int) -> None:
+    """Nothing is wrapped or cut, be the terminal wide or narrow."""
+    drawn = shown(tmp_path, terminal=True, model=Slow(), width=width)
+    lines = [Text.from_ansi(line).plain.rstrip() for line in re.split(r"[\r\n]", drawn)]
+    assert max(map(len, lines)) <= width
+    assert not any("…" in line for line in lines)
+    assert all("/4 episodes" in line for line in lines if line)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "time left –"),
+        (0.2, "about 1 s left"),
+        (59.9, "about 1 min left"),
+        (61, "about 2 min left"),
+        (3_600, "about 1 h left"),
+        (7_201, "about 2 h 1 min left"),
+        (86_400 * 2 + 3_601, "about 2 days 2 h left"),
+    ],
+)
+def test_time_left_is_said_in_words(seconds: float | None, words: str) -> None:
+    """Rounded up, as precise as anybody wants to know."""
+    assert time_left(seconds) == words
 
 
 def test_a_short_run_says_nothing(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ function config() {
   probe.remove();
   return {
     background: "transparent",
+    mark: { color: category[0] },
     font: style.fontFamily,
     view: { stroke: "transparent" },
     axis: { labelColor: ink, titleColor: ink, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: "normal" },

@@ -2,7 +2,9 @@
 
 class Compare extends HTMLElement {
   connectedCallback() {
-    this.addEventListener("drawn", (event) => this.listen(event.detail), true);
+    const chart = this.querySelector("billp-chart");
+    chart.addEventListener("drawn", (event) => this.listen(event.detail));
+    if (chart.drawn) this.listen(chart.drawn.view); // it may have been quicker than this module
   }
 
   listen(view) {

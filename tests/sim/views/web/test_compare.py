@@ -65,8 +65,17 @@ def test_a_page_tells_what_the_command_does(folder: Path) -> None:
 def test_all_runs_of_a_folder_are_compared(folder: Path) -> None:
     assert compared(folder, [], "set").runs == BOTH
     assert compared(folder, [], folder="set").runs == BOTH
-    with pytest.raises(ConfigError, match=r"there is no run below '\.\.' here"):
+    with pytest.raises(ConfigError, match=r"no run below '\.\.' here has come"):
         compared(folder, BOTH, folder="..")
+
+
+def test_of_a_folder_those_are_compared_that_came_to_their_end(tmp_path: Path) -> None:
+    """The others are named: nobody wonders where they are."""
+    for agent in ("act-only", "random", "popular"):
+        recorded(tmp_path / "set" / agent, agent=agent, episodes=2)
+    RunDirectory(tmp_path / "set" / "popular").summary.unlink()
+    facts = compared(tmp_path, [], "set")
+    assert (facts.runs, facts.left_out) == (BOTH, ["set/popular"])
 
 
 def test_a_point_leads_to_the_episode_that_it_is(folder: Path) -> None:
