@@ -2,7 +2,8 @@
 
 They can raise whatever Python knows, `SystemExit` and `KeyboardInterrupt` among it, and cancel the
 task that they find themselves in: all of it is their error, and nobody else's end. A true Ctrl-C
-cancels the run from outside; what a second one raises is the one exception that passes.
+cancels the run from outside; what a second one raises is the one exception that passes. Also around
+pages of runs, which may come from anywhere: one that fails says so, and others are made.
 """
 
 import asyncio

@@ -103,7 +103,7 @@ def _near(
     step: StepTold, last: StepTold, evidence: Evidence | None, world: Environment | None
 ) -> Near:
     item, other = step.item or 0, last.item or 0
-    known = world is not None and max(item, other) < len(world.catalog)
+    known = world is not None and 0 <= min(item, other) <= max(item, other) < len(world.catalog)
     return Near(
         step=step.step,
         item=item,

@@ -149,6 +149,8 @@ def card_of(path: Path, name: str) -> RunCard:
         facts = {"status": "damaged", "trouble": str(error)}
     except OSError as error:
         facts = {"status": "damaged", "trouble": f"{path}: cannot be read: {error.strerror}"}
+    except OverflowError:
+        facts = {"status": "damaged", "trouble": f"{path}: has rewards too large to be added"}
     return RunCard(name=name, path=str(path), when=when, **facts)
 
 

@@ -104,7 +104,8 @@ def diff_lines(old: str, new: str) -> tuple[DiffLine, ...] | None:
 
 
 def _lines(before: Sequence[str], after: Sequence[str]) -> Iterator[DiffLine]:
-    changes = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    # Lines that are there again and again anchor nothing: of them alone it would take for ever.
+    changes = SequenceMatcher(None, before, after, autojunk=True).get_opcodes()
     for place, (tag, i, j, k, m) in enumerate(changes):
         if tag == "equal":
             yield from _same(after[k:m], first=place == 0, last=place == len(changes) - 1)

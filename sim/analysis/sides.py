@@ -238,7 +238,8 @@ def pieces(one: str, other: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
         return _whole(one, own=False), _whole(other, own=False)
     if len(a) * len(b) > _MOST:
         return _whole(one, own=True), _whole(other, own=True)
-    blocks = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    # In a long text words that are everywhere anchor nothing: of them alone it would take minutes.
+    blocks = SequenceMatcher(None, a, b, autojunk=True).get_opcodes()
     mine = [("".join(a[i:j]), tag) for tag, i, j, _, _ in blocks]
     theirs = [("".join(b[i:j]), tag) for tag, _, _, i, j in blocks]
     return _pieces(mine), _pieces(theirs)

@@ -18,20 +18,21 @@ TITLES = ("Alpha", "Beta", "Gamma", "Delta", "Omega")
 
 def small_world(
     rewards: Sequence[float] = (3.0,) * 5,
-    categories: Sequence[str] = ("A",) * 5,
+    categories: Sequence[Sequence[str]] = ("A",) * 5,
     same: tuple[int, int] | None = None,
+    titles: tuple[str, ...] = TITLES,
 ) -> Environment:
     """Return a world of two users and five items, all far from each other, but for the *same* two.
 
     *rewards* are those of the first user; the second is half a point harder to please. *categories*
     have a letter each.
     """
-    places = np.eye(len(TITLES), dtype=np.int16) * (UNIT - 1)
+    places = np.eye(len(titles), dtype=np.int16) * (UNIT - 1)
     if same is not None:
         places[same[1]] = places[same[0]]
     factors = Factors(
         users=np.zeros((2, 1), np.int16),
-        items=np.zeros((len(TITLES), 1), np.int16),
+        items=np.zeros((len(titles), 1), np.int16),
         user_bias=np.array([0, -ONE // 2], np.int32),
         item_bias=np.array([round((reward - 3) * ONE) for reward in rewards], np.int32),
         mean=3 * ONE,
@@ -49,7 +50,7 @@ def small_world(
         ratings=np.array([4.0, 3.25, 1.0, 5.0]),
     )
     labels = tuple(tuple(letters) for letters in categories)
-    catalog = Catalog(TITLES, labels, np.ones(len(TITLES), np.int64))
+    catalog = Catalog(titles, labels, np.ones(len(titles), np.int64))
     origin = Origin(
         name="small",
         format="test",

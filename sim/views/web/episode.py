@@ -173,7 +173,7 @@ def _meaning(settings: dict[str, Setting], reason: str) -> str:
 
 
 def _categories(world: Environment | None, item: int) -> tuple[str, ...]:
-    known = world is not None and item < len(world.catalog)
+    known = world is not None and 0 <= item < len(world.catalog)
     return world.catalog.categories[item] if world and known else ()
 
 

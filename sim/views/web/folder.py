@@ -1,13 +1,15 @@
 """Which runs may be looked at: those below a folder, by the names that stand in addresses."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from engine.errors import ConfigError, RunDirectoryError
 from sim.analysis.listing import names_below
 from storage.runs import RunDirectory, open_run
+
+_SHOWN = 80  # characters of a name that leads nowhere
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,25 @@ class Folder:
 
         Raises RunDirectoryError if there is none, or if it is not for whoever looks at this folder.
         """
+        path = self._place(name)
+        if path is None:
+            raise RunDirectoryError(f"there is no run {name[:_SHOWN]!r} here")
+        directory = open_run(path)
+        check_own(directory)
+        return directory
+
+    def _place(self, name: str) -> Path | None:
+        """Return where the run called *name* is, None where it is nowhere below the root."""
         parts = PurePosixPath(name).parts
         inside = bool(parts) and not {"..", "/", "//"} & {*parts} and "\0" not in name
         if not inside or (self.named and name not in self.named):
-            raise RunDirectoryError(f"there is no run {name!r} here")
+            return None
         path = self.root.joinpath(*parts)
-        if not path.resolve().is_relative_to(self.root.resolve()):
-            raise RunDirectoryError(f"there is no run {name!r} here", hint="links are not followed")
-        return _checked(open_run(path))
+        try:
+            there = path.resolve(strict=True).is_relative_to(self.root.resolve())
+        except (OSError, RuntimeError):  # too long, a circle of links, or nothing at all
+            return None
+        return path if there else None
 
 
 def folder_of(paths: Sequence[Path]) -> Folder:
@@ -54,14 +67,33 @@ def folder_of(paths: Sequence[Path]) -> Folder:
 
 
 def _placed(path: Path) -> Path:
-    return open_run(path).path.absolute()
+    return open_run(path).path.resolve()  # whose name is told is meant, also if it is a link
 
 
-def _checked(directory: RunDirectory) -> RunDirectory:
-    """Return a run whose files are its own; raises RunDirectoryError where a link leads out."""
+def check_own(directory: RunDirectory) -> None:
+    """Raise RunDirectoryError if a file of a run is not its own: a link may lead to any other."""
     inside = directory.path.resolve()
-    for path in (directory.config, directory.trace, directory.journal, directory.prompts):
-        if path.exists() and not path.resolve().is_relative_to(inside):
+    for path in _links(directory.path, levels=2):
+        if not _leads_into(path, inside):
             what = f"{path.name} of the run is a link that leads out of it"
             raise RunDirectoryError(what, hint="put the file itself into its place")
-    return directory
+
+
+def _links(folder: Path, levels: int) -> Iterator[Path]:
+    """Yield the links in *folder*, and in those within it; no file of ours lies deeper than 2."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    yield Path(entry.path)
+                elif levels > 1 and entry.is_dir():
+                    yield from _links(Path(entry.path), levels - 1)
+    except OSError as error:
+        raise RunDirectoryError(f"{folder}: cannot be read: {error.strerror}") from error
+
+
+def _leads_into(path: Path, inside: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(inside)
+    except (OSError, RuntimeError):  # of links that lead to each other
+        return False

@@ -43,6 +43,11 @@ class Held(Generic[T]):
         with self._lock:
             return self._things.get(key)
 
+    def forget(self, key: Hashable) -> None:
+        """Make the thing of *key* anew when it is asked for next."""
+        with self._lock:
+            self._things.pop(key, None)
+
     def get(self, key: Hashable, make: Callable[[], T], keep: Callable[[T], bool] = _always) -> T:
         """Return the thing of *key*, made if it is not there; two threads may make it at once.
 
@@ -75,7 +80,7 @@ class Kept:
     prompts: Held[Prompts] = field(default_factory=lambda: Held(_FEW))
     worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
     _outcomes: Held[RunOutcomes] = field(default_factory=lambda: Held(_COMPARED))
-    _ledgers: OrderedDict[Path, Ledger] = field(default_factory=OrderedDict)
+    _ledgers: OrderedDict[Path, tuple[object, Ledger]] = field(default_factory=OrderedDict)
     _trends: Held[tuple[TraceTrend, str]] = field(default_factory=lambda: Held(_MOST))
     _recalls: Held[Recalls] = field(default_factory=lambda: Held(_FEW))
     _cards: dict[Path, tuple[object, RunCard]] = field(default_factory=dict)
@@ -84,12 +89,15 @@ class Kept:
     def ledger(self, directory: RunDirectory) -> Ledger:
         """Return the ledger of a run, with what was written since; raises TraceError."""
         trace = directory.trace
+        place, size = _file(trace)
         with self._lock:
-            ledger = self._ledgers.pop(trace, None)
-            if ledger is None or (trace.exists() and trace.stat().st_size < ledger.size):
-                ledger = Ledger(trace)  # it may have been made anew under the same name
+            known, ledger = self._ledgers.pop(trace, (None, None))
+            if ledger is None or known != place or size < ledger.size:
+                if ledger is not None:  # it was made anew under the same name
+                    self._trends.forget(trace)
+                ledger = Ledger(trace)
             ledger.refresh()
-            self._ledgers[trace] = ledger
+            self._ledgers[trace] = place, ledger
             while len(self._ledgers) > _MOST:
                 self._ledgers.popitem(last=False)
             return ledger
@@ -127,6 +135,15 @@ class Kept:
         With it comes why it tells no categories, if it tells none.
         """
         return self._trends.get(directory.trace, make)
+
+
+def _file(path: Path) -> tuple[object, int]:
+    """Return which file is at *path*, and its size; None and 0 if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None, 0
+    return (found.st_dev, found.st_ino), found.st_size
 
 
 def _mark(path: Path) -> tuple[tuple[int, int] | None, ...]:

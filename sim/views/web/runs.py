@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+from engine.errors import RunDirectoryError
 from sim.analysis.listing import RunCard, card_of, with_parents
+from sim.views.web.folder import check_own
 from sim.views.web.page import Asked, Page
+from storage.runs import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def runs_page(asked: Asked) -> Page:
     """Return the page of all runs; raises RunDirectoryError if there is no folder any more."""
     folder = asked.folder
     cards = with_parents(
-        [asked.kept.card(folder.root / name, name, card_of) for name in folder.names()]
+        [asked.kept.card(folder.root / name, name, _card) for name in folder.names()]
     )
     facts = RunsFacts(
         root=str(folder.root),
@@ -61,6 +64,15 @@ def runs_page(asked: Asked) -> Page:
         live=sum(card.status == "live" for card in cards),
     )
     return Page("runs.html", facts)
+
+
+def _card(path: Path, name: str) -> RunCard:
+    """Return the card of a run; one whose files are not its own is not read."""
+    try:
+        check_own(RunDirectory(path))
+    except RunDirectoryError as error:
+        return RunCard(name=name, path=str(path), status="damaged", trouble=str(error))
+    return card_of(path, name)
 
 
 def _common(cards: Sequence[RunCard]) -> Iterator[tuple[str, str]]:

@@ -1,14 +1,16 @@
 """The pages: where each is, and how it comes to whoever asks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
 import msgspec
 from aiohttp import web
 
+from engine.attempt import attempted, log, told
 from engine.errors import BillpError
+from engine.text import visible, visible_json
 from sim.views.web.assets import VEGA, Asset, assets, vega
 from sim.views.web.blame import blame_page
 from sim.views.web.call import call_page, calls_page
@@ -21,7 +23,7 @@ from sim.views.web.folder import Folder
 from sim.views.web.gate import Gate
 from sim.views.web.kept import Kept
 from sim.views.web.memory import map_page, memory_page
-from sim.views.web.page import Asked, Making, Page, trouble
+from sim.views.web.page import Asked, Making, Page, Trouble, trouble
 from sim.views.web.run import run_page
 from sim.views.web.runs import runs_page
 from sim.views.web.templating import rendered
@@ -72,7 +74,8 @@ class Site:
 
     def app(self) -> web.Application:
         """Return what serves the pages."""
-        app = web.Application(middlewares=[self.gate.middleware()])
+        app = web.Application()
+        self.gate.guard(app)
         app.add_routes(self.events.routes())
         for word, making in PAGES.items():
             serve = partial(self._serve, making)
@@ -94,7 +97,7 @@ class Site:
 
     async def _nothing(self, request: web.Request) -> web.Response:
         error = BillpError("there is no such page")
-        return await self._whole(lambda: trouble(error), request)
+        return await self._whole(lambda: replace(trouble(error), status=404), request)
 
     async def _whole(self, make: Callable[[], Page], request: web.Request) -> web.Response:
         """Make a page in a thread: files may be large, and a run may be under way here."""
@@ -103,10 +106,19 @@ class Site:
         )
 
     def _response(self, make: Callable[[], Page], path: str, as_json: bool) -> web.Response:
-        page = make()
+        """Return a page; of one that fails, which is our fault, say so and go on."""
+        response, error = attempted(lambda: self._shown(make(), path, as_json=as_json))
+        if error is None and response is not None:
+            return response
+        why = visible(told(error or BillpError("there is none")))
+        log("error", "a page cannot be made", page=visible(path), why=why)
+        failed = Trouble("This page failed", why, "this is a fault of billp, not yours: report it")
+        return self._shown(Page("trouble.html", failed, status=500), path, as_json=False)
+
+    def _shown(self, page: Page, path: str, *, as_json: bool) -> web.Response:
         headers = {"Cache-Control": "no-store"}
         if as_json and page.status == 200:
-            body = msgspec.json.encode(page.facts)
+            body = visible_json(msgspec.json.encode(page.facts).decode()).encode()
             return web.Response(body=body, content_type="application/json", headers=headers)
         frame = {
             "several": len(self.folder.named) != 1,
@@ -148,3 +160,5 @@ def _made(making: Making, asked: Asked) -> Page:
         return making(asked)
     except BillpError as error:
         return trouble(error, error.hint)
+    except OverflowError:
+        return trouble(BillpError("the run has numbers that are too large to be added"))

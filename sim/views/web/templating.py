@@ -55,8 +55,12 @@ def asset(name: str) -> str:
 
 def link(kind: str, run: str = "", **query: object) -> str:
     """Return the address of a page, of a *run* if it is of one."""
-    asked = urlencode({name: value for name, value in query.items() if value is not None})
-    return f"/{kind}{'/' if run else ''}{quote(run)}{'?' if asked else ''}{asked}"
+    asked = urlencode(
+        {name: value for name, value in query.items() if value is not None},
+        errors="surrogateescape",
+    )
+    named = quote(run, errors="surrogateescape")  # a folder's name may be any bytes
+    return f"/{kind}{'/' if run else ''}{named}{'?' if asked else ''}{asked}"
 
 
 def short(count: float) -> str:

@@ -21,9 +21,9 @@ class TrendFacts:
 
 def trend_page(asked: Asked) -> Page:
     """Return how a run goes."""
-    opened = Opened(asked.directory)
+    opened, ledger = Opened(asked.directory), asked.ledger
     kept, why = asked.kept.trend(opened.directory, lambda: _trend(opened))
-    points = kept.refresh(asked.ledger)
+    points = kept.refresh(ledger)
     return Page("trend.html", TrendFacts(asked.run, points, course_rows(points), why))
 
 
@@ -32,4 +32,4 @@ def _trend(opened: Opened) -> tuple[TraceTrend, str]:
     if world is None:
         return TraceTrend(Trend()), why
     names = world.catalog.categories
-    return TraceTrend(Trend(lambda item: names[item] if item < len(names) else ())), ""
+    return TraceTrend(Trend(lambda item: names[item] if 0 <= item < len(names) else ())), ""

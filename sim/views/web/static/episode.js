@@ -1,8 +1,10 @@
 // The page of an episode: steps are gone through by keys, prompts come when they are looked at.
 
+import { visible } from "./text.js";
+
 const make = (name, text, kind) => {
   const element = document.createElement(name);
-  if (text !== undefined) element.textContent = text;
+  if (text !== undefined) element.textContent = visible(text);
   if (kind) element.className = kind;
   return element;
 };

@@ -1,5 +1,7 @@
 // The episodes of a run: as many rows as are seen, of pages that are fetched when they are come to.
 
+import { visible } from "./text.js";
+
 const PAGE = 100; // rows that are fetched at a time
 const KEPT = 40; // pages
 const AROUND = 12; // rows above and below what is seen
@@ -86,7 +88,7 @@ class Episodes extends HTMLElement {
   reasons(facts) {
     const select = this.form.elements.reason;
     const known = new Set([...select.options].map((option) => option.value));
-    for (const name of facts.reasons) if (!known.has(name)) select.append(new Option(name, name));
+    for (const name of facts.reasons) if (!known.has(name)) select.append(new Option(visible(name), name));
     this.form.elements.phase.closest("label").hidden = !facts.tested;
   }
 
@@ -157,7 +159,7 @@ class Episodes extends HTMLElement {
     const user = cell(String(told.user), "n");
     if (told.session) user.append(`·${told.session}`);
     const why = told.end === "finished" ? told.reason : told.end === "failed" ? "failed" : "not written to its end";
-    row.append(number, user, cell(String(told.length), "n"), cell(told.reward.toFixed(2), "n"), this.share(told), cell(why));
+    row.append(number, user, cell(String(told.length), "n"), cell(told.reward.toFixed(2), "n"), this.share(told), cell(visible(why)));
     return row;
   }
 
