@@ -38,7 +38,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def package(name: str) -> Any:
     """Return a module of an extra's; mypy need not have it."""
-    pytest.importorskip(name.partition(".")[0], reason="needs the extra slow")
     return import_module(name)
 
 

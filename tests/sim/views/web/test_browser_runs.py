@@ -119,7 +119,7 @@ def test_a_point_of_the_map_is_chosen(url: str, page: Page) -> None:
 
 def test_nothing_there_is_a_page_too(url: str, page: Page, noted: list[str]) -> None:
     page.goto(f"{url}run/none")
-    assert "not a run directory" in page.locator(".said").inner_text()
+    assert page.locator(".said").inner_text() == "there is no run 'none' here"
     axe(page)
     noted.clear()  # a browser calls 404 an error
 

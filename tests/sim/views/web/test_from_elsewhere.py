@@ -176,7 +176,8 @@ def test_no_prompts_take_for_ever_to_compare(old: list[str], new: list[str]) -> 
 
 def test_a_page_that_fails_says_so(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of ours is a page like others, and ends none of those."""
-    monkeypatch.setattr(RunDirectory, "read_config", lambda self: {}["\x1b[31m<b>"])
+    nothing: dict[str, Any] = {}
+    monkeypatch.setattr(RunDirectory, "read_config", lambda self: nothing["\x1b[31m<b>"])
     with viewed(run.path.parent) as url:
         found = crawled(url)
     failed = found["/run/foreign"]
