@@ -8,14 +8,18 @@ program, the output or the repository is told of.
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 # It is read when W&B is imported: its errors are told to nobody but the user.
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 import wandb
 
+from engine.errors import ConfigError
 from sim.metrics.summary import Summary
 from sim.views.tracking import About, Point, TrackingView, final_values
+
+Mode: TypeAlias = Literal["online", "offline", "disabled", "shared"]
 
 _TAG = 64  # characters that W&B takes
 
@@ -45,7 +49,7 @@ class Wandb:
             config={**about.parameters, **about.tags},
             tags=[f"{name}:{value}"[:_TAG] for name, value in about.tags.items() if value],
             dir=os.environ.get("WANDB_DIR") or Path.cwd(),  # else that of the process's first run
-            mode=os.environ.get("WANDB_MODE") or "offline",
+            mode=_mode(),
             settings=quiet,
         )
         self._run.define_metric("episode")
@@ -66,3 +70,12 @@ class Wandb:
 def wandb_view() -> TrackingView:
     """Return a view that tells W&B."""
     return TrackingView(Wandb())
+
+
+def _mode() -> Mode:
+    """Return what WANDB_MODE says, offline if nothing; raises ConfigError for what W&B has not."""
+    said = os.environ.get("WANDB_MODE") or "offline"
+    known: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
+    if said not in known:
+        raise ConfigError(f"WANDB_MODE is {said!r}", hint=f"it may be {', '.join(known)}")
+    return known[said]
