@@ -5,6 +5,7 @@ Their folders are the only places they write to, and none of them needs a networ
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,9 @@ from tests.support.small import SMALL, Counted
 Values: TypeAlias = dict[str, Any]
 
 pytestmark = pytest.mark.slow  # needs the extras, which only the slow tests have
+
+
+PATIENCE = 30.0  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -129,9 +133,7 @@ def read_wandb(file: Path) -> tuple[list[Values], Values, Values, list[str]]:
     final: Values = {}
     config: Values = {}
     tags: list[str] = []
-    messages = package("wandb.proto.wandb_internal_pb2")
-    for data in logged(file.read_bytes()):
-        record = messages.Record.FromString(data)
+    for record in whole_log(file):
         if record.HasField("history"):
             history.append(values_of(record.history.item))
         final |= values_of(record.summary.update)
@@ -139,6 +141,18 @@ def read_wandb(file: Path) -> tuple[list[Values], Values, Values, list[str]]:
             config |= values_of(record.run.config.update)
             tags = [*record.run.tags]
     return history, final, config, tags
+
+
+def whole_log(file: Path) -> list[Any]:
+    """Return the records of a run that has ended: W&B's own process may write a little longer."""
+    messages = package("wandb.proto.wandb_internal_pb2")
+    end = time.monotonic() + PATIENCE
+    while True:
+        records = [messages.Record.FromString(data) for data in logged(file.read_bytes())]
+        if any(record.HasField("exit") for record in records):
+            return records
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def logged(data: bytes) -> Iterator[bytes]:

@@ -116,7 +116,8 @@ class LiveRun extends HTMLElement {
   // -- controls
 
   async control(what, body = {}) {
-    const response = await fetch(`/control/${what}/${encodeURI(this.getAttribute("run"))}`, {
+    const run = this.getAttribute("run").split("/").map(encodeURIComponent).join("/");
+    const response = await fetch(`/control/${what}/${run}`, {
       method: "POST",
       headers: {
         "X-Billp-Control": document.querySelector("meta[name=billp-control]").content,
