@@ -21,7 +21,9 @@ COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.split
 PIP = "pip install"
 SECTIONS = {
     section.splitlines()[0]: [
-        line for line in section.splitlines() if line.startswith("billp ") and "serve" not in line
+        line
+        for line in section.splitlines()
+        if line.startswith("billp ") and not line.startswith(("billp serve", "billp view"))
     ]
     for section in re.split(r"^##+ ", README, flags=re.MULTILINE)
 }
@@ -89,10 +91,12 @@ def to_service(line: str, url: str) -> str:
     return re.sub(r" --base-url \S+", "", line) + f" --base-url {url}"
 
 
-def test_the_service_of_readme_starts(place: Path) -> None:
-    """It says where it is, and ends when it is told to."""
-    command = next(line for line in COMMANDS if line.startswith("billp serve"))
-    words = command.replace("--port 8000", "--port 0").split()
+@pytest.mark.parametrize("service", ["serve", "view"])
+def test_the_services_of_readme_start(place: Path, service: str) -> None:
+    """They say where they are, and end when they are told to."""
+    command = next(line for line in COMMANDS if line.startswith(f"billp {service}"))
+    (place / "traces" / "runs").mkdir(parents=True)
+    words = [*re.sub(r" --port \d+", "", command).split(), "--port", "0"]
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / words[0]), *words[1:]],
         stdout=subprocess.PIPE,
