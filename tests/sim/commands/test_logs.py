@@ -1,13 +1,13 @@
 """The log: in words or as JSON, a line for what matters, and calls only for who debugs."""
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.lacking import without
 from tests.support.shell import Shell
 
 
@@ -54,20 +54,16 @@ def test_words_are_for_people(shell: Shell) -> None:
     assert "call ended" not in said.err
 
 
-def test_telemetry_without_its_extra_is_said(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_telemetry_without_its_extra_is_said(shell: Shell) -> None:
     """One sentence, with the command that helps."""
-    monkeypatch.delitem(sys.modules, "sim.views.telemetry", raising=False)
-    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
-    sentence, hint = shell.refusal("run", "--otel")
+    with without("sim.views.telemetry", "opentelemetry.context"):
+        sentence, hint = shell.refusal("run", "--otel")
     assert sentence.startswith("--otel needs the extra otel")
     assert hint == "pip install 'billp[otel]'"
 
 
-def test_metrics_without_their_extra_are_said(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(sys.modules, "sim.views.prometheus", raising=False)
-    monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    sentence, hint = shell.refusal("run", "--prometheus-port", "0")
+def test_metrics_without_their_extra_are_said(shell: Shell) -> None:
+    with without("sim.views.prometheus", "prometheus_client"):
+        sentence, hint = shell.refusal("run", "--prometheus-port", "0")
     assert sentence.startswith("--prometheus-port needs the extra prometheus")
     assert hint == "pip install 'billp[prometheus]'"
