@@ -56,11 +56,16 @@ def blame_page(asked: Asked) -> Page:
         episode=row.episode,
         command=f"billp blame {quote(str(opened.directory.path))} --episode {episode}",
         found=found,
-        verdict=() if found is None else tuple(verdict(found)),
+        verdict=() if found is None else _sentences(found),
         rows=() if found is None else tuple(_rows(found, low, high)),
         zero=_place(0.0, low, high),
     )
     return Page("blame.html", facts)
+
+
+def _sentences(found: Blame) -> tuple[str, ...]:
+    """Return what is to blame in words, without commands: links and forks are on the page."""
+    return tuple(line for line in verdict(found) if ": billp " not in line)
 
 
 def _rows(found: Blame, low: float, high: float) -> list[BlameRow]:
@@ -89,9 +94,12 @@ def _fork(found: Blame, one: Effect) -> str:
 def _span(found: Blame | None) -> tuple[float, float]:
     """Return the least and the greatest number that is drawn, 0 among them."""
     causes = [] if found is None else found.causes[:_SHOWN]
-    numbers = [n for one in causes for n in (one.low, one.effect, one.high) if n is not None]
-    return min([0.0, *numbers]), max([0.0, *numbers])
+    # Intervals of few draws may be as wide as they like: they are cut off where the picture ends.
+    leading = [n for one in causes if one.leading for n in (one.low, one.high) if n is not None]
+    numbers = [0.0, *leading, *(one.effect for one in causes if one.effect is not None)]
+    return min(numbers), max(numbers)
 
 
 def _place(value: float, low: float, high: float) -> float:
-    return round(2 + 96 * (value - low) / max(high - low, 1e-9), 2)
+    share = (value - low) / max(high - low, 1e-9)
+    return round(2 + 96 * min(1.0, max(0.0, share)), 2)
