@@ -52,15 +52,19 @@ function place(reason) {
 }
 
 export class Chart extends HTMLElement {
-  // Rows may come before the chart is drawn, and come again when it is drawn anew.
+  // A chart with a name is drawn once its rows have come; others that come later are put into it.
   set rows(rows) {
     this.spec ??= JSON.parse(this.querySelector("script").textContent);
     this.spec.datasets = { rows };
     const names = [...new Set(rows.map((row) => row.what))].sort();
-    const known = this.names?.join() === names.join();
+    const anew = this.isOfReasons && this.names?.join() !== names.join();
     this.names = names;
-    if (known) this.drawn?.view.data("rows", rows).runAsync();
-    else if (this.drawn) this.draw();
+    if (this.drawn && !anew) this.drawn.view.data("rows", rows).runAsync();
+    else this.draw();
+  }
+
+  get isOfReasons() {
+    return this.getAttribute("name") === "reasons";
   }
 
   async connectedCallback() {
@@ -69,7 +73,7 @@ export class Chart extends HTMLElement {
     this.append(this.holder);
     this.redraw = () => this.draw();
     dark.addEventListener("change", this.redraw);
-    await this.draw();
+    if (!this.hasAttribute("name")) await this.draw();
   }
 
   disconnectedCallback() {
@@ -77,10 +81,16 @@ export class Chart extends HTMLElement {
     this.drawn?.finalize();
   }
 
-  async draw() {
+  // One drawing after the other: each takes the place of what was there.
+  draw() {
+    this.last = (this.last ?? Promise.resolve()).then(() => this.drawNow());
+    return this.last;
+  }
+
+  async drawNow() {
     const embed = await vegaEmbed();
     const look = config();
-    if (this.getAttribute("name") === "reasons") {
+    if (this.isOfReasons) {
       const range = (this.names ?? []).map((name) => look.range.category[place(name)]);
       this.spec.encoding.color.scale = { domain: this.names ?? [], range };
     }
