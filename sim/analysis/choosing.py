@@ -1,7 +1,7 @@
 """Which episodes of a run are looked at, and in which order."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -25,7 +25,7 @@ class Choice:
     phase: Literal["", "train", "test"] = ""
     end: Literal["", End] = ""
 
-    def of(self, ledger: Ledger) -> "array[int]":
+    def of(self, ledger: Ledger) -> Sequence[int]:
         """Return the numbers of the episodes of *ledger* that are chosen, in order."""
         if self == Choice():
             return array("q", range(len(ledger)))

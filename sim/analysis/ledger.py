@@ -6,7 +6,7 @@ sought in blocks of the file, and only those lines are decoded. A ledger holds 5
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -56,15 +56,15 @@ class Ledger:
 
     path: Path
     size: int = 0
-    _begins: "array[int]" = field(default_factory=lambda: array("q"))
-    _users: "array[int]" = field(default_factory=lambda: array("q"))
-    _sessions: "array[int]" = field(default_factory=lambda: array("q"))
-    _arrivals: "array[int]" = field(default_factory=lambda: array("q"))
-    _tests: "array[int]" = field(default_factory=lambda: array("b"))
-    _lengths: "array[int]" = field(default_factory=lambda: array("q"))
-    _rewards: "array[float]" = field(default_factory=lambda: array("d"))
-    _ends: "array[int]" = field(default_factory=lambda: array("b"))
-    _reasons: "array[int]" = field(default_factory=lambda: array("h"))
+    _begins: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    _users: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    _sessions: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    _arrivals: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    _tests: MutableSequence[int] = field(default_factory=lambda: array("b"))
+    _lengths: MutableSequence[int] = field(default_factory=lambda: array("q"))
+    _rewards: MutableSequence[float] = field(default_factory=lambda: array("d"))
+    _ends: MutableSequence[int] = field(default_factory=lambda: array("b"))
+    _reasons: MutableSequence[int] = field(default_factory=lambda: array("h"))
     _names: list[str] = field(default_factory=lambda: [""])
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
 """The list of a run's episodes, in pages of rows: sorted and filtered where the ledger is."""
 
-from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar, get_args
 
@@ -43,7 +43,7 @@ def episodes_page(asked: Asked) -> Page:
     ledger, choice = asked.ledger, choice_of(asked)
     total = len(ledger)
     key = (ledger.path, total, ledger.size, choice)
-    order: array[int] = asked.kept.orders.get(key, lambda: choice.of(ledger))
+    order: Sequence[int] = asked.kept.orders.get(key, lambda: choice.of(ledger))
     first = min(asked.number("from", 0), len(order))
     count = min(max(asked.number("count", _COUNT), 1), _MOST)
     facts = EpisodesFacts(

@@ -1,8 +1,7 @@
 """What is kept of runs between pages, so that not each page reads a whole trace; bounded."""
 
-from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -75,7 +74,7 @@ class Kept:
     of single episodes asked, and *worlds* the environments, with why one is not here.
     """
 
-    orders: Held["array[int]"] = field(default_factory=lambda: Held(_MOST))
+    orders: Held[Sequence[int]] = field(default_factory=lambda: Held(_MOST))
     journals: Held[Recording] = field(default_factory=lambda: Held(_FEW))
     prompts: Held[Prompts] = field(default_factory=lambda: Held(_FEW))
     worlds: Held[tuple[Environment | None, str]] = field(default_factory=lambda: Held(_FEW))
