@@ -19,6 +19,28 @@ from engine.errors import ConfigError
 
 T = TypeVar("T")
 
+_OURS = frozenset({"engine", "storage", "agents", "sim"})
+
+
+def of_extra(module: str, extra: str, what: str, *, instead: str = "") -> Any:
+    """Return a *module* of ours that an *extra* brings the packages for, imported now.
+
+    Raises ConfigError if they are not installed, so that *what* cannot be done; *instead* is what
+    can be.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in _OURS:
+            raise  # a fault of ours, which nothing to install would mend
+        raise lacking(extra, what, error, instead=instead) from error
+
+
+def lacking(extra: str, what: str, error: object, *, instead: str = "") -> ConfigError:
+    """Return the error that *what* needs an *extra*, because of *error*."""
+    hint = f"pip install 'billp[{extra}]'" + (f", or {instead}" if instead else "")
+    return ConfigError(f"{what} needs the extra {extra}: {error}", hint=hint)
+
 
 @dataclass(frozen=True)
 class Parts(Generic[T]):

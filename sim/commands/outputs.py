@@ -3,14 +3,13 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from engine.errors import ConfigError, FailedEpisodesError
+from engine.errors import FailedEpisodesError
 from sim.commands.browser import web_pages
 from sim.commands.logs import LogFormat, LogLevel, log_to_stderr
 from sim.experiments.estimate import Estimate
@@ -23,6 +22,7 @@ from sim.views.estimate import estimate_page
 from sim.views.logging import LogView
 from sim.views.progress import ProgressView
 from sim.views.report import report
+from storage.parts import lacking, of_extra
 
 
 @dataclass(frozen=True)
@@ -91,32 +91,22 @@ def views(shown: ShownOptions) -> list[Onlooker]:
     if level in {"debug", "info"}:
         chosen.append(LogView(calls=level == "debug"))
     if shown.otel:
-        chosen.append(_telemetry())
+        telemetry = of_extra("sim.views.telemetry", "otel", "--otel")
+        chosen.append(_exporting(telemetry))
     if shown.dashboard or shown.dashboard_port:
         chosen.append(web_pages("--dashboard").DashboardView(shown.dashboard_port))
     if shown.prometheus_port is not None:
-        chosen.append(_prometheus(shown.prometheus_port))
+        prometheus = of_extra("sim.views.prometheus", "prometheus", "--prometheus-port")
+        chosen.append(prometheus.PrometheusView(shown.prometheus_port))
     return [*chosen, *load_views(shown.view or [])]
 
 
-def _telemetry() -> Onlooker:
+def _exporting(telemetry: Any) -> Onlooker:
+    """Return a view that sends spans; what sends them is imported when it is named, by now."""
     try:
-        # Made here, too: an exporter is imported when it is asked for.
-        view: Onlooker = import_module("sim.views.telemetry").TelemetryView()
+        view: Onlooker = telemetry.TelemetryView()
     except ModuleNotFoundError as error:
-        hint = "pip install 'billp[otel]'"
-        raise ConfigError(f"--otel needs the extra otel: {error}", hint=hint) from error
-    return view
-
-
-def _prometheus(port: int) -> Onlooker:
-    try:
-        prometheus = import_module("sim.views.prometheus")
-    except ModuleNotFoundError as error:
-        hint = "pip install 'billp[prometheus]'"
-        what = f"--prometheus-port needs the extra prometheus: {error}"
-        raise ConfigError(what, hint=hint) from error
-    view: Onlooker = prometheus.PrometheusView(port)
+        raise lacking("otel", "--otel", error) from error
     return view
 
 

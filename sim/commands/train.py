@@ -1,7 +1,6 @@
 """`billp train`: a rival that learns by gradient, from a command to a policy that is played."""
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from sim.training.results import Told, Trained
 from sim.views.console import plain, write_json
 from sim.views.training import progress, training_page
 from storage.datasets import open_environment
+from storage.parts import of_extra
 
 _EACH = "; ".join(f"{name}: {meaning}" for name, meaning in ALGORITHMS.items())
 
@@ -158,8 +158,4 @@ def _trained(plan: Training, config: RunConfig, place: Place, told: Told) -> Tra
 
 
 def _trainer() -> Any:
-    try:
-        return import_module("sim.training.trainer")
-    except ModuleNotFoundError as error:
-        hint = "pip install 'billp[rl]'"
-        raise ConfigError(f"training needs the extra rl: {error}", hint=hint) from error
+    return of_extra("sim.training.trainer", "rl", "training")

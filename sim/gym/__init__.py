@@ -4,11 +4,10 @@ Gymnasium knows the environment once this is imported, as it is by
 `gymnasium.make("sim.gym:billp/Recommend-v0")`.
 """
 
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ConfigError
+from storage.parts import of_extra
 
 __all__ = ["Crowd", "Recommend", "RecommendVector"]
 
@@ -27,11 +26,7 @@ else:
     def __getattr__(name: str) -> Any:
         if name not in _WHERE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-        try:
-            return getattr(import_module(_WHERE[name]), name)
-        except ModuleNotFoundError as error:
-            hint = "pip install 'billp[gym]'"
-            raise ConfigError(f"{name} needs the extra gym: {error}", hint=hint) from error
+        return getattr(of_extra(_WHERE[name], "gym", name), name)
 
 
 if find_spec("gymnasium") is not None:  # a crowd does without

@@ -18,7 +18,7 @@ from sim.metrics.summary import Summary
 from sim.metrics.toll import NO_TOLL, Toll
 from sim.runs.assembly import Assembly
 from storage.environments import Environment
-from storage.parts import Parts, made_of
+from storage.parts import Parts, lacking, made_of
 from storage.runs import RunDirectory
 
 
@@ -101,8 +101,7 @@ def _load(name: str) -> Onlooker:
         missing = error.__cause__
         if name not in EXTRAS or not isinstance(missing, ModuleNotFoundError):
             raise
-        what = f"the view {name} needs the extra {name}: {missing}"
-        raise ConfigError(what, hint=f"pip install 'billp[{name}]'") from error
+        raise lacking(name, f"the view {name}", missing) from error
     return view
 
 

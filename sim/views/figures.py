@@ -1,10 +1,10 @@
 """Figures: the door to charts for who may lack them; the extra `view` brings what draws them."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from engine.errors import ConfigError
+from storage.parts import of_extra
 
 _FORMS = (".png", ".svg", ".pdf", ".html")
 
@@ -15,13 +15,7 @@ def charts(what: str, *, instead: str = "") -> Any:
     Raises ConfigError if *what* cannot be drawn because the extra is missing. Importing it takes
     the better part of a second, and commands that draw nothing do not wait for it.
     """
-    try:
-        return import_module("sim.views.charts.offered")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("sim"):
-            raise
-        hint = "pip install 'billp[view]'" + (f", or {instead}" if instead else "")
-        raise ConfigError(f"{what} needs the extra view: {error}", hint=hint) from error
+    return of_extra("sim.views.charts.offered", "view", what, instead=instead)
 
 
 def check_plot(path: Path) -> None:
