@@ -6,7 +6,6 @@ stands in counters and histograms; how it is now is taken from its pulse when so
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
 
 import anyio
 import msgspec
@@ -16,9 +15,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from engine.attempt import log
-from engine.errors import ConfigError
 from sim.runs.pulse import Pulses
 from sim.runs.watching import Underway
+from sim.views.listening import listening
 from sim.views.measures import LENGTHS, SECONDS, measure
 from storage.journal import CallEnded
 
@@ -119,24 +118,10 @@ class PrometheusView:
         """Serve until the run is over; raises ConfigError if the port is taken."""
         app = web.Application()
         app.router.add_get("/metrics", self._answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await self._start(runner)
+        async with listening(app, HOST, self.port, free="--prometheus-port 0") as address:
+            self.address = f"{address}/metrics"
+            log("info", "metrics served", address=self.address)
             await anyio.sleep_forever()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await runner.cleanup()
-
-    async def _start(self, runner: web.AppRunner) -> None:
-        try:
-            await web.TCPSite(runner, HOST, self.port).start()
-        except (OSError, OverflowError) as error:
-            what = f"{HOST}:{self.port}: cannot be listened at"
-            raise ConfigError(what, hint="--prometheus-port 0 takes a free one") from error
-        host, port = cast("tuple[str, int]", runner.addresses[0][:2])
-        self.address = f"http://{host}:{port}/metrics"
-        log("info", "metrics served", address=self.address)
 
     async def _answer(self, _: web.Request) -> web.Response:
         body = generate_latest(self._meters.registry)

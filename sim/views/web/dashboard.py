@@ -47,7 +47,9 @@ class DashboardView:
     async def show(self) -> None:
         """Serve the pages until the run is over, and let them hear of it."""
         name = self._site.live[0]
-        async with served(self._site, self.port, link("run", name)) as url:
+        async with served(
+            self._site, self.port, link("run", name), free="--dashboard-port 0"
+        ) as url:
             self.console.print(f"Look at {url}")
             try:
                 await anyio.sleep_forever()

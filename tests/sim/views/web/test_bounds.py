@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sim.views.web import server
+from sim.views import listening
 from tests.support.small import recorded
 from tests.support.viewed import connected, viewed
 
@@ -28,8 +28,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def url(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Serve a run, to four at once who are not too slow."""
-    monkeypatch.setattr(server, "_MOST", 4)
-    monkeypatch.setattr(server, "_PATIENCE", 0.3)
+    monkeypatch.setattr(listening, "_MOST", 4)
+    monkeypatch.setattr(listening, "_PATIENCE", 0.3)
     with viewed(made) as url:
         yield url
 
