@@ -24,6 +24,11 @@ _DIGITS = r"\1"
 _NAMED = re.compile(r'(?<= id=")([a-z]+_?)\d+(?=")|(?<=url\(#)([a-z]+_?)\d+(?=\))')
 
 
+def embedding(offered: str) -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script, which ends with what is *offered*."""
+    return vl_convert.javascript_bundle(offered)
+
+
 def write_chart(spec: Spec, path: Path) -> None:
     """Write a chart to *path*, in the form that its ending names.
 

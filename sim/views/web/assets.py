@@ -13,10 +13,10 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-import vl_convert
 from platformdirs import user_cache_path
 
 from engine.errors import RunDirectoryError
+from sim.views.charts.writing import embedding
 from storage.runs import write_whole
 
 VEGA = "vega.js"
@@ -63,7 +63,7 @@ def _kept(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        made = vl_convert.javascript_bundle(_OFFERED).encode()
+        made = embedding(_OFFERED).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, made)
