@@ -150,13 +150,18 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             yield number, line[:-1]
 
 
-def read_pieces(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
-    """Yield a trace in pieces of about *size* bytes, each of whole lines; a torn last one is not.
+def read_pieces(path: Path, start: int = 0, *, size: int = 1 << 20) -> Iterator[bytes]:
+    """Yield a trace from byte *start* on, in pieces of about *size* bytes, each of whole lines.
+
+    A torn last line is left out. Raises TraceError if the trace is shorter than *start*.
 
     Many lines at once are for who seeks a few of them, in a fraction of the time.
     """
     rest = b""
     with _opened(path) as file:
+        if file.seek(0, 2) < start:
+            raise TraceError(f"{path}: became shorter while it was looked at")
+        file.seek(start)
         while piece := file.read(size):
             whole, end, rest = (rest + piece).rpartition(b"\n")
             if len(rest) > LONGEST_LINE:

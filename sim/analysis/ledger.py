@@ -16,8 +16,8 @@ import msgspec
 
 from engine.errors import TraceError
 from engine.messages import Envelope, EpisodeEnded, EpisodeStarted, Message
-from storage.reading import LONGEST_LINE, open_regular
-from storage.traces import decode_line, kind_of
+from storage.reading import open_regular
+from storage.traces import decode_line, kind_of, read_pieces
 
 _BLOCK = 1 << 22
 _LEFT = b'"left":'
@@ -118,20 +118,8 @@ class Ledger:
         before = self.size
         if not self.path.exists():
             return False
-        try:
-            with open_regular(self.path) as file:
-                if file.seek(0, 2) < self.size:
-                    raise TraceError(f"{self.path}: became shorter while it was looked at")
-                file.seek(self.size)
-                rest = b""
-                while block := file.read(_BLOCK):
-                    rest = self._take(rest + block)
-                    if len(rest) > LONGEST_LINE:
-                        raise TraceError(
-                            f"{self.path}: has a line of more than {LONGEST_LINE:,} bytes"
-                        )
-        except OSError as error:
-            raise TraceError(f"{self.path}: cannot be read: {error.strerror}") from error
+        for piece in read_pieces(self.path, self.size, size=_BLOCK):
+            self._take(piece)
         return self.size > before
 
     def read(self, episode: int, kinds: type | UnionType | None = None) -> list[Envelope[Message]]:
@@ -150,18 +138,15 @@ class Ledger:
         envelopes = [decode_line(self.path, 0, line) for line in chosen]
         return [one for one in envelopes if one.episode == episode]
 
-    def _take(self, data: bytes) -> bytes:
-        """Take the whole lines of *data*; return what is left of it."""
-        whole = data.rfind(b"\n") + 1
-        for found in _marks(data, 0, whole):
+    def _take(self, data: bytes) -> None:
+        for found in _marks(data):
             if found[0].startswith(_LEFT):
                 self._left(found[1])
             else:
                 start = data.rfind(b"\n", 0, found.start()) + 1
                 line = data[start : data.index(b"\n", found.end())]
                 self._mark(found[0][_NAMED:-1], line, self.size + start)
-        self.size += whole
-        return data[whole:]
+        self.size += len(data)
 
     def _mark(self, kind: bytes, line: bytes, place: int) -> None:
         match kind:
@@ -195,8 +180,13 @@ class Ledger:
 
     def _left(self, reason: bytes | None) -> None:
         if len(self):
-            said = msgspec.json.decode(b'"%b"' % reason, type=str) if reason else "left"
-            self._reasons[-1] = self._named(said)
+            self._reasons[-1] = self._named(self._text(reason) if reason else "left")
+
+    def _text(self, escaped: bytes) -> str:
+        try:
+            return msgspec.json.decode(b'"%b"' % escaped, type=str)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise TraceError(f"{self.path}: cannot be read: {error}") from error
 
     def _named(self, name: str) -> int:
         if name not in self._names:

@@ -5,23 +5,24 @@ summary is read; of the trace only the lines that say how episodes ended, and th
 """
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from math import fsum, sqrt
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from engine.errors import BillpError, RunDirectoryError, TraceError
+from engine.errors import BillpError, RunDirectoryError
 from engine.messages import RunStarted, number
+from sim.analysis.ledger import Ledger, Row
 from sim.analysis.visits import standing_of
 from sim.runs.recorded import IMPORTED
 from storage.runs import RunDirectory
-from storage.traces import read_head, read_pieces, whole_size
+from storage.traces import read_head, whole_size
 
 DEEPEST = 4
 """Levels of folders in each other that may hold runs."""
@@ -34,12 +35,6 @@ Status: TypeAlias = Literal["finished", "live", "stopped", "unfinished", "import
 
 _STATUS: dict[str, Status] = {"running": "live"}
 _SURE = 1.96  # standard errors on either side: 95 % of a normal distribution
-# Texts of models stand in JSON, with their quotes escaped: nothing that they say is taken for this.
-_TOLD = re.compile(
-    rb'"message":(\{"type":"(?:(EpisodeStarted|EpisodeEnded|EpisodeFailed)"[^\n]*'
-    rb'|(UserResponded)"[^\n]*"left":true[^\n]*)\})\}'
-)
-_TEST = b'"phase":"test"'
 
 
 class RunCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,19 +119,22 @@ def _checked(name: str, parents: Mapping[str, str]) -> str:
 def in_families(cards: Sequence[RunCard]) -> list[tuple[int, RunCard]]:
     """Return *cards* with forks after their parents, each with how many of these it stands under.
 
-    A fork whose parent is not among them stands by itself.
+    A fork whose parent is not among them stands by itself. Each stands there once, also those that
+    claim to be each other's forks.
     """
     names = {card.name for card in cards}
     children: dict[str, list[RunCard]] = {}
     for card in cards:
         children.setdefault(card.parent if card.parent in names else "", []).append(card)
-    found: list[tuple[int, RunCard]] = []
-    waiting = [(0, card) for card in reversed(children.get("", []))]
+    found: dict[str, tuple[int, RunCard]] = {}
+    # All of them at the bottom: what is in a circle is nobody's first child.
+    waiting = [(0, card) for card in reversed([*children.get("", []), *cards])]
     while waiting:
         depth, card = waiting.pop()
-        found.append((depth, card))
-        waiting += [(depth + 1, child) for child in reversed(children.get(card.name, []))]
-    return found
+        if card.name not in found:
+            found[card.name] = depth, card
+            waiting += [(depth + 1, child) for child in reversed(children.get(card.name, []))]
+    return [*found.values()]
 
 
 def card_of(path: Path, name: str) -> RunCard:
@@ -224,87 +222,12 @@ def _read_summary(directory: RunDirectory) -> dict[str, Any]:
 # -- what the trace tells
 
 
-class _Ended(msgspec.Struct, frozen=True):
-    """How an episode ended, of which it is not known yet that it did not fail."""
-
-    length: int
-    reward: float
-    reason: str
-
-
-class _Left(msgspec.Struct, frozen=True):
-    reason: str = "left"
-
-
-_ended = msgspec.json.Decoder(_Ended).decode
-_left = msgspec.json.Decoder(_Left).decode
-
-
-@dataclass(eq=False)
-class _Course:
-    """Hears how episodes ended: those that did not fail, those of the last test among them."""
-
-    every: list[_Ended] = field(default_factory=list)
-    tested: list[_Ended] = field(default_factory=list)
-    failed: int = 0
-    _testing: bool = False
-    _trained: bool = False
-    _reason: str = ""
-    _visit: _Ended | None = None
-
-    def hear(self, kind: bytes, message: bytes) -> None:
-        """Take a message of a *kind*, as JSON."""
-        match kind:
-            case b"EpisodeStarted":
-                self.finish()
-                self._begin(testing=_TEST in message)
-            case b"UserResponded":
-                self._reason = _left(message).reason
-            case b"EpisodeEnded":
-                visit = _ended(message)
-                left = self._reason if visit.reason == "quit" else visit.reason
-                self._visit = msgspec.structs.replace(visit, reason=left)
-            case _:
-                self._visit = None
-                self.failed += 1
-
-    def _begin(self, *, testing: bool) -> None:
-        if testing and self._trained:  # a later test than those before
-            self.tested = []
-        self._trained = not testing
-        self._testing = testing
-
-    def finish(self) -> None:
-        """Count the episode that was heard last."""
-        visit, self._visit, self._reason = self._visit, None, ""
-        if visit is not None:
-            self.every.append(visit)
-            if self._testing:
-                self.tested.append(visit)
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a card tells of it."""
-        judged = self.tested or self.every
-        rewards = [visit.reward for visit in judged]
-        low, high = _interval(rewards)
-        return {
-            "episodes": len(judged),
-            "failed": self.failed,
-            "r_traj": _mean(rewards),
-            "low": low,
-            "high": high,
-            "len": _mean([visit.length for visit in judged]),
-            "reasons": dict(sorted(Counter(visit.reason for visit in judged).items())),
-            "series": tuple(_blocks([visit.reward for visit in self.every])),
-        }
-
-
 def _of_trace(directory: RunDirectory) -> dict[str, Any]:
     """Return what the trace tells, as far as it is written; raises TraceError for damage."""
     if not directory.finished and not whole_size(directory.trace):
-        return _Course().facts()
+        return _course(directory.trace)
     head = read_head(directory.trace)
-    return {**_of_head(head), **_course(directory.trace).facts()}
+    return {**_of_head(head), **_course(directory.trace)}
 
 
 def _of_head(head: RunStarted) -> dict[str, Any]:
@@ -312,16 +235,33 @@ def _of_head(head: RunStarted) -> dict[str, Any]:
     return {"agent": head.agent, "model": head.model, "seed": head.seed, "parent_digest": parent}
 
 
-def _course(trace: Path) -> _Course:
-    course = _Course()
-    try:
-        for piece in read_pieces(trace):
-            for found in _TOLD.finditer(piece):
-                course.hear(found[2] or found[3], found[1])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise TraceError(f"{trace}: cannot be read: {error}") from error
-    course.finish()
-    return course
+def _course(trace: Path) -> dict[str, Any]:
+    """Return what a card tells of the episodes of a trace; raises TraceError for damage."""
+    ledger = Ledger(trace)
+    ledger.refresh()
+    every = [row for row in ledger.rows() if row.end == "finished"]
+    judged = _last_test(ledger) or every
+    rewards = [row.reward for row in judged]
+    low, high = _interval(rewards)
+    return {
+        "episodes": len(judged),
+        "failed": sum(row.end == "failed" for row in ledger.rows()),
+        "r_traj": _mean(rewards),
+        "low": low,
+        "high": high,
+        "len": _mean([row.length for row in judged]),
+        "reasons": dict(sorted(Counter(row.reason for row in judged).items())),
+        "series": tuple(_blocks([row.reward for row in every])),
+    }
+
+
+def _last_test(ledger: Ledger) -> list[Row]:
+    """Return the episodes of the last test that did not fail: between two tests is training."""
+    tested: list[Row] = []
+    for phase, rows in groupby(ledger.rows(), key=attrgetter("phase")):
+        if phase == "test":
+            tested = [row for row in rows if row.end == "finished"]
+    return tested
 
 
 def _mean(values: Sequence[float]) -> float | None:

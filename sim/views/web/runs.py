@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from engine.errors import RunDirectoryError
-from sim.analysis.listing import RunCard, card_of, with_parents
+from sim.analysis.listing import RunCard, card_of, in_families, with_parents
 from sim.views.web.folder import check_own
 from sim.views.web.page import Asked, Page
 from storage.runs import RunDirectory
+
+_DEEPEST = 6  # steps to the right; of forks below that all stand there
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def runs_page(asked: Asked) -> Page:
     )
     facts = RunsFacts(
         root=str(folder.root),
-        rows=tuple(_rows(cards)),
+        rows=tuple(RunRow(card, min(depth, _DEEPEST)) for depth, card in in_families(cards)),
         common=dict(_common(cards)),
         agents=tuple(sorted({card.agent for card in cards if card.agent})),
         statuses=tuple(sorted({card.status for card in cards})),
@@ -81,23 +83,3 @@ def _common(cards: Sequence[RunCard]) -> Iterator[tuple[str, str]]:
         values = {getattr(card, name) for card in cards if card.status != "damaged"}
         if len(values) == 1 and len(cards) > 1:
             yield name, values.pop()
-
-
-def _rows(cards: Sequence[RunCard]) -> Iterator[RunRow]:
-    """Yield *cards*, each followed by its forks; a circle of parents is broken where it begins."""
-    names = {card.name for card in cards}
-    below: dict[str, list[RunCard]] = {}
-    for card in cards:
-        below.setdefault(card.parent if card.parent in names else "", []).append(card)
-    shown: set[str] = set()
-
-    def descend(card: RunCard, depth: int) -> Iterator[RunRow]:
-        if card.name in shown:
-            return
-        shown.add(card.name)
-        yield RunRow(card, depth)
-        for fork in below.get(card.name, ()):
-            yield from descend(fork, min(depth + 1, 6))
-
-    for card in (*below.get("", ()), *cards):
-        yield from descend(card, 0)

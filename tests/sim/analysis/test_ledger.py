@@ -102,6 +102,15 @@ def test_another_trace_of_the_same_name_is_noticed(trace: Path, tmp_path: Path) 
         ledger.refresh()
 
 
+def test_a_reason_that_is_no_text_is_damage(trace: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_bytes(
+        trace.read_bytes().replace(b'"left":true,"reason":"', b'"left":true,"reason":"\xff')
+    )
+    with pytest.raises(TraceError, match="cannot be read"):
+        read(path)
+
+
 def test_a_trace_that_is_not_there_yet_has_no_episode(tmp_path: Path) -> None:
     ledger = read(tmp_path / "trace.jsonl")
     assert (len(ledger), [*ledger.rows()]) == (0, [])

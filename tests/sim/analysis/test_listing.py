@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import RunDirectoryError, ServiceError
 from engine.messages import EpisodeEnded
-from sim.analysis.listing import MOST_BLOCKS, RunCard, list_runs
+from sim.analysis.listing import MOST_BLOCKS, RunCard, in_families, list_runs, with_parents
 from sim.metrics.summary import read_summary
 from sim.runs.fork import fork
 from storage.runs import RunDirectory
@@ -113,3 +113,14 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="there is no such folder"):
         list_runs(tmp_path / "none")
     assert list_runs(tmp_path) == []
+
+
+def test_runs_that_claim_to_be_each_others_forks_stand_there_once() -> None:
+    """Whoever wrote their files may claim anything: none is left out for it, and nobody waits."""
+    cards = [
+        RunCard(name=name, path=name, status="finished", digest=name, parent_digest=parent)
+        for name, parent in (("a", "b"), ("b", "a"), ("c", "c"), ("d", ""), ("e", "d"))
+    ]
+    families = in_families(with_parents(cards))
+    assert sorted(card.name for _, card in families) == ["a", "b", "c", "d", "e"]
+    assert (1, "e") in [(depth, card.name) for depth, card in families]
