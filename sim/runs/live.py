@@ -92,17 +92,7 @@ class Live:
         self, chain: Chain, files: Files, recorded: Recorded, writers: Sequence[LineFollower]
     ) -> Summary:
         scenario, config = self.scenario, self.scenario.config
-        access = Access(
-            model=chain,
-            sampling=samplings(scenario.course),
-            seed=config.seed,
-            recorded=recorded,
-            journal=files.journal,
-            prompts=files.prompts,
-            asking=self.asking,
-            keep=chain.keep,
-            witnesses=[PrefixWatch()] if _has_service(scenario) else [],
-        )
+        access = self._access(chain, files, recorded)
         # Before anything is asked: calls that go live must not go ahead of those that are recorded.
         earlier = self._note_paid(chain.budget)
         assembly = assemble(
@@ -139,6 +129,19 @@ class Live:
         summary = msgspec.structs.replace(summary, own_metrics=own.result())
         self._save(assembly)
         return summary
+
+    def _access(self, chain: Chain, files: Files, recorded: Recorded) -> Access:
+        return Access(
+            model=chain,
+            sampling=samplings(self.scenario.course),
+            seed=self.scenario.config.seed,
+            recorded=recorded,
+            journal=files.journal,
+            prompts=files.prompts,
+            asking=self.asking,
+            keep=chain.keep,
+            witnesses=[PrefixWatch()] if _has_service(self.scenario) else [],
+        )
 
     def _note_paid(self, budget: Budget) -> Toll:
         """Count what the run has paid for before; what a cache or a fork's parent said is free."""
