@@ -14,11 +14,12 @@ from rich.progress import Progress
 from sim.commands.critic import CallOptions
 from sim.commands.options import gathered
 from sim.config.run import Settings
-from sim.experiments.blame.blaming import REPLIES, Asked, planned
-from sim.experiments.blame.blaming import Progress as Told
+from sim.experiments.blame.blaming import REPLIES, planned
 from sim.experiments.blame.blaming import blame as blame_episode
 from sim.experiments.blame.cost import cost_of
+from sim.experiments.blame.findings import Asked
 from sim.experiments.blame.kept import keep
+from sim.experiments.blame.plays import Progress as Told
 from sim.library.run import Run
 from sim.runs.loop import in_event_loop
 from sim.runs.trust import confirmed

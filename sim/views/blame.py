@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.text import visible
-from sim.experiments.blame.blaming import Blame
 from sim.experiments.blame.causes import Cause
 from sim.experiments.blame.cost import BlameCost
+from sim.experiments.blame.findings import Blame
 from sim.experiments.blame.ranking import Effect
 from sim.views.console import folded
 

@@ -5,23 +5,23 @@ partly luck, and fresh draws know nothing of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from math import fsum
 from os import PathLike
 from typing import Any
 
-import anyio
 import msgspec
 
 from agents.models.chain import linked
 from agents.models.model import ChatModel
 from agents.models.providers import EMBEDDED
-from engine.chance import chance
-from engine.errors import BudgetError, ConfigError, InterruptedRunError, RunDirectoryError
+from engine.errors import ConfigError, InterruptedRunError, RunDirectoryError
 from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted, Message, number
 from sim.config.run import RunConfig
 from sim.experiments.blame.causes import Cause, causes_of, most_recalled
+from sim.experiments.blame.findings import DEFAULT, FEWEST, Asked, Blame
+from sim.experiments.blame.plays import Plays, Progress
 from sim.experiments.blame.ranking import (
     Contrast,
     Effect,
@@ -31,9 +31,9 @@ from sim.experiments.blame.ranking import (
     left_out,
     ranked,
 )
-from sim.experiments.blame.replays import FIRST, NEVER, Arm, Outcome, Replayer, steps_of
+from sim.experiments.blame.replays import FIRST, NEVER, Arm, Replayer, steps_of
 from sim.experiments.critique import settled, vectors_aside
-from sim.runs.loop import first_error, in_event_loop, plain_errors
+from sim.runs.loop import in_event_loop, plain_errors
 from sim.runs.models import doors_of, embedder_for, model_settings
 from sim.runs.recorded import RecordedRun, open_recorded
 from sim.runs.replay import excerpt_of
@@ -45,79 +45,7 @@ from storage.traces import read_episode
 REPLIES = RUNS.parent / "replies"
 """The cache of what is paid for, unless the run has one or another is named."""
 
-SHARE = 4
-"""All causes are looked at by one draw for so many fresh ones of those that lead."""
-
-_FEWEST = 2
 _KEPT = "what was paid for is kept, and is not paid for again"
-
-Progress = Callable[[int, int], None]
-
-
-class Blame(msgspec.Struct, frozen=True, kw_only=True):
-    """What an *episode* of a run owes its course to: its causes, what leads first.
-
-    It came to *reward* (R_traj) in *length* steps and ended for a *reason*; before its first step
-    *expected* was the mean, None if no draw came to an end. All causes were looked at by *screened*
-    draws, the leading ones by *draws* fresh ones. *spent* says that a budget ended it before all
-    were made, *failed* how many plays came to nothing. *calls*, *tokens* and *cost* are of the
-    blame alone; replies are kept in *cache*, if that is not empty.
-    """
-
-    run: str
-    episode: int
-    user: int
-    agent: str
-    model: str
-    reward: float
-    length: int
-    reason: str
-    seed: int
-    expected: float | None
-    causes: tuple[Effect, ...]
-    screened: int
-    draws: int
-    plays: int
-    failed: int
-    spent: bool
-    calls: int
-    tokens: int
-    cost: float
-    cache: str
-
-    @property
-    def leading(self) -> tuple[Effect, ...]:
-        """The causes that have fresh draws, what is most to blame first."""
-        return tuple(one for one in self.causes if one.leading)
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much is asked: so many fresh *draws* of each of so many *leading* causes, by a *seed*.
-
-    Of the *records* so many are looked at, those that were recalled at most steps; all if None.
-    """
-
-    draws: int = 16
-    leading: int = 5
-    records: int | None = None
-    seed: int | None = None
-
-    def check(self) -> None:
-        """Raise ConfigError for what is too little."""
-        if self.draws < _FEWEST:
-            raise ConfigError(f"expected at least {_FEWEST} draws, got {self.draws}")
-        if self.leading < 1:
-            raise ConfigError(f"expected at least 1 leading cause, got {self.leading}")
-        if self.records is not None and self.records < 0:
-            raise ConfigError(f"expected at least 0 records, got {self.records}")
-
-    @property
-    def screened(self) -> int:
-        """The draws by which all causes are looked at."""
-        return max(_FEWEST, self.draws // SHARE)
-
-
-DEFAULT = Asked()
 
 
 def blame(
@@ -197,13 +125,13 @@ class Plan:
     def _ended(self) -> EpisodeEnded:
         return next(m for m in self.messages if isinstance(m, EpisodeEnded))
 
-    def plays(self, player: Replayer) -> "Plays":
+    def plays(self, player: Replayer) -> Plays:
         """Return what makes the plays of *player*."""
         room = self.config.running or 2 * self.config.concurrency
         reward = self._ended.reward
         return Plays(player, self.episode, self.seed, reward, self.progress, room)
 
-    async def judged(self, plays: "Plays") -> Blame:
+    async def judged(self, plays: Plays) -> Blame:
         """Return what *plays* say, once they are made."""
         contrasts = await self.contrasts(plays.player)
         looked = await self._looked(plays, contrasts)
@@ -213,13 +141,13 @@ class Plan:
         fresh = plays.fresh(self.asked.draws)
         await plays.make(_arms(leading), fresh)
         sure = [effect_of(one, plays.outcomes, fresh, leading=True) for one in leading]
-        if plays.spent and any(one.draws < _FEWEST for one in sure):
+        if plays.spent and any(one.draws < FEWEST for one in sure):
             sure, leading = [], []  # what was looked at is better than nothing
         rest = [one for one, contrast in looked if contrast not in leading]
         return self._told(plays, ranked([*adjusted(sure), *rest]))
 
     async def _looked(
-        self, plays: "Plays", contrasts: Sequence[Contrast]
+        self, plays: Plays, contrasts: Sequence[Contrast]
     ) -> list[tuple[Effect, Contrast]]:
         """Return all contrasts by what few draws say of them, what is most to blame first.
 
@@ -249,7 +177,7 @@ class Plan:
             found.append(left_out(cause, parting))
         return found
 
-    def _told(self, plays: "Plays", causes: Sequence[Effect]) -> Blame:
+    def _told(self, plays: Plays, causes: Sequence[Effect]) -> Blame:
         ended = self._ended
         started = next(m for m in self.messages if isinstance(m, EpisodeStarted))
         outcomes = plays.outcomes
@@ -332,71 +260,3 @@ def _arms(contrasts: Iterable[Contrast]) -> list[Arm]:
 
 def _standing(one: Effect) -> float:
     return float("-inf") if one.effect is None else one.effect
-
-
-def seed_of(seed: int, episode: int, draw: int) -> int:
-    """Return the seed of a draw: 48 bits; the same for all arms, no two draws share theirs."""
-    return chance(seed, episode, 0, 0, f"blame {draw}").integer(1 << 48)
-
-
-@dataclass(eq=False)
-class Plays:
-    """Makes plays, draw after draw, until all are made or a budget is *spent*."""
-
-    player: Replayer
-    episode: int
-    seed: int
-    reward: float
-    progress: Progress
-    room: int
-    outcomes: dict[tuple[Arm, int], Outcome] = field(default_factory=dict)
-    done: int = 0
-    drawn: int = 0
-    spent: bool = False
-
-    @property
-    def calls(self) -> int:
-        """The calls that were made for them."""
-        return sum(one.calls for one in self.outcomes.values())
-
-    @property
-    def tokens(self) -> int:
-        """The tokens of these calls, in both directions."""
-        return sum(one.tokens for one in self.outcomes.values())
-
-    def fresh(self, draws: int) -> range:
-        """Return the numbers of so many draws that were not made yet."""
-        return range(self.drawn, self.drawn + draws)
-
-    async def make(self, arms: Sequence[Arm], draws: range) -> None:
-        """Make a play of each of *arms* under each of *draws*, but for those that were made."""
-        missing = [
-            [(arm, draw) for arm in dict.fromkeys(arms) if (arm, draw) not in self.outcomes]
-            for draw in draws
-        ]
-        total = self.done + sum(map(len, missing))
-        self.drawn = max(self.drawn, draws.stop)
-        # What is kept to its very end comes out as it is recorded.
-        self.outcomes |= {(Arm(NEVER), draw): Outcome(self.reward, 0, 0) for draw in draws}
-        for plays in missing:
-            if not self.spent:
-                await self._make(plays, total)
-
-    async def _make(self, plays: Sequence[tuple[Arm, int]], total: int) -> None:
-        room = anyio.CapacityLimiter(self.room)
-
-        async def one(arm: Arm, draw: int) -> None:
-            async with room:
-                seed = seed_of(self.seed, self.episode, draw)
-                self.outcomes[arm, draw] = await self.player.play(arm, seed)
-                self.done += 1
-                self.progress(self.done, total)
-
-        try:
-            async with anyio.create_task_group() as playing:
-                for arm, draw in plays:
-                    playing.start_soon(one, arm, draw)
-        except BaseExceptionGroup as group:
-            if not isinstance(first_error(group), BudgetError):
-                raise
-            self.spent = True

@@ -9,7 +9,7 @@ import msgspec
 from platformdirs import user_state_path
 
 from engine.attempt import attempted, log
-from sim.experiments.blame.blaming import Blame
+from sim.experiments.blame.findings import Blame
 from storage.reading import read_small
 from storage.runs import write_whole
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from shlex import quote
 
 from engine.errors import ConfigError
-from sim.experiments.blame.blaming import Blame
+from sim.experiments.blame.findings import Blame
 from sim.experiments.blame.kept import kept
 from sim.experiments.blame.ranking import Effect
 from sim.views.blame import name_of, verdict

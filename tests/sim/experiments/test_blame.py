@@ -11,9 +11,10 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatModel
 from engine.errors import ConfigError, DivergenceError, RunDirectoryError, ServiceError, TraceError
 from engine.messages import EpisodeEnded, StateValued
-from sim.experiments.blame.blaming import Asked, Blame, Plan, blame, blame_async, planned
+from sim.experiments.blame.blaming import Plan, blame, blame_async, planned
 from sim.experiments.blame.causes import Cause, most_recalled
 from sim.experiments.blame.cost import cost_of
+from sim.experiments.blame.findings import Asked, Blame
 from sim.experiments.blame.ranking import (
     Contrast,
     Effect,

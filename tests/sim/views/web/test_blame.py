@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sim.config.layers import configured
-from sim.experiments.blame.blaming import Asked, blame
+from sim.experiments.blame.blaming import blame
+from sim.experiments.blame.findings import Asked
 from sim.experiments.blame.kept import keep, kept
 from sim.library.run import Run
 from sim.runs.run import run

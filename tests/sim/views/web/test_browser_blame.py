@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.experiments.blame.blaming import Asked, blame
+from sim.experiments.blame.blaming import blame
+from sim.experiments.blame.findings import Asked
 from sim.experiments.blame.kept import keep
 from sim.library.run import Run
 from tests.support.browser import PHONE, Page, axe, fits
