@@ -1,8 +1,8 @@
-"""Leases: who is at work on something together, told by files in a directory that all of them see.
+"""Leases: who is at work on something together, told by files in a directory that all see.
 
-A lease is an empty file. Its name is its owner's and a beat, `node7-4242-x1f.00000017`, and to renew
-it is to rename it to the next beat: one call that needs no room on a full disk, that nobody sees
-half of, and after which a client of NFS looks at the directory afresh instead of remembering it.
+A lease is an empty file. Its name is its owner's and a beat, `node7-4242-x1f.00000017`, and to
+renew it is to rename it to the next beat: one call that needs no room on a full disk, that nobody
+sees half of, and after which a client of NFS looks at the directory afresh.
 
 No clock but the reader's own counts: a lease whose beat has not moved for so long *by the clock of
 whoever looks* is that of a dead owner, whatever time other hosts think it is.
@@ -61,8 +61,8 @@ class Leases:
             names = os.listdir(self._directory)
         except OSError as error:
             raise self._unusable(error) from error
-        found = [match.groups() for match in map(_LEASE.fullmatch, names) if match]
-        self._look(dict(found), self._clock())
+        found = [match for match in map(_LEASE.fullmatch, names) if match]
+        self._look({match[1]: match[2] for match in found}, self._clock())
         return max(1, len(self._seen))
 
     def close(self) -> None:

@@ -77,7 +77,7 @@ def submit(
         )
     if experiment.until:
         raise ConfigError(
-            "an experiment until decided does not go with --slurm: how many runs it has is not known",
+            "how many runs it takes until decided is not known, and --slurm submits all at once",
             hint="name its --seeds",
         )
     runs = shared(plan(experiment), out)
@@ -105,7 +105,7 @@ def _write(
     number = place + sum(1 for _ in folder.glob("cells-*.txt"))
     listed, script = folder / f"cells-{number}.txt", folder / f"array-{number}.sh"
     write_whole(listed, "".join(f"{cell.name}\n" for cell in cells).encode())
-    write_whole(script, script_of(out.resolve(), listed, len(cells), at_once, options).encode())
+    write_whole(script, script_of(out, listed, len(cells), at_once, options).encode())
     return script
 
 
@@ -118,7 +118,7 @@ def script_of(
     """
     limit = "" if at_once is None else f"%{at_once}"
     told = [
-        ("job-name", f"billp-{out.name}"),
+        ("job-name", f"billp-{out.resolve().name}"),
         ("chdir", str(Path.cwd())),
     ]
     lines = [f'#SBATCH --{name}="{_quotable(value)}"' for name, value in told]
@@ -192,7 +192,7 @@ def enter(out: Path, name: str) -> None:
 
 
 def check_cells(runs: Sequence[Planned], out: Path) -> None:
-    """Read everything in the directories of *runs*; raise RunDirectoryError unless all are whole."""
+    """Read all that there is of *runs*; raise RunDirectoryError unless each is done and whole."""
     lacking = [run.name for run in runs if missing(run, RunDirectory(out / run.name))]
     if lacking:
         raise RunDirectoryError(
