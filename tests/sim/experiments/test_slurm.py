@@ -1,5 +1,6 @@
 """Experiments on Slurm: scripts, tasks that die, and results that are those of one machine."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import pytest
 
 from engine.errors import ConfigError
 from sim.config.layers import configured
+from sim.config.run import Settings
 from sim.experiments.experiment import Planned
 from sim.experiments.slurm import script_of, shared
+from tests.support.disks import Failing, on
 from tests.support.shell import Shell
 
 ROOT = Path(__file__).parents[3]
@@ -77,7 +80,11 @@ def test_a_name_that_sbatch_would_read_otherwise_is_refused() -> None:
 
 def test_cells_with_limits_share_them(tmp_path: Path) -> None:
     """Those without have nothing to share, and who named a place keeps it."""
-    asked = [{"requests_per_minute": 60}, {}, {"tokens_per_minute": 9, "share_limits": "mine"}]
+    asked: list[Settings] = [
+        {"requests_per_minute": 60},
+        {},
+        {"tokens_per_minute": 9, "share_limits": "mine"},
+    ]
     runs = shared([Planned(str(n), configured(one)) for n, one in enumerate(asked)], tmp_path)
     found = [run.config.share_limits for run in runs]
     assert found == [str(tmp_path / "leases"), "", "mine"]
@@ -107,6 +114,16 @@ def test_a_place_that_cannot_be_written_is_refused(shell: Shell) -> None:
     Path("out").touch()
     sentence, _ = shell.refusal("experiment", *TINY, "--slurm", "--out", "out")
     assert sentence == "out: cannot be made: Not a directory"
+
+
+def test_on_a_full_disk_nothing_is_submitted(shell: Shell) -> None:
+    """What was written is whole, and the same command goes on."""
+    sbatch("touch submitted; echo 1")
+    with on(Failing(due=5, number=errno.ENOSPC, broken=True)):
+        sentence, _ = shell.refusal("experiment", *TINY, "--slurm", "--out", "out")
+    assert sentence.endswith("cannot be written: No space left on device")
+    assert not Path("submitted").exists()
+    assert shell.fine("experiment", *TINY, "--slurm", "--out", "out").startswith("Submitted 4 ")
 
 
 def test_an_experiment_until_decided_is_refused(shell: Shell) -> None:
