@@ -127,6 +127,13 @@ class HowOptions:
         typer.Option(help="The group that others are compared with.", show_default="the first"),
     ] = None
 
+    def check(self) -> None:
+        """Raise ConfigError for options that do not go together."""
+        if self.slurm and self.merge:
+            raise ConfigError("--slurm submits and --merge compares what is done", hint="give one")
+        if self.sbatch and not self.slurm:
+            raise ConfigError("options of sbatch are for --slurm", hint="add --slurm")
+
 
 @dataclass(eq=False)
 class _Progress:
@@ -163,6 +170,7 @@ def experiment(
     The same command goes on with an experiment that was stopped. Exit status 3 if episodes failed.
     With --slurm it is submitted, run by run, and --merge compares when it is done.
     """
+    how.check()
     if how.cell is not None:
         enter(how.out, how.cell)
         return

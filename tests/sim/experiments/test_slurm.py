@@ -132,6 +132,19 @@ def test_an_experiment_until_decided_is_refused(shell: Shell) -> None:
     assert "until decided" in sentence
 
 
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [(("--slurm", "--merge"), "--merge compares"), (("--sbatch=--mem=1G",), "are for --slurm")],
+)
+def test_options_that_do_not_go_together_are_refused(
+    shell: Shell, options: tuple[str, ...], what: str
+) -> None:
+    """Rather than that one of them counts for nothing."""
+    sentence, _ = shell.refusal("experiment", *TINY, *options, "--out", "out")
+    assert what in sentence
+    assert not Path("out").exists()
+
+
 def test_a_cell_that_there_is_not_is_refused(shell: Shell) -> None:
     """As where the shared directory is not what it was when the job was submitted."""
     sentence, _ = shell.refusal("experiment", "--out", "out", "--cell", "../x")
