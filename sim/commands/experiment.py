@@ -21,6 +21,7 @@ from sim.experiments.experiment import (
     experiment_from,
     plan,
 )
+from sim.experiments.slurm import Submitted, check_cells, enter, submit
 from sim.runs.loop import in_event_loop
 from sim.views.comparison import as_latex, as_markdown, comparison_page
 from sim.views.console import plain, write, write_json
@@ -109,11 +110,29 @@ class HowOptions:
             help="Runs at a time.", show_default="one for each processor; with a service, 1"
         ),
     ] = None
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Submit what is not done as array jobs, and return.")
+    ] = False
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of sbatch, as --sbatch=--partition=cpu.", metavar="OPTION"),
+    ] = None
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Run nothing: verify what jobs did, and compare.")
+    ] = False
+    cell: Annotated[str | None, typer.Option(hidden=True)] = None
     measure: Annotated[str, typer.Option(help="What is compared.")] = "r_traj"
     reference: Annotated[
         str | None,
         typer.Option(help="The group that others are compared with.", show_default="the first"),
     ] = None
+
+    def check(self) -> None:
+        """Raise ConfigError for options that do not go together."""
+        if self.slurm and self.merge:
+            raise ConfigError("--slurm submits and --merge compares what is done", hint="give one")
+        if self.sbatch and not self.slurm:
+            raise ConfigError("options of sbatch are for --slurm", hint="add --slurm")
 
 
 @dataclass(eq=False)
@@ -149,8 +168,18 @@ def experiment(
     """Train and test agents with several seeds, look for leaks, and compare them.
 
     The same command goes on with an experiment that was stopped. Exit status 3 if episodes failed.
+    With --slurm it is submitted, run by run, and --merge compares when it is done.
     """
+    how.check()
+    if how.cell is not None:
+        enter(how.out, how.cell)
+        return
     whole, count = _planned(file, what.settings())
+    if how.slurm:
+        _tell_submitted(submit(whole, how.out, how.jobs, how.sbatch or ()), form)
+        return
+    if how.merge:
+        check_cells(plan(whole), how.out)
     most = "at most " if whole.until else ""
     progress = _Progress(f"{most}{count}", quiet=form.json)
     conduct = Conduct(whole, how.out, how.jobs, how.measure, how.reference, progress)
@@ -160,6 +189,19 @@ def experiment(
     if failed is not None:
         sys.stdout.flush()
         raise failed
+
+
+def _tell_submitted(submitted: Submitted, form: FormOptions) -> None:
+    if form.json:
+        write_json(submitted)
+        return
+    console = plain(folding=False)
+    if submitted.jobs:
+        what = f"Submitted {submitted.cells:,} runs as {', '.join(submitted.jobs)}"
+        console.print(f"{what}; {submitted.already:,} were done already.")
+    else:
+        console.print(f"All {submitted.already:,} runs are done.")
+    console.print("When all are done, the same with --merge in place of --slurm compares them.")
 
 
 def _planned(file: Path | None, asked: Settings) -> tuple[Experiment, int]:

@@ -29,6 +29,9 @@ def check_values(config: RunConfig) -> None:
         hint = "use --arrivals poisson:RATE, or all"
         raise ConfigError("returning users do not go with arrivals in batches", hint=hint)
     _check_tests(config)
+    if config.share_limits and not (config.requests_per_minute or config.tokens_per_minute):
+        hint = "--set requests_per_minute=500"
+        raise ConfigError("share_limits needs limits a minute to share", hint=hint)
     if config.embeddings != "hashing":
         embeddings_opener(config.embeddings)
     for name in config.metrics:

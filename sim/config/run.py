@@ -42,7 +42,7 @@ OPERATIONAL = frozenset(
         *("requests_per_minute", "tokens_per_minute", "attempts", "patience", "fsync", "prompts"),
         *("cache", "max_calls", "max_tokens_total", "max_cost", "prices", "metrics", "local"),
         *("tier", "embedding_tier", "batch_wait", "batch_size", "batch_poll", "certificate"),
-        *("service", "api"),
+        *("service", "api", "share_limits"),
     }
 )
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
@@ -94,7 +94,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     the reward to decide. Users leave by *quit_rule*, whose settings are *quit*; `one+another` are
     several, with a table each. *structured* asks models for last choices (an item, a value) as
     JSON objects. *agent_settings* are those that the agent brings. *running* 0 stands for twice the
-    calls in flight, or for many where a role's calls go in batches; other limits of 0 are none. A
+    calls in flight, or for many where a role's calls go in batches; other limits of 0 are none. All
+    runs that name the same directory to *share_limits* keep these a minute together. A
     batch is sent *batch_wait* seconds after the last call came that can come without it, or with
     *batch_size* calls, and asked for every *batch_poll* seconds. *prices* are of a million tokens,
     by the model's name. *metrics* are names of the user's own. *certificate* is a file of `billp
@@ -137,6 +138,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     concurrency: Positive = 16
     requests_per_minute: Rate = 0.0
     tokens_per_minute: Rate = 0.0
+    share_limits: str = ""
     running: Count = 0
     unreleased: Positive = 1_000
     attempts: Positive = 12

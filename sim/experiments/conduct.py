@@ -212,7 +212,8 @@ def _failed(runs: Sequence[RunOutcomes]) -> FailedEpisodesError | None:
 
 
 def _jobs(runs: Sequence[Planned]) -> int:
-    # A service's limits are those of an account, and processes do not know of each other's calls.
-    if any(run.config.model != "embedded" for run in runs):
+    # A service's limits are those of an account, and processes do not know of each other's calls
+    # unless they share them.
+    if any(run.config.model != "embedded" and not run.config.share_limits for run in runs):
         return 1
     return os.cpu_count() or 1

@@ -270,6 +270,14 @@ def _words(run: Planned, directory: RunDirectory) -> tuple[list[str], str]:
     return ["run", "--config", str(config), "--out", str(directory.path)], "began"
 
 
+def missing(run: Planned, directory: RunDirectory) -> list[str]:
+    """Return the words of the command line that do what is missing of a run; none if it is done.
+
+    Raises RunDirectoryError if the directory holds a run of other settings.
+    """
+    return _words(run, directory)[0]
+
+
 def _check_same(run: Planned, directory: RunDirectory) -> None:
     settings, proven = directory.read_proven()
     there = read_course(settings, proven=proven).config

@@ -244,6 +244,7 @@ def _unbound(config: RunConfig) -> RunConfig:
         fsync="none",
         requests_per_minute=0.0,
         tokens_per_minute=0.0,
+        share_limits="",
         cache="",
         prices={},
         max_calls=0,

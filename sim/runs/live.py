@@ -26,6 +26,7 @@ from sim.metrics.toll import Toll, Tolls
 from sim.runs.assembly import Assembly, assemble
 from sim.runs.models import certified, digests_of, embedder_for, model_settings, samplings
 from sim.runs.scenario import Scenario
+from sim.runs.sharing import sharing
 from sim.runs.watching import Underway, conclude, shown
 from storage.journal import CallEnded, Entry
 from storage.manifest import write_manifest
@@ -76,9 +77,10 @@ class Live:
     ) -> Summary:
         observe = partial(note_attempt, files.journal)
         settings = model_settings(self.scenario.config)
-        with linked(doors, settings, observe, files.batches) as chain:
-            summary = await self._run_on(chain, files, recorded, writers)
         config = self.scenario.config
+        with linked(doors, settings, observe, files.batches) as chain:
+            async with sharing(config.share_limits, chain.limiters.values()):
+                summary = await self._run_on(chain, files, recorded, writers)
         summary = msgspec.structs.replace(
             summary,
             weights=digests_of(doors),

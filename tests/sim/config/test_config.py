@@ -47,6 +47,7 @@ OPERATIONAL = {
     "requests_per_minute",
     "running",
     "service",
+    "share_limits",
     "tokens_per_minute",
     "unreleased",
 }
@@ -323,6 +324,7 @@ def test_operational_settings_leave_no_mark() -> None:
             "prompts": False,
             "requests_per_minute": 1,
             "running": 1,
+            "share_limits": "leases",
             "service": "vllm",
             "tokens_per_minute": 1,
             "unreleased": 1,

@@ -421,6 +421,11 @@ def test_a_run_with_tests_is_resumed(name: str, whole: Whole, share: float, tmp_
     [
         ({"test_every": 2}, "test_every needs test_episodes", "test_episodes=100"),
         (
+            {"share_limits": "x"},
+            "share_limits needs limits a minute to share",
+            "requests_per_minute=500",
+        ),
+        (
             {"test_episodes": 2, "users": "all"},
             "users that are tested must not be trained on as well",
             "train",
