@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.billp.taste import NO_TASTE, Standing, Taste, Taster, standing_of
+from storage.catalog import Catalog
 from storage.datasets.fitting import Ratings
 from tests.support.cast import CATALOG, CHESS, FARM, GO, HOUSE, RACER, trajectory
 
@@ -101,3 +102,10 @@ def test_what_is_expected_adds_up() -> None:
     taster.__dict__["standing"] = standing
     assert taster.expected(taste, GO) == pytest.approx(3.5 - 0.5 + 0.4 / 2**0.5)
     assert taster.expected(taste, HOUSE) == pytest.approx(3.0)
+
+
+def test_items_without_categories_tell_of_content_alone() -> None:
+    bare = Catalog(("A", "B"), ((), ()), np.ones(2, np.int64))
+    taste = Taster(bare, lambda: NOBODY).taste(trajectory((0, 5.0), rated=[(1, 4.0)], catalog=bare))
+    assert taste.by_category == {}
+    assert taste.content > 0
