@@ -46,6 +46,8 @@ _NOT_LIKED = "not welcome: "
 _LONGEST = 2**18  # characters of a prompt; so that whatever it says, its reply takes no long time
 _USUAL = 200  # characters of a line that are remembered: those of strangers may be very long
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 _NO_RULE = "The embedded model knows the four roles of BiLLP only; it is not a language model."
 
 Sections = Mapping[str, Sequence[str]]
@@ -100,14 +102,14 @@ def _structured(said: str, schema: str, *, known: bool) -> str:
     try:
         ((field, asked),) = msgspec.json.decode(schema)["properties"].items()
         if "enum" in asked and not known:
-            return json.dumps({field: asked["enum"][0]}, ensure_ascii=False)
+            return _encode({field: asked["enum"][0]})
         answer = {field: int(value) if asked.get("type") == "integer" else value}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CallFailedError(
             "the embedded model follows no schema but those of its roles, of one field",
             kind="schema",
         ) from error
-    return json.dumps(answer, ensure_ascii=False)
+    return _encode(answer)
 
 
 # -- reading a prompt
