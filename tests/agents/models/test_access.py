@@ -246,7 +246,7 @@ def test_what_the_service_said_is_journaled(journal: Journal) -> None:
     )
     note_attempt(journal, attempt)
     answered(access(Scripted(error=error), journal=journal))
-    note_attempt(journal, replace(attempt, said=""))
+    note_attempt(journal, msgspec.structs.replace(attempt, said=""))
     first, second, third = journal.path.read_bytes().splitlines()
     assert kept(journal).said == "no json_schema here"
     assert b'"said":"no json_schema here"' in first
@@ -286,7 +286,7 @@ def test_failed_attempts_stand_in_the_journal(journal: Journal) -> None:
     """Only there; an attempt that got its reply is told by how the call ended."""
     attempt = Attempt(call=CALL, number=2, kind="server", wait=0.1, latency=0.2, pause=0.3)
     note_attempt(journal, attempt)
-    note_attempt(journal, replace(attempt, kind=None, number=3))
+    note_attempt(journal, msgspec.structs.replace(attempt, kind=None, number=3))
     (line,) = journal.path.read_text().splitlines()
     assert '"AttemptFailed","user":7,"session":1,"step":3,"role":"planner"' in line
     assert '"attempt":2,"error":"server","latency":0.2,"wait":0.1,"pause":0.3' in line
