@@ -254,7 +254,9 @@ class Episode(Generic[T]):
         nodes = [*walk(self.root)]
         lines = encode_nodes(self.number, nodes)
         records = [entry for node, _ in nodes if node.records for entry in node.records]
-        # Parts causes from what they led to: circles would wait for a late collection.
+        # Parts causes from what they led to, and the episode from who asked in it: circles would
+        # wait for a late collection.
         for node, _ in nodes:
             node.children.clear()
+        self._owners.clear()
         return lines, [] if self.failed else records
