@@ -27,10 +27,9 @@ from agents.models.model import Prompt
 from agents.prompts import (
     OPENINGS,
     SEPARATOR,
-    TASTE,
-    history_lines,
+    Histories,
+    histories,
     item_line,
-    liking_lines,
     recent_lines,
     section,
 )
@@ -252,6 +251,10 @@ class Actor:
         standing = self.taster.standing
         return f"{line}{SEPARATOR}rated {standing.means[item]:.2f} by {standing.counts[item]}"
 
+    @cached_property
+    def _history(self) -> Histories:
+        return histories(self.catalog)
+
     def prompt(
         self,
         trajectory: Trajectory,
@@ -263,11 +266,11 @@ class Actor:
     ) -> Prompt:
         """Return the question for the item of a step; one of those *among* which it is listed."""
         said = {result.tool: result.text for result in tools}
-        text = section("History of the user", history_lines(self.catalog, trajectory))
+        text = self._history(trajectory.history)
         text += section("Recent recommendations", recent_lines(trajectory, WINDOW))
         text += section("Categories of the recent recommendations", [said.get("categories", "")])
         text += section("Categories not yet tried", [said.get("untried", "")])
-        text += section(TASTE, liking_lines(taste.by_category))
+        text += taste.section
         text += section("Candidates", [said.get("candidates", "")])
         text += section("Encouraged in like states", self._told(advice.encouraged, known))
         text += section("Discouraged in like states", self._told(advice.discouraged, known))

@@ -14,6 +14,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.prompts import TASTE, liking_lines, section
 from agents.trajectory import Trajectory
 from storage.catalog import Catalog
 from storage.datasets.fitting import Ratings
@@ -66,6 +67,11 @@ class Taste:
 
     by_category: dict[str, float]
     content: float
+
+    @cached_property
+    def section(self) -> str:
+        """The section of a prompt that tells it."""
+        return section(TASTE, liking_lines(self.by_category))
 
     def of(self, categories: Sequence[str]) -> float:
         """Return by how much better than others the user should like an item of *categories*."""
