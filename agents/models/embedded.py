@@ -44,6 +44,7 @@ _VALUE = re.compile(r"-?\d{1,9}(\.\d{1,9})?(e[+-]\d\d)?")
 _LIKED = "liked: "
 _NOT_LIKED = "not welcome: "
 _LONGEST = 2**18  # characters of a prompt; so that whatever it says, its reply takes no long time
+_REMEMBERED = 8_192  # lines: eight times as many would be met again hardly more often
 _USUAL = 200  # characters of a line that are remembered: those of strangers may be very long
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -123,7 +124,7 @@ def _read(lines: Iterable[str]) -> list[_Line]:
     ]
 
 
-@lru_cache(65_536)
+@lru_cache(_REMEMBERED)
 def _usual(line: str) -> _Line:
     return _line(line)
 
@@ -164,7 +165,7 @@ def _liking(text: Sections) -> dict[str, float]:
     return found
 
 
-@lru_cache(65_536)
+@lru_cache(_REMEMBERED)
 def _usual_liked(line: str) -> tuple[str, float | None]:
     return _liked(line)
 
