@@ -7,11 +7,14 @@ number of those that there are.
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 R = TypeVar("R")
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # one for all: to make it costs as much
 
 MOST_CHOICES = 500
 """Choices that a schema names; of more it names none: services refuse schemas that are too long."""
@@ -37,8 +40,13 @@ class Grammar(Generic[R]):
         if not self.name:
             return ""
         named = dict.fromkeys(choices)
-        kind = {"type": "string", "enum": [*named]} if 0 < len(named) <= MOST_CHOICES else self.kind
-        return _schema(self.name, kind)
+        if not 0 < len(named) <= MOST_CHOICES:
+            return self._unnamed
+        return _schema(self.name, {"type": "string", "enum": [*named]})
+
+    @cached_property
+    def _unnamed(self) -> str:
+        return _schema(self.name, self.kind)
 
 
 def structured(
@@ -69,7 +77,7 @@ def _schema(name: str, kind: Mapping[str, Any]) -> str:
         "required": [name],
         "additionalProperties": False,
     }
-    return json.dumps(schema, ensure_ascii=False)
+    return _encode(schema)
 
 
 def _field(text: str, name: str) -> str | None:

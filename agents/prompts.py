@@ -4,15 +4,20 @@ A prompt is Markdown that people and models read: a heading, then its lines. An 
 line, `- title | categories | reward`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TypeAlias
 
 from agents.trajectory import Step, Trajectory
+from engine.messages import Rated
 from storage.catalog import Catalog
 
 TOKEN = 4
 """Characters a token has, about; an estimate for limits, reconciled with what a service counts."""
 
 SEPARATOR = " | "
+
+_REMEMBERED = 1_024  # histories: as many as there are users about, or few of them are met again
 
 TASTE = "Taste: categories, and how much better than others the user likes them"
 """The heading of what is inferred of a user."""
@@ -64,12 +69,23 @@ def liking_lines(liking: Mapping[str, float]) -> list[str]:
     return [f"- {name}{SEPARATOR}{liking[name]:+.2f}" for name in order]
 
 
-def history_lines(catalog: Catalog, trajectory: Trajectory) -> list[str]:
+def history_lines(catalog: Catalog, history: Sequence[Rated]) -> list[str]:
     """Return what the user rated before the episode."""
-    return [
-        item_line(rated.title, catalog.categories[rated.item], rated.rating)
-        for rated in trajectory.history
-    ]
+    return [item_line(one.title, catalog.categories[one.item], one.rating) for one in history]
+
+
+Histories: TypeAlias = Callable[[tuple[Rated, ...]], str]
+"""Makes the section of a history."""
+
+
+def histories(catalog: Catalog) -> Histories:
+    """Return what makes the section of a history, once for all steps of a visit."""
+
+    @lru_cache(_REMEMBERED)
+    def made(history: tuple[Rated, ...]) -> str:
+        return section("History of the user", history_lines(catalog, history))
+
+    return made
 
 
 def recent_lines(trajectory: Trajectory, window: int) -> list[str]:

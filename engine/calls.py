@@ -1,8 +1,9 @@
 """What a handler asks of a model or of an embedder, as far as the kernel must know."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
+
+import msgspec
 
 from engine.messages import ModelFailed, ModelReplied
 from engine.records import Vector
@@ -22,8 +23,7 @@ class Request(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """The identity of a model call; identical prompts in two places are two calls."""
 
     episode: int

@@ -6,35 +6,35 @@ shift the numbers of somebody else by drawing one more.
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from struct import Struct
 from typing import TypeVar
 
 T = TypeVar("T")
 
 _WORD = 8
 _BLOCK = 64
+_words_of = Struct(f"<{_BLOCK // _WORD}Q").unpack
 
 
 class Stream:
     """An endless stream of random numbers that depends on its key alone."""
 
-    __slots__ = ("_block", "_counter", "_key", "_offset")
+    __slots__ = ("_counter", "_key", "_words")
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._counter = 0
-        self._block = b""
-        self._offset = 0
+        self._words: list[int] = []
 
     def word(self) -> int:
         """Return the next 64 random bits."""
-        if self._offset >= len(self._block):
+        if not self._words:
             counter = self._counter.to_bytes(_WORD, "little")
-            self._block = blake2b(counter, key=self._key, digest_size=_BLOCK).digest()
+            block = blake2b(counter, key=self._key, digest_size=_BLOCK).digest()
             self._counter += 1
-            self._offset = 0
-        word = self._block[self._offset : self._offset + _WORD]
-        self._offset += _WORD
-        return int.from_bytes(word, "little")
+            # Last first, so that the next one is taken off the end.
+            self._words = [*reversed(_words_of(block))]
+        return self._words.pop()
 
     def integer(self, below: int) -> int:
         """Return an integer from 0 up to, not including, *below* (at most 2**64), without bias."""

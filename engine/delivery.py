@@ -153,16 +153,19 @@ class Delivery(Generic[M_co, T]):
     def finished(self, task: asyncio.Task[Any]) -> None:
         """Take note that the handler returned or raised."""
         self._returned = True
-        wiring = self._episode.wiring
-        if not wiring.stopping:
+        if not self._episode.wiring.stopping:
             # A handler that something of its own cancelled has failed like any other.
             error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            # How much memory there is must not be seen in a trace.
-            if isinstance(error, LawError | ServiceError | MemoryError):
-                wiring.stop(error)
-            elif error is not None:
-                self._episode.handler_failed(self._node, self._handling, error)
+            if error is not None:
+                self._failed(error)
         self._episode.let_go(task)
+
+    def _failed(self, error: BaseException) -> None:
+        # How much memory there is must not be seen in a trace.
+        if isinstance(error, LawError | ServiceError | MemoryError):
+            self._episode.wiring.stop(error)
+        else:
+            self._episode.handler_failed(self._node, self._handling, error)
 
     def _place(self) -> tuple[int, int]:
         # Taken on asking, not on the reply: replies come in the order of real time.

@@ -23,7 +23,7 @@ from engine.messages import (
     check_numbers,
 )
 from engine.records import Record, View
-from engine.tree import LAST, Node, encode_tree, walk
+from engine.tree import LAST, Node, encode_nodes, walk
 
 T = TypeVar("T")
 
@@ -98,6 +98,7 @@ class Episode(Generic[T]):
         self._streams: set[tuple[int, str]] = set()
         self._ended: list[Node[T]] = []
         self._settled: Node[T] | None = None
+        self._told: tuple[Message, ...] = ()
         self._started = started
         self.root: Node[T] = Node(started, started.arrival, None, (0, 0))
 
@@ -240,20 +241,22 @@ class Episode(Generic[T]):
 
         What is published under it belongs to handlers that run at once: real time would decide.
         """
-        above = takewhile(lambda place: place[0] is not self._settled, walk(self.root))
-        return (*(node.message for node, _ in above), EpisodeSettled())
+        if not self._told:
+            above = takewhile(lambda place: place[0] is not self._settled, walk(self.root))
+            self._told = (*[node.message for node, _ in above], EpisodeSettled())
+        return self._told
 
-    def records(self) -> list[tuple[str, Record[Any]]]:
-        """Return what the episode left for the memories, in canonical order."""
-        if self.failed:
-            return []
-        return [entry for node, _ in walk(self.root) for entry in node.records]
+    def close(self) -> tuple[bytes, list[tuple[str, Record[Any]]]]:
+        """Return the lines of the trace and what is left for the memories, in canonical order.
 
-    def encoded(self) -> bytes:
-        """Return the episode's lines of the trace."""
-        return encode_tree(self.number, self.root)
-
-    def dissolve(self) -> None:
-        """Part causes from what they led to: circles would wait for a late collection."""
-        for node in [node for node, _ in walk(self.root)]:
+        Then nothing of the episode is there any more.
+        """
+        nodes = [*walk(self.root)]
+        lines = encode_nodes(self.number, nodes)
+        records = [entry for node, _ in nodes if node.records for entry in node.records]
+        # Parts causes from what they led to, and the episode from who asked in it: circles would
+        # wait for a late collection.
+        for node, _ in nodes:
             node.children.clear()
+        self._owners.clear()
+        return lines, [] if self.failed else records

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
+import msgspec
 
 from engine.attempt import attempt, log, name_of, told_briefly
 from engine.messages import Message
@@ -16,8 +17,7 @@ M = TypeVar("M")
 _AT_ONCE = 16  # messages taken before others have their turn
 
 
-@dataclass(frozen=True, slots=True)
-class Live(Generic[M]):
+class Live(msgspec.Struct, Generic[M], frozen=True, gc=False):
     """A message as it happens: what an `Envelope` is before it has its place."""
 
     episode: int | None

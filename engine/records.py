@@ -27,8 +27,8 @@ class MemoryName(Generic[P]):
     payload: type[P]
 
 
-@dataclass(frozen=True, slots=True)
-class Record(Generic[P_co]):
+# Many a one is made at every step: as a struct that costs a fifth of what a dataclass does.
+class Record(msgspec.Struct, Generic[P_co], frozen=True, gc=False):
     """An entry of a memory: the episode that wrote it, its key, and what it says."""
 
     episode: int
@@ -36,8 +36,7 @@ class Record(Generic[P_co]):
     payload: P_co
 
 
-@dataclass(frozen=True, slots=True)
-class Recall(Generic[P_co]):
+class Recall(msgspec.Struct, Generic[P_co], frozen=True, gc=False):
     """A record found by `View.recall`: its position in the log and its cosine distance (0–2)."""
 
     position: int
@@ -45,8 +44,7 @@ class Recall(Generic[P_co]):
     record: Record[P_co]
 
 
-@dataclass(frozen=True, slots=True)
-class Likeness:
+class Likeness(msgspec.Struct, frozen=True, gc=False):
     """Records with one key: its cosine distance (0–2), and their positions, oldest first."""
 
     distance: float

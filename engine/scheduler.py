@@ -291,7 +291,9 @@ class Scheduler(Generic[T]):
         end = episode.clock
         self._latest = max(self._latest, end)
         self._failed += episode.failed
-        for index, (memory, record) in enumerate(episode.records()):
+        # As bytes from here on: many may have to wait for a slow one before them.
+        lines, records = episode.close()
+        for index, (memory, record) in enumerate(records):
             # No two agree in the first three: memories and records are never compared.
             entry = (end + self.delay, episode.number, index, memory, record)
             heapq.heappush(self._records, entry)
@@ -299,9 +301,7 @@ class Scheduler(Generic[T]):
         del self._unclosed[episode.number]
         self._laggards.discard(episode.number)
         self.arrivals.closed(end)
-        # As bytes from here on: many may have to wait for a slow one before them.
-        self.bus.release.add(episode.number, episode.encoded())
-        episode.dissolve()
+        self.bus.release.add(episode.number, lines)
 
     def _expect_return(self, episode: Episode[T]) -> None:
         if episode.session % self.returns.sessions + 1 < self.returns.sessions:

@@ -1,6 +1,6 @@
 """An episode as it grows: a tree of messages, each under the message that caused it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -68,9 +68,14 @@ def encode(envelope: Envelope[Any]) -> bytes:
 
 def encode_tree(episode: int, root: Node[Any]) -> bytes:
     """Return the lines of an episode in canonical order."""
+    return encode_nodes(episode, walk(root))
+
+
+def encode_nodes(episode: int, nodes: Iterable[tuple[Node[Any], int | None]]) -> bytes:
+    """Return the lines of an episode's *nodes*, each with the position of its cause."""
     lines = [
         _encode(Envelope(episode=episode, n=n, cause=cause, time=node.time, message=node.message))
-        for n, (node, cause) in enumerate(walk(root))
+        for n, (node, cause) in enumerate(nodes)
     ]
     # For the end of the last line.
     lines.append(b"")

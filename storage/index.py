@@ -139,6 +139,12 @@ class _Block:
         return positions[order], np.repeat(dots, counts)[order]
 
 
+def _read_only(rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    shown = rows.view()
+    shown.flags.writeable = False
+    return shown
+
+
 def _runs(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
@@ -159,6 +165,7 @@ class VectorLog:
     dimensions: int | None = field(default=None, init=False)
     _length: int = field(default=0, init=False)
     _chunks: list[NDArray[np.int8]] = field(default_factory=list, init=False)
+    _shown: list[NDArray[np.int8]] = field(default_factory=list, init=False)
     _squares: NDArray[np.float64] = field(default_factory=lambda: np.empty(64), init=False)
     _scales: NDArray[np.float32] = field(
         default_factory=lambda: np.empty(64, np.float32), init=False
@@ -179,9 +186,7 @@ class VectorLog:
         """Return the vector at *position*, not to be written to."""
         if not 0 <= position < self._length:
             raise IndexError(f"expected a position below {self._length}, got {position}")
-        row: Vector = self._chunks[position // self.block][position % self.block]
-        # It is the log itself, which others were told of.
-        row.flags.writeable = False
+        row: Vector = self._shown[position // self.block][position % self.block]
         return row
 
     def rows(self) -> NDArray[np.int8]:
@@ -253,6 +258,7 @@ class VectorLog:
             self.dimensions = len(vector)
             # A chunk never moves: graphs and packs point into it.
             self._chunks.append(np.zeros((self.block, len(vector)), np.int8))
+            self._shown.append(_read_only(self._chunks[-1]))
         if self._length == len(self._squares):
             self._squares = np.concatenate((self._squares, np.empty_like(self._squares)))
             self._scales = np.concatenate((self._scales, np.empty_like(self._scales)))

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from engine.records import Likeness, Vector
 from storage.index import Hit, VectorLog
 
+_REMEMBERED = 1_024  # searches: the last that were different
+
 
 class KeyLog:
     """A log of int8 keys of one dimension, none null; to be used by one thread."""
@@ -28,6 +30,7 @@ class KeyLog:
         self._groups = array("q")  # the number of each record's key
         self._postings: list[MutableSequence[int]] = []  # the records of each key, oldest first
         self._firsts = array("q")  # the oldest of them
+        self._found: dict[tuple[int, int, int, str, bytes], list[Hit]] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -59,12 +62,20 @@ class KeyLog:
             return np.zeros((0, 0), np.int8)
         return self._different.rows()[np.frombuffer(self._groups, np.int64)]
 
-    def nearest(self, start: int, stop: int, vector: Vector, k: int) -> list[Hit]:
+    def nearest(self, start: int, stop: int, vector: Vector, k: int) -> Sequence[Hit]:
         """Return the *k* records in `[start, stop)` with keys nearest to *vector*, nearest first.
 
         Of equal distances, to 6 digits, the older record comes first.
         """
-        return nsmallest(k, self._hits(self.alike(start, stop, vector, k), k))
+        # The same at every step of a visit where the key is what the user had before it.
+        asked = start, stop, k, vector.dtype.char, vector.tobytes()
+        found = self._found.get(asked)
+        if found is None:
+            found = nsmallest(k, self._hits(self.alike(start, stop, vector, k), k))
+            if len(self._found) == _REMEMBERED:
+                del self._found[next(iter(self._found))]
+            self._found[asked] = found
+        return found
 
     def _hits(self, found: Sequence[Likeness], k: int) -> Iterator[Hit]:
         for likeness in found:

@@ -9,9 +9,9 @@ they surprised earlier visitors. A structured answer is one of the items that ar
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from agents.asking import ask
@@ -27,10 +27,9 @@ from agents.models.model import Prompt
 from agents.prompts import (
     OPENINGS,
     SEPARATOR,
-    TASTE,
-    history_lines,
-    item_lines,
-    liking_lines,
+    Histories,
+    histories,
+    item_line,
     recent_lines,
     section,
 )
@@ -48,6 +47,7 @@ from engine.messages import (
 from storage.catalog import Catalog
 
 ROLE = "actor"
+_REMEMBERED = 65_536  # items' lines
 _NOTHING = Advice()
 _UNKNOWN: Mapping[int, Surprise] = {}
 
@@ -232,15 +232,28 @@ class Actor:
     def _told(self, items: Collection[int], known: Mapping[int, Surprise]) -> list[str]:
         """Return the lines of *items*, with what others rated them and how they surprised."""
         lines = []
-        for item, line in zip(items, item_lines(self.catalog, items), strict=True):
-            told = [line]
-            if self.taster is not None:
-                standing = self.taster.standing
-                told.append(f"rated {standing.means[item]:.2f} by {standing.counts[item]}")
+        for item in items:
+            line = self._lines(item)
             if item in known:
-                told.append(f"surprise {known[item].mean:+.2f} in {known[item].count}")
-            lines.append(SEPARATOR.join(told))
+                line += f"{SEPARATOR}surprise {known[item].mean:+.2f} in {known[item].count}"
+            lines.append(line)
         return lines
+
+    @cached_property
+    def _lines(self) -> Callable[[int], str]:
+        return lru_cache(_REMEMBERED)(self._line)
+
+    def _line(self, item: int) -> str:
+        """Return what is told of *item* whoever visits."""
+        line = item_line(self.catalog.titles[item], self.catalog.categories[item])
+        if self.taster is None:
+            return line
+        standing = self.taster.standing
+        return f"{line}{SEPARATOR}rated {standing.means[item]:.2f} by {standing.counts[item]}"
+
+    @cached_property
+    def _history(self) -> Histories:
+        return histories(self.catalog)
 
     def prompt(
         self,
@@ -253,11 +266,11 @@ class Actor:
     ) -> Prompt:
         """Return the question for the item of a step; one of those *among* which it is listed."""
         said = {result.tool: result.text for result in tools}
-        text = section("History of the user", history_lines(self.catalog, trajectory))
+        text = self._history(trajectory.history)
         text += section("Recent recommendations", recent_lines(trajectory, WINDOW))
         text += section("Categories of the recent recommendations", [said.get("categories", "")])
         text += section("Categories not yet tried", [said.get("untried", "")])
-        text += section(TASTE, liking_lines(taste.by_category))
+        text += taste.section
         text += section("Candidates", [said.get("candidates", "")])
         text += section("Encouraged in like states", self._told(advice.encouraged, known))
         text += section("Discouraged in like states", self._told(advice.discouraged, known))

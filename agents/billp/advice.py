@@ -10,6 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 
+import msgspec
+
 from agents.billp.memories import Experience
 from agents.settings import ActorSettings
 from engine.records import Recall, Vector, View
@@ -27,8 +29,7 @@ class Advice:
 _EXACT = 80  # bits after the point in which sums of advantages are kept: no order changes them
 
 
-@dataclass(frozen=True, slots=True)
-class Worth:
+class Worth(msgspec.Struct, frozen=True, gc=False):
     """What the records of an item come to: the *sum* of their advantages, in units of 2**−80.
 
     *good* and *bad* are the positions of the newest record of each sign, or −1.
@@ -150,8 +151,7 @@ def _added(
     return worth
 
 
-@dataclass(frozen=True, slots=True)
-class Surprise:
+class Surprise(msgspec.Struct, frozen=True, gc=False):
     """How an item surprised whoever met it: the *sum* over *count* times, in units of 2**−80."""
 
     sum: int = 0

@@ -7,6 +7,7 @@ rewards, the value given to the most similar earlier state, the question.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from agents.asking import ask
 from agents.billp.judging import tell_advantages
@@ -22,7 +23,7 @@ from agents.billp.states import WINDOW, state_lines, states
 from agents.billp.values import Judge, judged_steps
 from agents.grammar import Grammar, structured
 from agents.models.model import Prompt
-from agents.prompts import OPENINGS, history_lines, recent_lines, section
+from agents.prompts import OPENINGS, Histories, histories, recent_lines, section
 from agents.settings import CriticSettings
 from agents.trajectory import Delivery, Trajectory
 from engine.errors import UnreadableReplyError
@@ -97,12 +98,16 @@ class Critic:
             message = StateValued(state=state, value=value, recalled=recalled(found))
             delivery.publish(message)
 
+    @cached_property
+    def _history(self) -> Histories:
+        return histories(self.catalog)
+
     def prompt(
         self, trajectory: Trajectory, state: int, found: Sequence[Recall[Valuation]]
     ) -> Prompt:
         """Return the question for the value of a state."""
         like = (f"- a like state was valued {r.record.payload.value:g}" for r in found)
-        text = section("History of the user", history_lines(self.catalog, trajectory))
+        text = self._history(trajectory.history)
         text += section("Recent recommendations", recent_lines(trajectory, WINDOW))
         text += section("Values of like states", like)
         text += f"## Question\nWhat is the value of state {state}?"

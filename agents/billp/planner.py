@@ -7,6 +7,7 @@ taste, the question.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from agents.asking import ask
 from agents.billp.memories import REFLECTIONS, Reflection, at_random, recalled
@@ -14,10 +15,9 @@ from agents.billp.taste import Taster
 from agents.models.model import Prompt
 from agents.prompts import (
     OPENINGS,
-    TASTE,
     TOKEN,
-    history_lines,
-    liking_lines,
+    Histories,
+    histories,
     section,
     step_lines,
 )
@@ -90,15 +90,17 @@ class Planner:
             return at_random(view, key, self.recall_count, self.within, stream)
         return list(view.recall(key, self.recall_count, self.within))
 
+    @cached_property
+    def _history(self) -> Histories:
+        return histories(self.catalog)
+
     def prompt(self, trajectory: Trajectory, found: Sequence[Recall[Reflection]]) -> Prompt:
         """Return the question for the thought of a step."""
-        head = section("History of the user", history_lines(self.catalog, trajectory))
+        head = self._history(trajectory.history)
         head += section(
             "Reflections from earlier visits", (f"- {r.record.payload.text}" for r in found)
         )
-        taste = ""
-        if self.taster is not None:
-            taste = section(TASTE, liking_lines(self.taster.taste(trajectory).by_category))
+        taste = "" if self.taster is None else self.taster.taste(trajectory).section
         system = f"{TASK}\n\n{WORDS}"
         room = self.prompt_tokens * TOKEN - len(system) - len(head) - len(taste)
         text = head + section("Steps so far", step_lines(trajectory, room)) + taste

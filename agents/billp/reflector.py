@@ -54,7 +54,7 @@ class Reflector:
 
     def prompt(self, trajectory: Trajectory, ended: EpisodeEnded) -> Prompt:
         """Return the question for the lesson of an episode."""
-        head = section("History of the user", history_lines(self.catalog, trajectory))
+        head = section("History of the user", history_lines(self.catalog, trajectory.history))
         system = f"{TASK}\n\n{WORDS}"
         room = self.prompt_tokens * TOKEN - len(system) - len(head)
         text = head + section("Steps of the visit", step_lines(trajectory, room))

@@ -8,18 +8,21 @@ expected is a *surprise*: it tells of the item whoever met it, where a reward te
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.prompts import TASTE, liking_lines, section
 from agents.trajectory import Trajectory
 from storage.catalog import Catalog
 from storage.datasets.fitting import Ratings
 from storage.factors import significant, significant_all
 
 Floats = NDArray[np.float64]
+
+_REMEMBERED = 1_024  # tastes: as many as there are users about, or few of them are asked for again
 
 _OTHERS = 5.0
 """So many ratings of others count as much as what items that are rated as often get."""
@@ -65,6 +68,11 @@ class Taste:
     by_category: dict[str, float]
     content: float
 
+    @cached_property
+    def section(self) -> str:
+        """The section of a prompt that tells it."""
+        return section(TASTE, liking_lines(self.by_category))
+
     def of(self, categories: Sequence[str]) -> float:
         """Return by how much better than others the user should like an item of *categories*."""
         known = sum(self.by_category.get(name, 0.0) for name in categories)
@@ -88,19 +96,29 @@ class Taster:
 
     def taste(self, trajectory: Trajectory) -> Taste:
         """Return what the history and the rewards so far tell of the user's taste."""
-        steps = trajectory.recent(trajectory.length)
-        items = [one.item for one in trajectory.history] + [step.item for step in steps]
-        if not items:
-            return NO_TASTE
-        values = [one.rating for one in trajectory.history] + [step.reward for step in steps]
-        above = np.array(values) - self.standing.means[items]
-        visit = np.arange(len(items)) >= len(trajectory.history)
+        history, steps = trajectory.history, trajectory.recent(trajectory.length)
+        items = (*[one.item for one in history], *[step.item for step in steps])
+        values = (*[one.rating for one in history], *[step.reward for step in steps])
+        return self._inferred(items, values, len(history)) if items else NO_TASTE
+
+    @cached_property
+    def _inferred(self) -> Callable[[tuple[int, ...], tuple[float, ...], int], Taste]:
+        # Asked for by the planner of a step and by its actor.
+        return lru_cache(_REMEMBERED)(self._infer)
+
+    def _infer(self, items: Sequence[int], values: Sequence[float], known: int) -> Taste:
+        """Return the taste of who gave *items* these *values*, the first *known* before a visit."""
+        above = np.array(values) - self.standing.means[[*items]]
         names, rows = self._rows(items)
         # Of n ratings an n × n system: there are seldom more of them than categories.
-        likeness = rows @ rows.T + _CONTENT * (1.0 + np.outer(visit, visit))
-        weights = np.linalg.solve(likeness + _NOISE * np.eye(len(items)), above)
+        likeness = rows @ rows.T
+        likeness[:known] += _CONTENT
+        likeness[known:, :known] += _CONTENT
+        likeness[known:, known:] += 2 * _CONTENT
+        likeness.flat[:: len(items) + 1] += _NOISE
+        weights = np.linalg.solve(likeness, above)
         liking = significant_all(rows.T @ weights).tolist()
-        content = _CONTENT * float(weights.sum() + weights[visit].sum())
+        content = _CONTENT * float(weights.sum() + weights[known:].sum())
         return Taste(dict(zip(names, liking, strict=True)), significant(content))
 
     def _rows(self, items: Sequence[int]) -> tuple[list[str], Floats]:
@@ -108,9 +126,11 @@ class Taster:
         own = [self.catalog.categories[item] for item in items]
         names = {name: None for one in own for name in one}
         columns = {name: column for column, name in enumerate(names)}
+        counts = [len(one) for one in own]
+        shares = [1 / sqrt(max(1, count)) for count in counts]
         rows = np.zeros((len(items), len(names)))
-        for row, categories in enumerate(own):
-            rows[row, [columns[name] for name in categories]] = 1 / sqrt(max(1, len(categories)))
+        places = np.repeat(np.arange(len(items)), counts)
+        rows[places, [columns[name] for one in own for name in one]] = np.repeat(shares, counts)
         return [*names], rows
 
     def expected(self, taste: Taste, item: int) -> float:

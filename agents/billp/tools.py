@@ -75,10 +75,15 @@ class CandidateSearch:
         wanted, unwanted = self.wishes(thought)
         pools = [self.catalog.members[name] for name in wanted] or [self.catalog.by_popularity]
         drawn: dict[int, int] = {}
+        fitting = 0
         for draw in range(_DRAWS * count):
             pool = pools[draw % len(pools)]
             # A squared uniform number prefers the head of the list, the popular items.
-            item = int(pool[int(len(pool) * stream.fraction() ** 2)])
+            item = pool.item(int(len(pool) * stream.fraction() ** 2))
             if item not in taken and item not in drawn:
                 drawn[item] = len(unwanted.intersection(self.catalog.categories[item]))
+                fitting += not drawn[item]
+                # No later one could take the place of any of these.
+                if fitting == count:
+                    break
         return sorted(drawn, key=drawn.__getitem__)[:count]

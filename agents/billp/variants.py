@@ -1,5 +1,6 @@
 """BiLLP: planner, actor, critic and reflector together, whole or with a part taken away."""
 
+from dataclasses import replace
 from functools import partial
 
 from agents.billp.actor import PLAIN as ACTION_IN_WORDS
@@ -155,6 +156,9 @@ def no_tools(world: World[BillpSettings]) -> Subscriptions:
 
 
 def _main_line(thinking: Planner, acting: Actor) -> Subscriptions:
+    if thinking.taster is not None and acting.taster is not None:
+        # What one of them has inferred the other need not.
+        acting = replace(acting, taster=thinking.taster)
     return [(PlanRequested, thinking.plan), (PlanMade, acting.act)]
 
 

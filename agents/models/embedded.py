@@ -44,7 +44,10 @@ _VALUE = re.compile(r"-?\d{1,9}(\.\d{1,9})?(e[+-]\d\d)?")
 _LIKED = "liked: "
 _NOT_LIKED = "not welcome: "
 _LONGEST = 2**18  # characters of a prompt; so that whatever it says, its reply takes no long time
+_REMEMBERED = 8_192  # lines: eight times as many would be met again hardly more often
 _USUAL = 200  # characters of a line that are remembered: those of strangers may be very long
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _NO_RULE = "The embedded model knows the four roles of BiLLP only; it is not a language model."
 
@@ -100,25 +103,28 @@ def _structured(said: str, schema: str, *, known: bool) -> str:
     try:
         ((field, asked),) = msgspec.json.decode(schema)["properties"].items()
         if "enum" in asked and not known:
-            return json.dumps({field: asked["enum"][0]}, ensure_ascii=False)
+            return _encode({field: asked["enum"][0]})
         answer = {field: int(value) if asked.get("type") == "integer" else value}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CallFailedError(
             "the embedded model follows no schema but those of its roles, of one field",
             kind="schema",
         ) from error
-    return json.dumps(answer, ensure_ascii=False)
+    return _encode(answer)
 
 
 # -- reading a prompt
 
 
 def _read(lines: Iterable[str]) -> list[_Line]:
-    items = (line for line in lines if line.startswith("- "))
-    return [_usual(line) if len(line) <= _USUAL else _line(line) for line in items]
+    return [
+        _usual(line) if len(line) <= _USUAL else _line(line)
+        for line in lines
+        if line.startswith("- ")
+    ]
 
 
-@lru_cache(65_536)
+@lru_cache(_REMEMBERED)
 def _usual(line: str) -> _Line:
     return _line(line)
 
@@ -153,10 +159,20 @@ def _liking(text: Sections) -> dict[str, float]:
     """Return how much better than others the user likes categories, as far as a prompt tells."""
     found: dict[str, float] = defaultdict(float)
     for line in text.get(TASTE, ()):
-        name, _, liked = line.removeprefix("- ").rpartition(SEPARATOR)
-        if _LIKING.fullmatch(liked):
-            found[name] = float(liked)
+        name, liked = _usual_liked(line) if len(line) <= _USUAL else _liked(line)
+        if liked is not None:
+            found[name] = liked
     return found
+
+
+@lru_cache(_REMEMBERED)
+def _usual_liked(line: str) -> tuple[str, float | None]:
+    return _liked(line)
+
+
+def _liked(line: str) -> tuple[str, float | None]:
+    name, _, liked = line.removeprefix("- ").rpartition(SEPARATOR)
+    return name, float(liked) if _LIKING.fullmatch(liked) else None
 
 
 def _usual_liking(text: Sections) -> dict[str, float]:
@@ -214,11 +230,15 @@ def _act(text: Sections, stream: Stream) -> str:
     failed = {line.title for line in discouraged}
 
     def fit(line: _Line) -> float:
-        known = sum(liking.get(name, 0.0) for name in line.categories)
+        known, wished, warned = 0.0, 0, 0
+        for name in line.categories:
+            known += liking.get(name, 0.0)
+            wished += name in wish
+            warned += name in warning
         # All in rewards: what others gave, how much more this user should, what the item surprised.
         score = line.rated + known / sqrt(max(1, len(line.categories))) + line.surprise
-        score += _WISH * sum(1 for name in line.categories if name in wish)
-        score -= _WISH * sum(1 for name in line.categories if name in warning)
+        score += _WISH * wished
+        score -= _WISH * warned
         score += worked.get(line.title, 0.0) - (line.title in failed)
         if varied:
             score -= 10.0 * sum(_alike(line, other) for other in recent)

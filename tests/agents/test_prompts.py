@@ -61,7 +61,7 @@ def test_items_are_listed_in_the_order_given() -> None:
 
 
 def test_the_history_tells_ratings() -> None:
-    assert history_lines(CATALOG, trajectory()) == [
+    assert history_lines(CATALOG, trajectory().history) == [
         "- Dragon Saga | Fiction | 4.00",
         "- Farm Life | Simulation | 1.50",
     ]

@@ -1,7 +1,8 @@
 """What a message costs: run with `pytest tests/bench/test_bench_bus.py -s`.
 
 Through bus and scheduler, with three handlers for each message and the trace written to a file,
-beside a bare asyncio.Queue in the same run: machines and their load differ, the ratio much less.
+beside a bare asyncio.Queue in the same run, both in the event loop that runs have: machines and
+their load differ, the ratio much less.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -25,6 +27,7 @@ from engine.messages import (
     RunStarted,
 )
 from engine.scheduler import Bounds, Scheduler
+from sim.runs.loop import in_event_loop
 
 EPISODES, STEPS, RUNNING, ROUNDS = 400, 60, 32, 5
 HEAD = RunStarted(schema=1, agent="bench", model="none", environment="", seed=0, settings=())
@@ -102,7 +105,7 @@ def through_bus(path: Path) -> Rate:
             bounds=Bounds(running=RUNNING),
         )
         start = time.perf_counter()
-        asyncio.run(scheduler.run(HEAD))
+        in_event_loop(partial(scheduler.run, HEAD))
         seconds = time.perf_counter() - start
     count = bus.statistics().messages
     return Rate(count / seconds, count, path.stat().st_size)
@@ -127,7 +130,7 @@ async def _through_queues(count: int) -> None:
 def through_queues(count: int) -> Rate:
     """Hand messages to three consumers, one queue each: no order, no cause, nothing written."""
     start = time.perf_counter()
-    asyncio.run(_through_queues(count))
+    in_event_loop(partial(_through_queues, count))
     return Rate(count / (time.perf_counter() - start), count, 0)
 
 

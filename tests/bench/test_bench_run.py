@@ -1,7 +1,9 @@
 """What a whole run costs: run with `pytest tests/bench/test_bench_run.py -s`.
 
-The embedded run in a process of its own, so that its memory can be told; then how busy a run keeps
-its calls in flight, beside a schedule that takes the same calls in lock-step.
+The embedded run in a process of its own, so that its memory can be told, in seconds of a processor
+and as so many messages through a bare asyncio.Queue, in the same run: machines and their load
+differ, the ratio much less. Then how busy a run keeps its calls in flight, beside a schedule that
+takes the same calls in lock-step.
 """
 
 import asyncio
@@ -37,21 +39,81 @@ main(["run", *sys.argv[1:], "--json"])
 """
 
 
+async def _through_queue(count: int) -> None:
+    queue = asyncio.Queue[int](maxsize=1_000)
+
+    async def hear() -> None:
+        for _ in range(count):
+            await queue.get()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hear())
+        for number in range(count):
+            await queue.put(number)
+
+
+def bare_message() -> float:
+    """Return the seconds that a message through a bare asyncio.Queue takes, at best."""
+    best, count = float("inf"), 50_000
+    for _ in range(5):
+        start = time.process_time()
+        asyncio.run(_through_queue(count))
+        best = min(best, time.process_time() - start)
+    return best / count
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run came to: *steps*, *messages*, seconds of a processor, and bytes a line."""
+
+    steps: int
+    messages: int
+    seconds: float
+    line: float
+
+    @property
+    def step(self) -> float:
+        """Seconds a step."""
+        return self.seconds / self.steps
+
+
+def spent() -> float:
+    """Return the seconds of a processor that ended children have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def embedded_run(arrivals: str, episodes: int, out: Path) -> Cost:
+    """Run the stand-in in a process of its own, with all that a run writes."""
+    words = ["--episodes", str(episodes), "--arrivals", arrivals, "--out", str(out)]
+    before = spent()
+    done = subprocess.run([sys.executable, "-c", CHILD, *words], capture_output=True, check=True)
+    seconds, summary = spent() - before, json.loads(done.stdout)
+    lines = summary["messages"]
+    line = (out / "trace.jsonl").stat().st_size / lines
+    return Cost(summary["steps"], lines, seconds, line)
+
+
 @pytest.mark.parametrize("arrivals", ["all", "batches:10"])
 def test_bench_embedded_run(arrivals: str, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    words = ["--episodes", str(EPISODES), "--arrivals", arrivals, "--out", str(out)]
-    done = subprocess.run([sys.executable, "-c", CHILD, *words], capture_output=True, check=True)
-    summary = json.loads(done.stdout)
+    cost = embedded_run(arrivals, EPISODES, tmp_path / "run")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    seconds, lines = summary["seconds"], summary["messages"]
     say(
-        f"\n{arrivals}: {summary['steps'] / seconds:,.0f} steps/s, "
-        f"{1e6 * seconds / lines:.0f} µs a message, {lines:,} messages in {seconds:.1f} s, "
-        f"{(out / 'trace.jsonl').stat().st_size / lines:.0f} bytes a line, {peak:.0f} MB"
+        f"\n{arrivals}: {1 / cost.step:,.0f} steps per second of a processor, "
+        f"{1e6 * cost.step:.0f} µs a step = {cost.step / bare_message():.0f} bare messages, "
+        f"{cost.messages / cost.steps:.1f} messages a step, {cost.line:.0f} bytes a line, "
+        f"{peak:.0f} MB"
     )
-    assert (out / "trace.jsonl").stat().st_size / lines <= 400
+    assert cost.line <= 450
     assert peak < 500
+
+
+@pytest.mark.slow
+def test_bench_later_steps_cost_what_the_first_did(tmp_path: Path) -> None:
+    """Four times the episodes: what a step costs more is what memories cost that grow."""
+    few, many = (embedded_run("batches:10", n, tmp_path / f"{n}") for n in (EPISODES, 4 * EPISODES))
+    say(f"\nbatches:10: {1e6 * few.step:.0f} µs a step, later {many.step / few.step:.2f} times")
+    assert many.step / few.step < 2
 
 
 @dataclass

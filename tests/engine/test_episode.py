@@ -1,6 +1,8 @@
 """An episode: what a delivery offers, what a handler sees, and how an episode comes to its end."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -456,3 +458,23 @@ def test_a_message_with_a_wrong_number_is_the_fault_of_its_handler() -> None:
     trace = Kernel().on(EpisodeStarted, act).on(EpisodeStarted, end).run()
     assert [failed.error for failed in only(trace, HandlerFailed)] == ["ValueError"]
     assert "ActionTaken" not in names(trace)
+
+
+# -- closed
+
+
+def test_a_closed_episode_waits_for_no_collector() -> None:
+    """Millions of them leave nothing behind: who asked, and what led to what, is in no circle."""
+    tasks: list[weakref.ref[asyncio.Task[None] | None]] = []
+
+    async def ask(delivery: Delivery[EpisodeStarted]) -> None:
+        tasks.append(weakref.ref(asyncio.current_task()))
+        await delivery.ask(Question("actor"))
+        delivery.publish(ENDED)
+
+    gc.disable()
+    try:
+        Kernel(visits(0, 0, 0)).on(EpisodeStarted, ask).on(EpisodeSettled, remember).run()
+        assert [task() for task in tasks] == [None] * 3
+    finally:
+        gc.enable()

@@ -1,6 +1,7 @@
 """Keys that are kept once: a search finds what one over all records would."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -56,3 +57,24 @@ def test_keys_read_as_they_were_written(numbers: list[int]) -> None:
     rows: NDArray[np.int8] = once.rows()
     assert (rows == KEYS[numbers]).all()
     assert all((once[place] == KEYS[number]).all() for place, number in enumerate(numbers))
+
+
+@given(numbers=drawn, asked=st.integers(0, 5), k=st.integers(1, 8))
+def test_a_search_that_is_repeated_finds_the_same(numbers: list[int], asked: int, k: int) -> None:
+    """Whatever was appended meanwhile; a longer stretch is another search."""
+    once, whole = logs(numbers)
+    found = once.nearest(0, len(numbers), KEYS[asked], k)
+    for log in (once, whole):
+        log.append(KEYS[asked])
+    assert once.nearest(0, len(numbers), KEYS[asked], k) == found
+    longer = whole.nearest(0, len(numbers) + 1, KEYS[asked], k)
+    assert once.nearest(0, len(numbers) + 1, KEYS[asked], k) == longer
+
+
+def test_only_the_last_searches_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were forgotten find what they did before."""
+    monkeypatch.setattr("storage.keys._REMEMBERED", 2)
+    once, whole = logs([*range(len(KEYS))])
+    for key in (*KEYS, *KEYS):
+        assert once.nearest(0, 6, key, 2) == whole.nearest(0, 6, key, 2)
+    assert len(once._found) == 2

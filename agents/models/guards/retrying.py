@@ -56,8 +56,7 @@ class Patience:
         return longest * (1 - stream.fraction() / 2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One attempt at a call, in seconds: the *wait* for a slot, then the *latency*, then a *pause*.
 
     *kind* is why it failed, or None if it got a reply, *said* what the service said of that; after

@@ -1,11 +1,22 @@
 """What items can be expected to be worth to a user, and how they surprise."""
 
+from types import MethodType
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from agents.billp.taste import NO_TASTE, Standing, Taste, Taster, standing_of
+from agents.billp.actor import Actor
+from agents.billp.planner import Planner
+from agents.billp.taste import NO_TASTE, Floats, Standing, Taste, Taster, standing_of
+from agents.billp.variants import BILLP
+from agents.making import Agent, World
+from agents.settings import BillpSettings
+from agents.trajectory import Trajectory
+from engine.messages import PlanMade, PlanRequested
+from storage.catalog import Catalog
 from storage.datasets.fitting import Ratings
 from tests.support.cast import CATALOG, CHESS, FARM, GO, HOUSE, RACER, trajectory
 
@@ -101,3 +112,39 @@ def test_what_is_expected_adds_up() -> None:
     taster.__dict__["standing"] = standing
     assert taster.expected(taste, GO) == pytest.approx(3.5 - 0.5 + 0.4 / 2**0.5)
     assert taster.expected(taste, HOUSE) == pytest.approx(3.0)
+
+
+def test_items_without_categories_tell_of_content_alone() -> None:
+    bare = Catalog(("A", "B"), ((), ()), np.ones(2, np.int64))
+    taste = Taster(bare, lambda: NOBODY).taste(trajectory((0, 5.0), rated=[(1, 4.0)], catalog=bare))
+    assert taste.by_category == {}
+    assert taste.content > 0
+
+
+class Unasked:
+    """A world that no learner may look into."""
+
+    def rewards(self, trajectory: Trajectory) -> Floats:
+        raise NotImplementedError
+
+    def bores(self, trajectory: Trajectory, item: int) -> bool:
+        raise NotImplementedError
+
+    def near(self, item: int) -> NDArray[np.bool_]:
+        raise NotImplementedError
+
+
+def tasters(agent: Agent) -> list[Taster]:
+    """Return what infers tastes for the planner of *agent*, and for its actor."""
+    world = World(CATALOG, BillpSettings(), lambda: NOBODY, Unasked())
+    handlers = [handler for kind, handler in agent.make(world) if kind in (PlanRequested, PlanMade)]
+    owners = [handler.__self__ for handler in handlers if isinstance(handler, MethodType)]
+    return [owner.taster for owner in owners if isinstance(owner, Planner | Actor) and owner.taster]
+
+
+def test_what_the_planner_infers_the_actor_need_not() -> None:
+    """Both ask for the taste of a step: one taster infers it once, and it is the same one."""
+    thinking, acting = tasters(BILLP)
+    assert thinking is acting
+    so_far = trajectory((RACER, 5.0))
+    assert thinking.taste(so_far) is acting.taste(so_far)

@@ -176,3 +176,16 @@ def test_popular_items_are_candidates_more_often() -> None:
     # A squared uniform number is below 1/8 with probability √(1/8), above 7/8 with 1 − √(7/8).
     assert counts[0] == pytest.approx(354, abs=50)
     assert counts[2] == pytest.approx(65, abs=30)
+
+
+@pytest.mark.parametrize("thought", ["", "Puzzle or Action", "Science Fiction; avoid Action."])
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_draws_that_are_spared_would_change_nothing(thought: str, count: int) -> None:
+    """The same as four draws for each candidate, those of fewest unwanted categories first."""
+    wanted, unwanted = SEARCH.wishes(thought)
+    pools = [CATALOG.members[name] for name in wanted] or [CATALOG.by_popularity]
+    chances = stream()
+    turns = [pools[draw % len(pools)] for draw in range(4 * count)]
+    drawn = [int(pool[int(len(pool) * chances.fraction() ** 2)]) for pool in turns]
+    order = sorted(dict.fromkeys(drawn), key=lambda n: len(unwanted & {*CATALOG.categories[n]}))
+    assert found(thought, count=count) == order[:count]

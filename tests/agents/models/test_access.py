@@ -114,7 +114,11 @@ def test_a_prompt_becomes_a_request() -> None:
 def test_the_same_prompt_in_two_places_is_two_requests() -> None:
     """Attempt after attempt, user after user: each has a seed of its own."""
     model = Scripted()
-    others = [replace(CALL, occurrence=1), replace(CALL, user=8), replace(CALL, session=2)]
+    others = [
+        msgspec.structs.replace(CALL, occurrence=1),
+        msgspec.structs.replace(CALL, user=8),
+        msgspec.structs.replace(CALL, session=2),
+    ]
     answered(access(model), CALL, *others)
     assert len({request.seed for request in model.asked}) == 4
     assert len({request.digest for request in model.asked}) == 4
@@ -123,7 +127,7 @@ def test_the_same_prompt_in_two_places_is_two_requests() -> None:
 def test_the_episodes_number_is_no_part_of_a_request() -> None:
     """A run that begins elsewhere asks the same of the same user."""
     model = Scripted()
-    answered(access(model), CALL, replace(CALL, episode=99))
+    answered(access(model), CALL, msgspec.structs.replace(CALL, episode=99))
     assert model.asked[0].digest == model.asked[1].digest
 
 
@@ -131,7 +135,7 @@ def test_sampling_is_looked_up_for_every_call() -> None:
     """It may change in the middle of a run, at a fork."""
     model = Scripted()
     by_step = replace(access(model), sampling=lambda call: Sampling(model=f"m{call.step}"))
-    answered(by_step, CALL, replace(CALL, step=4))
+    answered(by_step, CALL, msgspec.structs.replace(CALL, step=4))
     assert [request.sampling.model for request in model.asked] == ["m3", "m4"]
 
 
@@ -180,7 +184,7 @@ def test_a_recorded_failure_fails_again() -> None:
 
 def test_what_is_not_recorded_is_asked() -> None:
     model = Scripted()
-    reply = answered(knowing(ended(), model), replace(CALL, occurrence=1))
+    reply = answered(knowing(ended(), model), msgspec.structs.replace(CALL, occurrence=1))
     assert isinstance(reply, ModelReplied)
     assert (reply.text, len(model.asked)) == ("Vary.", 1)
 
@@ -242,7 +246,7 @@ def test_what_the_service_said_is_journaled(journal: Journal) -> None:
     )
     note_attempt(journal, attempt)
     answered(access(Scripted(error=error), journal=journal))
-    note_attempt(journal, replace(attempt, said=""))
+    note_attempt(journal, msgspec.structs.replace(attempt, said=""))
     first, second, third = journal.path.read_bytes().splitlines()
     assert kept(journal).said == "no json_schema here"
     assert b'"said":"no json_schema here"' in first
@@ -282,7 +286,7 @@ def test_failed_attempts_stand_in_the_journal(journal: Journal) -> None:
     """Only there; an attempt that got its reply is told by how the call ended."""
     attempt = Attempt(call=CALL, number=2, kind="server", wait=0.1, latency=0.2, pause=0.3)
     note_attempt(journal, attempt)
-    note_attempt(journal, replace(attempt, kind=None, number=3))
+    note_attempt(journal, msgspec.structs.replace(attempt, kind=None, number=3))
     (line,) = journal.path.read_text().splitlines()
     assert '"AttemptFailed","user":7,"session":1,"step":3,"role":"planner"' in line
     assert '"attempt":2,"error":"server","latency":0.2,"wait":0.1,"pause":0.3' in line
@@ -295,7 +299,12 @@ def test_failed_attempts_stand_in_the_journal(journal: Journal) -> None:
 def test_usage_counts_calls_and_tokens() -> None:
     """Live ones and recorded ones; a failed call costs no tokens that anybody told us of."""
     asking = knowing(ended(), Scripted())
-    answered(asking, CALL, replace(CALL, occurrence=1), replace(CALL, occurrence=2))
+    answered(
+        asking,
+        CALL,
+        msgspec.structs.replace(CALL, occurrence=1),
+        msgspec.structs.replace(CALL, occurrence=2),
+    )
     assert asking.usage == Usage(calls=3, live=2, failed=0, prompt_tokens=63, completion_tokens=18)
     assert asking.usage.tokens == 81
 
@@ -323,7 +332,7 @@ def test_a_watch_is_told_every_request_and_its_recorded_end() -> None:
     asking = replace(
         knowing(ended(), Scripted()), watch=lambda request, digest, end: told.append((digest, end))
     )
-    answered(asking, CALL, replace(CALL, occurrence=1))
+    answered(asking, CALL, msgspec.structs.replace(CALL, occurrence=1))
     assert told[0] == (DIGEST, ended())
     assert told[1][1] is None
 

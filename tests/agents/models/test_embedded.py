@@ -58,7 +58,7 @@ CALL = Call(episode=1, user=2, session=0, step=3, role="planner", occurrence=0)
 
 def asked(prompt: Prompt, seed: int = 0, instructions: str = "") -> ChatRequest:
     sampling = Sampling(model="embedded", instructions=instructions)
-    call = replace(CALL, role=prompt.role)
+    call = msgspec.structs.replace(CALL, role=prompt.role)
     return msgspec.structs.replace(request_for(prompt, call, sampling, 0), seed=seed)
 
 
@@ -137,7 +137,7 @@ def test_only_messages_and_seed_count(prompt: Prompt) -> None:
     request = asked(prompt)
     stranger = msgspec.structs.replace(
         request,
-        call=replace(CALL, episode=9, user=9, role="stranger"),
+        call=msgspec.structs.replace(CALL, episode=9, user=9, role="stranger"),
         sampling=Sampling(model="other", temperature=None, max_tokens=1),
     )
     assert reply(stranger) == reply(request)

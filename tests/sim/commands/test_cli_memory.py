@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-from dataclasses import replace
 from math import fsum
 from pathlib import Path
 from typing import Any
@@ -127,7 +126,7 @@ def test_a_long_record_is_cut_for_people(shell: Shell, copy: RunDirectory) -> No
     text = "word " * 400 + "end"
     known, longer = Memory.load(copy.memory, REFLECTIONS), Memory(REFLECTIONS)
     for record in known.records():
-        longer.append(replace(record, payload=Reflection(text=text)))
+        longer.append(msgspec.structs.replace(record, payload=Reflection(text=text)))
     longer.save(copy.memory)
     page = shell.fine("memory", copy.path, "--list", "planner", "--limit", "1")
     assert "word …" in page
