@@ -18,6 +18,8 @@ from aiohttp.tracing import Trace
 from agents.models.remote.addresses import secrets_of
 from agents.models.remote.bounded import ENCODINGS, MOST_BYTES, malformed, received
 from agents.models.remote.failures import harmless, transport_failure
+from agents.models.remote.posting import Head, head_for, post
+from engine.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,14 @@ class Timeouts:
     connect: float = 10.0
     first_byte: float = 180.0
     whole: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """How the SDK would send a request: all but its body."""
+
+    url: str
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,7 @@ class Exchange:
         self._timeouts = timeouts
         self._proxy: str | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._heads: dict[Prepared, Head] = {}
 
     async def send(
         self,
@@ -99,10 +110,27 @@ class Exchange:
             ) as response:
                 return Answer(response.status, response.headers, await received(response, most))
         except (aiohttp.ClientError, OSError) as error:  # timeouts and TLS are OSErrors
-            failure = transport_failure(error, self._url, self._proxy)
-            cause = harmless(error)
+            failure, cause = self._failure(error)
         # Only here, so that an error that shows the key in its repr is not even its context.
         raise failure from cause
+
+    async def post(self, prepared: Prepared, body: bytes) -> Answer:
+        """Do as `send` for what is posted often: most of it is made once for all bodies."""
+        session = self._session or self._open()
+        if self._proxy is not None or session.connector is None:
+            return await self.send("POST", prepared.url, prepared.headers, body)
+        head = self._heads.get(prepared)
+        if head is None:
+            self._heads[prepared] = head = head_for(prepared.url, prepared.headers)
+        try:
+            return Answer(*await post(session.connector, head, body, session.timeout, MOST_BYTES))
+        except (aiohttp.ClientError, OSError) as error:
+            failure, cause = self._failure(error)
+        raise failure from cause
+
+    def _failure(self, error: Exception) -> tuple[ModelError, Exception | None]:
+        """Return what *error* means, and what of it may be told."""
+        return transport_failure(error, self._url, self._proxy), harmless(error)
 
     def secrets(self) -> Iterator[str]:
         """Yield what only the proxy may know."""
