@@ -53,7 +53,8 @@ class Service(asyncio.Protocol):
         self.read += data
         head, found, rest = self.read.partition(b"\\r\\n\\r\\n")
         if found:
-            length = int(head.lower().split(b"content-length:")[1].split(b"\\r\\n")[0])
+            said = head.lower().partition(b"content-length:")[2]
+            length = int(said.partition(b"\\r\\n")[0] or 0)
             if len(rest) >= length:
                 self.read = b""
                 asyncio.get_running_loop().call_later(0.2, self.transport.write, answer)
@@ -176,7 +177,7 @@ async def through_raw_sdk(url: str) -> Rate:
 
 async def through_chain(url: str) -> Rate:
     """What billp does: retries, limiter, model."""
-    async with OpenAIModel(Account(key="k", url=url)) as model:
+    async with OpenAIModel(Account(key="k", url=url, connections=IN_FLIGHT)) as model:
         chain = Retrying(Limiter(model, Limits(in_flight=IN_FLIGHT)), Patience())
         return await measured(chain.reply)
 
