@@ -135,7 +135,10 @@ async def one_round(ask: Ask) -> Rate:
 def sdk(url: str) -> openai.AsyncOpenAI:
     limits = httpx2.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
     http = openai.DefaultAioHttpClient(limits=limits)
-    return openai.AsyncOpenAI(base_url=url, api_key="k", http_client=http, max_retries=0)
+    # Its usual five seconds are too short for it to open 10,000 connections at once.
+    return openai.AsyncOpenAI(
+        base_url=url, api_key="k", http_client=http, max_retries=0, timeout=600.0
+    )
 
 
 async def through_sdk(url: str) -> Rate:

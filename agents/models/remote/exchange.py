@@ -17,18 +17,10 @@ from aiohttp.tracing import Trace
 
 from agents.models.remote.addresses import secrets_of
 from agents.models.remote.bounded import ENCODINGS, MOST_BYTES, malformed, received
+from agents.models.remote.deadlines import Timeouts
 from agents.models.remote.failures import harmless, transport_failure
-from agents.models.remote.posting import Head, head_for, post
+from agents.models.remote.posting import Head, Poster, head_for
 from engine.errors import ModelError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Seconds until a connection stands, until bytes arrive (first or next), for all of a call."""
-
-    connect: float = 10.0
-    first_byte: float = 180.0
-    whole: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +76,7 @@ class Exchange:
         self._timeouts = timeouts
         self._proxy: str | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._poster: Poster | None = None  # where no proxy has to be asked
         self._heads: dict[Prepared, Head] = {}
 
     async def send(
@@ -116,14 +109,15 @@ class Exchange:
 
     async def post(self, prepared: Prepared, body: bytes) -> Answer:
         """Do as `send` for what is posted often: most of it is made once for all bodies."""
-        session = self._session or self._open()
-        if self._proxy is not None or session.connector is None:
+        if self._session is None:
+            self._open()
+        if self._poster is None:
             return await self.send("POST", prepared.url, prepared.headers, body)
         head = self._heads.get(prepared)
         if head is None:
             self._heads[prepared] = head = head_for(prepared.url, prepared.headers)
         try:
-            return Answer(*await post(session.connector, head, body, session.timeout, MOST_BYTES))
+            return Answer(*await self._poster.post(head, body, MOST_BYTES))
         except (aiohttp.ClientError, OSError) as error:
             failure, cause = self._failure(error)
         raise failure from cause
@@ -138,6 +132,9 @@ class Exchange:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        if self._poster is not None:
+            self._poster.close()
+            self._poster = None
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -146,10 +143,13 @@ class Exchange:
         timeouts = self._timeouts
         secure = self._url.startswith("https:")
         self._proxy = proxy_for(self._url)
+        connector = _Connector(
+            limit=self._connections, ssl=httpx2.create_ssl_context() if secure else True
+        )
+        if self._proxy is None:
+            self._poster = Poster(connector, timeouts)
         self._session = aiohttp.ClientSession(
-            connector=_Connector(
-                limit=self._connections, ssl=httpx2.create_ssl_context() if secure else True
-            ),
+            connector=connector,
             timeout=aiohttp.ClientTimeout(
                 total=timeouts.whole, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
             ),

@@ -16,6 +16,7 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from yarl import URL
 
 from agents.models.remote.bounded import received
+from agents.models.remote.deadlines import Deadlines, Timeouts, Within
 
 _LENGTH = "Content-Length"
 
@@ -63,57 +64,70 @@ class Response:
         self.connection.close()
 
 
-async def post(
-    connector: aiohttp.BaseConnector,
-    head: Head,
-    body: bytes,
-    timeouts: aiohttp.ClientTimeout,
-    most: int,
-) -> tuple[int, Mapping[str, str], bytes]:
-    """Return the status, the headers and at most so many bytes of what is answered to *body*.
+class Poster:
+    """Posts bodies over the connections of a *connector*. Of one event loop; to be closed."""
 
-    Raises what aiohttp's sessions do, and TransientError for what is beyond bounds.
-    """
-    async with asyncio.timeout(timeouts.total):
-        connection = await _connected(connector, head, timeouts)
+    def __init__(self, connector: aiohttp.BaseConnector, timeouts: Timeouts) -> None:
+        self._connector = connector
+        self._connecting = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
+        self._next_byte = timeouts.first_byte
+        self._silent = Deadlines(timeouts.first_byte, _end_silence)
+        self._whole = Deadlines[asyncio.Task[object]](timeouts.whole, asyncio.Task.cancel)
+
+    async def post(
+        self, head: Head, body: bytes, most: int
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Return the status, the headers and at most so many bytes of what is answered to *body*.
+
+        Raises what aiohttp's sessions do, and TransientError for what is beyond bounds.
+        """
+        with Within(self._whole):
+            connection = await self._connected(head)
+            try:
+                response = await self._asked(connection, head, body)
+                answer = await received(response, most)
+            except BaseException:
+                connection.close()
+                raise
+            connection.release()
+            return response.status, response.headers, answer
+
+    def close(self) -> None:
+        """End the wait of nobody any more."""
+        self._silent.close()
+        self._whole.close()
+
+    async def _connected(self, head: Head) -> Connection:
         try:
-            response = await _asked(connection, head, body, timeouts)
-            answer = await received(response, most)
-        except BaseException:
-            connection.close()
-            raise
-        connection.release()
-        return response.status, response.headers, answer
+            return await self._connector.connect(head.request, [], self._connecting)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
+
+    async def _asked(self, connection: Connection, head: Head, body: bytes) -> Response:
+        protocol = connection.protocol
+        if protocol is None or protocol.transport is None or protocol.transport.is_closing():
+            raise aiohttp.ClientConnectionResetError("the connection is closed")
+        protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+        # In one piece, of which nobody need wait for the end: who has not read it cannot answer.
+        protocol.transport.write(b"%b%d\r\n\r\n%b" % (head.begun, len(body), body))
+        self._silent.begin(protocol)
+        try:
+            response = await _begun(connection, protocol)
+        except HttpProcessingError as error:
+            request = head.request.request_info
+            raise aiohttp.ClientResponseError(
+                request, (), status=error.code, message=error.message, headers=error.headers
+            ) from error
+        finally:
+            self._silent.over(protocol)
+        if not response.content.is_eof():  # what is on its way may stop, too
+            protocol.read_timeout = self._next_byte
+            protocol.start_timeout()
+        return response
 
 
-async def _connected(
-    connector: aiohttp.BaseConnector, head: Head, timeouts: aiohttp.ClientTimeout
-) -> Connection:
-    try:
-        return await connector.connect(head.request, [], timeouts)
-    except TimeoutError as error:
-        raise aiohttp.ConnectionTimeoutError("no connection in time") from error
-
-
-async def _asked(
-    connection: Connection, head: Head, body: bytes, timeouts: aiohttp.ClientTimeout
-) -> Response:
-    protocol = connection.protocol
-    if protocol is None or protocol.transport is None or protocol.transport.is_closing():
-        raise aiohttp.ClientConnectionResetError("the connection is closed")
-    protocol.set_response_params(
-        read_until_eof=True, auto_decompress=False, read_timeout=timeouts.sock_read
-    )
-    # In one piece, of which nobody need wait for the end: who has not read it cannot answer.
-    protocol.transport.write(b"%b%d\r\n\r\n%b" % (head.begun, len(body), body))
-    protocol.start_timeout()
-    try:
-        return await _begun(connection, protocol)
-    except HttpProcessingError as error:
-        request = head.request.request_info
-        raise aiohttp.ClientResponseError(
-            request, (), status=error.code, message=error.message, headers=error.headers
-        ) from error
+def _end_silence(protocol: ResponseHandler) -> None:
+    protocol.set_exception(aiohttp.SocketTimeoutError("no answer in time"))
 
 
 async def _begun(connection: Connection, protocol: ResponseHandler) -> Response:

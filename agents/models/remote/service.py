@@ -19,7 +19,8 @@ from agents.models.providers import Api
 from agents.models.providers import Service as Kind
 from agents.models.remote.addresses import OPENAI_URL, usable, without_secrets
 from agents.models.remote.bounded import MOST_BYTES, loosely, malformed, member, text_of
-from agents.models.remote.exchange import Answer, Exchange, Prepared, Timeouts, headers_to_send
+from agents.models.remote.deadlines import Timeouts
+from agents.models.remote.exchange import Answer, Exchange, Prepared, headers_to_send
 from agents.models.remote.failures import (
     FULL,
     Complaint,

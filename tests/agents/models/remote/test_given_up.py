@@ -6,7 +6,8 @@ import gc
 import anyio
 
 from agents.models.embedded import EmbeddedModel
-from agents.models.remote.exchange import Exchange, Timeouts
+from agents.models.remote.deadlines import Timeouts
+from agents.models.remote.exchange import Exchange
 from agents.models.serving.server import Server
 from tests.support.served import served
 
