@@ -152,7 +152,7 @@ class Budget:
     spent: Spent = field(default_factory=Spent)
     _expectations: Expectations = field(default_factory=Expectations)
     _in_flight: int = 0
-    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: asyncio.Event | None = None
     _lacks: tuple[str, str] | None = None
 
     async def reply(self, request: ChatRequest) -> ChatReply:
@@ -168,9 +168,10 @@ class Budget:
             raise
         finally:
             self._in_flight -= 1
-            # A new one for the next end: all who wait look again, and may have to wait on.
-            ended, self._ended = self._ended, asyncio.Event()
-            ended.set()
+            # All who wait look again, and may have to wait on: for another end.
+            if self._ended is not None:
+                self._ended.set()
+                self._ended = None
         self._settle(request, reply, tokens, cost)
         return reply
 
@@ -186,6 +187,7 @@ class Budget:
             if not self._in_flight:
                 self._lacks = setting, message = lacks
                 raise BudgetError(message, setting=setting)
+            self._ended = self._ended or asyncio.Event()
             await self._ended.wait()
 
     def note(self, model: str, tokens: Tokens, *, role: str = "") -> None:
