@@ -5,90 +5,93 @@ import asyncio
 import pytest
 
 from agents.models.remote.deadlines import Deadlines, Within
+from tests.support.virtual import now, virtually
 
 
-def test_all_are_ended_in_the_order_in_which_they_began() -> None:
-    """One timer is enough for many, also where the first ones leave before."""
+def of_tasks() -> Deadlines["asyncio.Task[object]"]:
+    return Deadlines(180, asyncio.Task.cancel)
 
-    async def ended() -> list[int]:
-        gone: list[int] = []
-        deadlines = Deadlines[int](0.02, gone.append)
+
+def test_each_is_ended_in_its_time() -> None:
+    """One timer is enough for many, also where some have left before."""
+
+    async def ended() -> dict[int, int]:
+        times: dict[int, int] = {}
+        deadlines = Deadlines[int](180, lambda who: times.update({who: round(now())}))
         for who in range(6):
             deadlines.begin(who)
-            await asyncio.sleep(0.002)
-        deadlines.over(0)
-        deadlines.over(3)
-        await asyncio.sleep(0.06)
-        return gone
+            await asyncio.sleep(10)
+        assert deadlines.over(0)
+        assert deadlines.over(3)
+        await asyncio.sleep(600)
+        return times
 
-    assert asyncio.run(ended()) == [1, 2, 4, 5]
+    assert virtually(ended) == {1: 190, 2: 200, 4: 220, 5: 230}
 
 
-def test_who_begins_after_all_have_ended_is_ended_as_well() -> None:
+def test_who_begins_when_nobody_waits_any_more_is_ended_as_well() -> None:
     """A timer that came for nobody is set again."""
 
     async def ended() -> list[str]:
         gone: list[str] = []
-        deadlines = Deadlines[str](0.005, gone.append)
-        deadlines.begin("left")
-        assert deadlines.over("left")
-        await asyncio.sleep(0.01)
+        deadlines = Deadlines[str](180, gone.append)
+        deadlines.begin("leaves")
+        assert deadlines.over("leaves")
+        await asyncio.sleep(600)
         deadlines.begin("stays")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(600)
         assert not deadlines.over("stays")
         return gone
 
-    assert asyncio.run(ended()) == ["stays"]
+    assert virtually(ended) == ["stays"]
 
 
 def test_a_task_that_does_not_leave_in_time_hears_so() -> None:
     """It is a TimeoutError, as of asyncio.timeout, and the task goes on from there."""
 
-    async def late() -> int:
-        deadlines = Deadlines[asyncio.Task[object]](0.005, asyncio.Task.cancel)
-        with pytest.raises(TimeoutError), Within(deadlines):
-            await asyncio.sleep(60)
-        await asyncio.sleep(0)
+    async def late() -> tuple[int, int]:
+        with pytest.raises(TimeoutError), Within(of_tasks()):
+            await asyncio.sleep(600)
+        gone = round(now())
+        await asyncio.sleep(1)
         task = asyncio.current_task()
         assert task is not None
-        return task.cancelling()
+        return gone, task.cancelling()
 
-    assert asyncio.run(late()) == 0
+    assert virtually(late) == (180, 0)
 
 
-def test_who_is_cancelled_by_others_stays_so() -> None:
+@pytest.mark.parametrize("case", ["in time", "late as well", "closed"])
+def test_who_is_cancelled_by_others_stays_so(case: str) -> None:
     """Also where the deadline has come at the same time, or nobody keeps it any more."""
 
-    async def cancelled(*, late: bool, closed: bool) -> bool:
-        deadlines = Deadlines[asyncio.Task[object]](60, asyncio.Task.cancel)
+    async def cancelled() -> bool:
+        deadlines = of_tasks()
 
         async def wait() -> None:
             with Within(deadlines):
-                await asyncio.sleep(60)
+                await asyncio.sleep(600)
 
         task = asyncio.create_task(wait())
         await asyncio.sleep(0)
-        if late:
+        if case == "late as well":
             deadlines.over(task)
             task.cancel()
-        if closed:
+        elif case == "closed":
             deadlines.close()
         task.cancel()
         await asyncio.wait([task])
         return task.cancelled()
 
-    for late, closed in ((False, False), (True, False), (False, True)):
-        assert asyncio.run(cancelled(late=late, closed=closed))
+    assert virtually(cancelled)
 
 
 def test_what_else_is_raised_passes() -> None:
-    """An error of what is done in time is that error, and leaves nothing behind."""
+    """An error of what is done in time is that error, and no timer comes for it later."""
 
-    async def raising() -> bool:
-        deadlines = Deadlines[asyncio.Task[object]](0.005, asyncio.Task.cancel)
-        with pytest.raises(ValueError, match="mine"), Within(deadlines):
+    async def raising() -> None:
+        with pytest.raises(ValueError, match="mine"), Within(of_tasks()):
             raise ValueError("mine")
-        await asyncio.sleep(0.02)
-        return True
+        await asyncio.sleep(600)
 
-    assert asyncio.run(raising())
+    virtually(raising)
