@@ -1,9 +1,13 @@
 """What is posted with a head that is made once is what aiohttp would have sent."""
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -37,9 +41,11 @@ class Scripted:
 
 
 @asynccontextmanager
-async def exchanging(script: Scripted) -> AsyncIterator[tuple[Exchange, Prepared]]:
-    server = await asyncio.start_server(script.meet, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/chat?a=b%20c"
+async def exchanging(
+    script: Scripted, secured: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[Exchange, Prepared]]:
+    server = await asyncio.start_server(script.meet, "127.0.0.1", 0, ssl=secured)
+    url = f"{'https' if secured else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/chat?a=b%20c"
     exchange = Exchange(url=url, connections=4, timeouts=Timeouts(first_byte=0.2, whole=5))
     try:
         yield exchange, Prepared(url, HEADERS)
@@ -105,6 +111,26 @@ def test_after_a_failure_there_is_another_connection() -> None:
 
     assert asyncio.run(main()).status == 200
     assert len(script.met) == 2
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_so_it_is_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same certificates are trusted, and one connection will do."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=me -days 1"
+    named = f"-addext subjectAltName=IP:127.0.0.1 -out {certificate} -keyout {key}"
+    subprocess.run(f"{make} {named}".split(), check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    secured = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secured.load_cert_chain(certificate, key)
+    script = Scripted([SAID, SAID])
+
+    async def main() -> list[int]:
+        async with exchanging(script, secured) as (exchange, prepared):
+            return [(await exchange.post(prepared, b"{}")).status for _ in range(2)]
+
+    assert asyncio.run(main()) == [200, 200]
+    assert len(script.met) == 1
 
 
 def test_a_header_is_one_line() -> None:
