@@ -72,7 +72,7 @@ class Poster:
         self._connecting = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect)
         self._next_byte = timeouts.first_byte
         self._silent = Deadlines(timeouts.first_byte, _end_silence)
-        self._whole = Deadlines[asyncio.Task[object]](timeouts.whole, asyncio.Task.cancel)
+        self._whole = Deadlines[asyncio.Task[object]](timeouts.whole, lambda task: task.cancel())
 
     async def post(
         self, head: Head, body: bytes, most: int

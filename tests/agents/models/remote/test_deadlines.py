@@ -9,7 +9,7 @@ from tests.support.virtual import now, virtually
 
 
 def of_tasks() -> Deadlines["asyncio.Task[object]"]:
-    return Deadlines(180, asyncio.Task.cancel)
+    return Deadlines(180, lambda task: task.cancel())
 
 
 def test_each_is_ended_in_its_time() -> None:
