@@ -168,7 +168,7 @@ class Budget:
             raise
         finally:
             self._in_flight -= 1
-            # All who wait look again, and may have to wait on: for another end.
+            # All who wait look again, and may have to wait on, for the next end.
             if self._ended is not None:
                 self._ended.set()
                 self._ended = None
