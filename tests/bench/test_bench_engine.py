@@ -86,4 +86,3 @@ def test_bench_calls_through_the_engine(
         cost = f"{rate.calls:6,.0f} calls/s  {rate.cost:5.0f} µs"
         models.say(f"{name:22} {cost}  {'  '.join(factors)}")
     assert engine.cost < rates["openai, as documented"].cost
-    assert rates["billp's chain"].cost < rates["plain aiohttp"].cost
