@@ -6,11 +6,12 @@ a call that waits to be tried again holds no slot. The cache is filled by whoeve
 reply down: `Chain.keep`.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from math import fsum
 from pathlib import Path
+from typing import Any
 
 from agents.models.guards.batch import BatchPace, Errands
 from agents.models.guards.batching import Batching
@@ -147,9 +148,9 @@ class Routed:
 
     by_role: Mapping[str, ChatModel]
 
-    async def reply(self, request: ChatRequest) -> ChatReply:
+    def reply(self, request: ChatRequest) -> Coroutine[Any, Any, ChatReply]:
         """Return the reply of the role's model."""
-        return await self.by_role[request.call.role].reply(request)
+        return self.by_role[request.call.role].reply(request)
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,9 @@ class Chain:
     caches: Mapping[str, Cached] = field(default_factory=dict)
     batching: Mapping[str, Batching] = field(default_factory=dict)
 
-    async def reply(self, request: ChatRequest) -> ChatReply:
+    def reply(self, request: ChatRequest) -> Coroutine[Any, Any, ChatReply]:
         """Return the reply; raises CallFailedError or ServiceError."""
-        return await self.model.reply(request)
+        return self.model.reply(request)
 
     def keep(self, request: ChatRequest, reply: ChatReply) -> None:
         """Keep a *reply* for other runs; to be called when this one has it on disk."""

@@ -25,7 +25,7 @@ from sim.experiments.experiment import (
     prepare,
     run_all,
 )
-from sim.runs.loop import in_event_loop, plain_errors
+from sim.runs.loop import in_event_loop, in_their_loop
 from sim.runs.stopping import resuming
 from storage.environments import Environment
 from storage.runs import RUNS, write_whole
@@ -133,7 +133,7 @@ class Conduct:
         return await anyio.to_thread.run_sync(conclude)
 
     async def _run(self, runs: Sequence[Planned]) -> None:
-        with plain_errors():
+        with in_their_loop():
             await run_all(runs, self.out, self.jobs or _jobs(runs), self.told)
 
     async def _until(

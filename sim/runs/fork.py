@@ -19,7 +19,7 @@ from sim.config.stages import Course, Point, Stage, place
 from sim.metrics.summary import Summary
 from sim.runs.divergence import TraceCheck
 from sim.runs.live import Live, listed
-from sim.runs.loop import first_error, in_event_loop, plain_errors
+from sim.runs.loop import first_error, in_event_loop, in_their_loop
 from sim.runs.models import noted
 from sim.runs.recorded import RecordedRun, check_step, open_recorded
 from sim.runs.scenario import Given, Scenario, scenario
@@ -77,7 +77,7 @@ async def fork_async(
 ) -> Summary:
     """Do what `fork` does, inside an event loop that runs already."""
     parent, planned = _planned(run, at, settings, say or {}, out, given)
-    with stopping() as begun, plain_errors():
+    with stopping() as begun, in_their_loop():
         return await _fork(parent, planned, out, begun)
 
 

@@ -1,7 +1,6 @@
 """The event loop at the roof: uvloop where it is installed, what stops a run, and plain errors."""
 
 import asyncio
-import gc
 import os
 import signal
 import threading
@@ -17,6 +16,7 @@ import anyio
 from threadpoolctl import ThreadpoolController
 
 from engine.errors import ConfigError, LawError, StopAtOnce
+from sim.runs.collecting import rarely_collecting
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def in_event_loop(
         with (
             # Products here are small: where others work, too, threads wait for each other.
             _libraries().limit(limits=1, user_api="blas"),
-            _rarely_collecting(),
+            rarely_collecting(),
             plain_errors(),
             _Signals().heard() as signals,
         ):
@@ -78,6 +78,13 @@ def plain_errors() -> Iterator[None]:
         yield
     except BaseExceptionGroup as group:
         raise first_error(group) from group
+
+
+@contextmanager
+def in_their_loop() -> Iterator[None]:
+    """Do for what is awaited in a loop of the user's own what `in_event_loop` may do there, too."""
+    with plain_errors(), rarely_collecting():
+        yield
 
 
 def first_error(error: BaseException) -> BaseException:
@@ -158,15 +165,3 @@ class _Signals:
         # Tasks that were left at once say so: nobody asked them to end well.
         if self.interrupts < 2:
             loop.default_exception_handler(context)
-
-
-@contextmanager
-def _rarely_collecting() -> Iterator[None]:
-    # Messages and replies are no garbage until their episode is closed, and hardly any is in a
-    # circle: looking for those after every 700 costs a tenth of the time.
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)

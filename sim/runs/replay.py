@@ -24,7 +24,7 @@ from sim.runs.assembly import Excerpt, Wrap, assemble
 from sim.runs.divergence import Difference, EndOfRecordError, TraceCheck, TraceDivergenceError
 from sim.runs.excerpts import Prefix
 from sim.runs.listeners import NO_LISTENERS, Listener, Listeners, listeners_of
-from sim.runs.loop import first_error, in_event_loop, plain_errors
+from sim.runs.loop import first_error, in_event_loop, in_their_loop
 from sim.runs.lost import Nobody, check_embedded, check_journaled
 from sim.runs.models import samplings
 from sim.runs.recorded import RecordedRun, check_head, check_step, open_recorded
@@ -100,7 +100,7 @@ def replay(
 
 async def replay_async(run: PathLike[str] | str, **how: Unpack[Playing]) -> Replay:
     """Do what `replay` does, inside an event loop that runs already."""
-    with _playing(run, how) as play, plain_errors():
+    with _playing(run, how) as play, in_their_loop():
         return await play()
 
 

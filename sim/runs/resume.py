@@ -15,7 +15,7 @@ from sim.metrics.summary import Summary
 from sim.runs.divergence import EndOfRecordError, TraceCheck
 from sim.runs.fork import forked_calls
 from sim.runs.live import Live, listed
-from sim.runs.loop import check_no_loop, in_event_loop, plain_errors
+from sim.runs.loop import check_no_loop, in_event_loop, in_their_loop
 from sim.runs.models import noted
 from sim.runs.recorded import RecordedRun, check_not_imported, open_recorded
 from sim.runs.scenario import Given, scenario
@@ -111,7 +111,7 @@ async def resume_async(
     **given: Unpack[Given],
 ) -> Summary | None:
     """Do what `resume` does, inside an event loop that runs already."""
-    with _unfinished(run, retry_failed, settings, given) as recorded, plain_errors():
+    with _unfinished(run, retry_failed, settings, given) as recorded, in_their_loop():
         if recorded is None:
             return None
         return await _resume(recorded, retry_failed, given)

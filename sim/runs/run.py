@@ -16,7 +16,7 @@ from sim.config.stages import BEGINNING, Course, Stage
 from sim.metrics.own import METRICS, Metric
 from sim.metrics.summary import Summary
 from sim.runs.live import Live, listed
-from sim.runs.loop import in_event_loop, plain_errors
+from sim.runs.loop import in_event_loop, in_their_loop
 from sim.runs.models import noted
 from sim.runs.scenario import Given, Scenario, scenario
 from sim.runs.stopping import Begun, stopping
@@ -58,7 +58,7 @@ async def run_async(
     config: RunConfig | None = None, *, out: Path | str | None = None, **given: Unpack[Parts]
 ) -> Summary:
     """Do what `run` does, inside an event loop that runs already: asyncio's or uvloop's."""
-    with stopping() as begun, plain_errors():
+    with stopping() as begun, in_their_loop():
         planned = _planned(config, given)
         return await _run(planned, out, begun)
 

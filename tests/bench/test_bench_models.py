@@ -53,7 +53,8 @@ class Service(asyncio.Protocol):
         self.read += data
         head, found, rest = self.read.partition(b"\\r\\n\\r\\n")
         if found:
-            length = int(head.lower().split(b"content-length:")[1].split(b"\\r\\n")[0])
+            said = head.lower().partition(b"content-length:")[2]
+            length = int(said.partition(b"\\r\\n")[0] or 0)
             if len(rest) >= length:
                 self.read = b""
                 asyncio.get_running_loop().call_later(0.2, self.transport.write, answer)
@@ -134,7 +135,10 @@ async def one_round(ask: Ask) -> Rate:
 def sdk(url: str) -> openai.AsyncOpenAI:
     limits = httpx2.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
     http = openai.DefaultAioHttpClient(limits=limits)
-    return openai.AsyncOpenAI(base_url=url, api_key="k", http_client=http, max_retries=0)
+    # Its usual five seconds are too short for it to open 10,000 connections at once.
+    return openai.AsyncOpenAI(
+        base_url=url, api_key="k", http_client=http, max_retries=0, timeout=600.0
+    )
 
 
 async def through_sdk(url: str) -> Rate:
@@ -176,7 +180,7 @@ async def through_raw_sdk(url: str) -> Rate:
 
 async def through_chain(url: str) -> Rate:
     """What billp does: retries, limiter, model."""
-    async with OpenAIModel(Account(key="k", url=url)) as model:
+    async with OpenAIModel(Account(key="k", url=url, connections=IN_FLIGHT)) as model:
         chain = Retrying(Limiter(model, Limits(in_flight=IN_FLIGHT)), Patience())
         return await measured(chain.reply)
 

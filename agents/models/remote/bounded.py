@@ -7,12 +7,13 @@ may be anything. Whatever comes, the way out is a value or a TransientError (`ma
 import asyncio
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Protocol, TypeAlias, TypeVar
 
 import aiohttp
 import msgspec
+from aiohttp.connector import Connection
 
 from agents.models.model import TransientError
 
@@ -35,7 +36,35 @@ def malformed(what: str) -> TransientError:
 # -- bytes
 
 
-async def received(response: aiohttp.ClientResponse, most: int = MOST_BYTES) -> bytes:
+class Response(Protocol):
+    """What is needed of an answer that is on its way, of aiohttp's or our own."""
+
+    @property
+    def status(self) -> int:
+        """The status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers."""
+        ...
+
+    @property
+    def content(self) -> aiohttp.StreamReader:
+        """The body."""
+        ...
+
+    @property
+    def connection(self) -> Connection | None:
+        """What it comes over; none if all of it is here."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+async def received(response: Response, most: int = MOST_BYTES) -> bytes:
     """Return the body of *response*, unpacked; raises TransientError beyond *most* bytes.
 
     Of what is no 2xx the status is the matter: such a body is whatever can be read of it.
@@ -52,10 +81,17 @@ async def received(response: aiohttp.ClientResponse, most: int = MOST_BYTES) -> 
         return b"" if encoding else bytes(packed[:MOST_BYTES])
 
 
-async def _fill(packed: bytearray, response: aiohttp.ClientResponse, most: int) -> None:
+async def _fill(packed: bytearray, response: Response, most: int) -> None:
+    content = response.content
+    if content.is_eof():  # all of a short body mostly comes with its head
+        packed += content.read_nowait()
+        if len(packed) > most:
+            response.close()
+            raise _too_long(most)
+        return
     # Read as it comes, not by what is declared: a length may be a lie in either direction.
     with _heeding(response):
-        async for chunk in response.content.iter_any():
+        async for chunk in content.iter_any():
             packed += chunk
             if len(packed) > most:
                 response.close()
@@ -63,7 +99,7 @@ async def _fill(packed: bytearray, response: aiohttp.ClientResponse, most: int) 
 
 
 @contextmanager
-def _heeding(response: aiohttp.ClientResponse) -> Iterator[None]:
+def _heeding(response: Response) -> Iterator[None]:
     """End a body with its connection.
 
     Where the framing of a body breaks in the middle, aiohttp closes the connection and forgets who

@@ -17,16 +17,18 @@ from aiohttp.tracing import Trace
 
 from agents.models.remote.addresses import secrets_of
 from agents.models.remote.bounded import ENCODINGS, MOST_BYTES, malformed, received
+from agents.models.remote.deadlines import Timeouts
 from agents.models.remote.failures import harmless, transport_failure
+from agents.models.remote.posting import Head, Poster, head_for
+from engine.errors import ModelError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Seconds until a connection stands, until bytes arrive (first or next), for all of a call."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """How the SDK would send a request: all but its body."""
 
-    connect: float = 10.0
-    first_byte: float = 180.0
-    whole: float = 300.0
+    url: str
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Exchange:
         self._timeouts = timeouts
         self._proxy: str | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._poster: Poster | None = None  # where no proxy has to be asked
+        self._heads: dict[Prepared, Head] = {}
 
     async def send(
         self,
@@ -99,10 +103,28 @@ class Exchange:
             ) as response:
                 return Answer(response.status, response.headers, await received(response, most))
         except (aiohttp.ClientError, OSError) as error:  # timeouts and TLS are OSErrors
-            failure = transport_failure(error, self._url, self._proxy)
-            cause = harmless(error)
+            failure, cause = self._failure(error)
         # Only here, so that an error that shows the key in its repr is not even its context.
         raise failure from cause
+
+    async def post(self, prepared: Prepared, body: bytes) -> Answer:
+        """Do as `send` for what is posted often: most of it is made once for all bodies."""
+        if self._session is None:
+            self._open()
+        if self._poster is None:
+            return await self.send("POST", prepared.url, prepared.headers, body)
+        head = self._heads.get(prepared)
+        if head is None:
+            self._heads[prepared] = head = head_for(prepared.url, prepared.headers)
+        try:
+            return Answer(*await self._poster.post(head, body, MOST_BYTES))
+        except (aiohttp.ClientError, OSError) as error:
+            failure, cause = self._failure(error)
+        raise failure from cause
+
+    def _failure(self, error: Exception) -> tuple[ModelError, Exception | None]:
+        """Return what *error* means, and what of it may be told."""
+        return transport_failure(error, self._url, self._proxy), harmless(error)
 
     def secrets(self) -> Iterator[str]:
         """Yield what only the proxy may know."""
@@ -110,6 +132,9 @@ class Exchange:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        if self._poster is not None:
+            self._poster.close()
+            self._poster = None
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -118,10 +143,13 @@ class Exchange:
         timeouts = self._timeouts
         secure = self._url.startswith("https:")
         self._proxy = proxy_for(self._url)
+        connector = _Connector(
+            limit=self._connections, ssl=httpx2.create_ssl_context() if secure else True
+        )
+        if self._proxy is None:
+            self._poster = Poster(connector, timeouts)
         self._session = aiohttp.ClientSession(
-            connector=_Connector(
-                limit=self._connections, ssl=httpx2.create_ssl_context() if secure else True
-            ),
+            connector=connector,
             timeout=aiohttp.ClientTimeout(
                 total=timeouts.whole, sock_connect=timeouts.connect, sock_read=timeouts.first_byte
             ),

@@ -12,8 +12,8 @@ from agents.models.providers import Door, Opening, Provider, Way
 from agents.models.remote.addresses import OPENAI_URL
 from agents.models.remote.batches import Asking, Batches
 from agents.models.remote.chat import OpenAIModel
+from agents.models.remote.deadlines import Timeouts
 from agents.models.remote.embedding_model import EmbeddingModel
-from agents.models.remote.exchange import Timeouts
 from agents.models.remote.keys import read_key
 from agents.models.remote.service import Account
 

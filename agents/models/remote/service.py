@@ -6,7 +6,6 @@ it takes to send it (tests/bench/test_bench_models.py), follows redirections, an
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import chain
@@ -20,7 +19,8 @@ from agents.models.providers import Api
 from agents.models.providers import Service as Kind
 from agents.models.remote.addresses import OPENAI_URL, usable, without_secrets
 from agents.models.remote.bounded import MOST_BYTES, loosely, malformed, member, text_of
-from agents.models.remote.exchange import Answer, Exchange, Timeouts, headers_to_send
+from agents.models.remote.deadlines import Timeouts
+from agents.models.remote.exchange import Answer, Exchange, Prepared, headers_to_send
 from agents.models.remote.failures import (
     FULL,
     Complaint,
@@ -84,14 +84,6 @@ class Account:
         return "azure" if self.azure else by_address(self.url)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """How the SDK would send a request: all but its body."""
-
-    url: str
-    headers: Mapping[str, str]
-
-
 class Service:
     """A service, and the connections to it. Belongs to one event loop; is to be closed.
 
@@ -118,7 +110,7 @@ class Service:
         Raises TransientError or ServiceError if nothing is answered.
         """
         prepared = self._prepared.get((path, model)) or await self._prepare(path, model)
-        return await self._exchange.send("POST", prepared.url, prepared.headers, body)
+        return await self._exchange.post(prepared, body)
 
     async def ask(
         self,

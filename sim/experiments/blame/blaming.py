@@ -33,7 +33,7 @@ from sim.experiments.blame.ranking import (
 )
 from sim.experiments.blame.replays import FIRST, NEVER, Arm, Replayer, steps_of
 from sim.experiments.critique import settled, vectors_aside
-from sim.runs.loop import in_event_loop, plain_errors
+from sim.runs.loop import in_event_loop, in_their_loop
 from sim.runs.models import doors_of, embedder_for, model_settings
 from sim.runs.recorded import RecordedRun, open_recorded
 from sim.runs.replay import excerpt_of
@@ -85,7 +85,7 @@ async def blame_async(
 ) -> Blame:
     """Do what `blame` does, inside an event loop that runs already."""
     plan = planned(run, episode, asked, settings, environment, progress)
-    with plain_errors():
+    with in_their_loop():
         return await plan.carry_out(model)
 
 

@@ -18,7 +18,7 @@ from agents.models.guards.retrying import Patience, Retrying
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling
 from agents.models.remote.batches import Batches
 from agents.models.remote.chat import OpenAIModel
-from agents.models.remote.exchange import Timeouts
+from agents.models.remote.deadlines import Timeouts
 from agents.models.remote.service import Account
 from agents.models.serving.server import Server
 from engine.calls import Call

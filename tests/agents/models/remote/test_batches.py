@@ -13,8 +13,8 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatMessage, ChatReply, ChatRequest, Sampling, TransientError
 from agents.models.remote.batches import Batches
 from agents.models.remote.chat import OpenAIModel
+from agents.models.remote.deadlines import Timeouts
 from agents.models.remote.embedding_model import EmbeddingModel
-from agents.models.remote.exchange import Timeouts
 from agents.models.remote.service import Account
 from agents.models.remote.vectors import decoded, embedding_request
 from agents.models.serving.server import Server

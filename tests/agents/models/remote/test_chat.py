@@ -25,8 +25,8 @@ from agents.models.model import (
 )
 from agents.models.remote.addresses import OPENAI_URL
 from agents.models.remote.chat import OpenAIModel
+from agents.models.remote.deadlines import Timeouts
 from agents.models.remote.embeddings import Embedded, OpenAIEmbeddings
-from agents.models.remote.exchange import Timeouts
 from agents.models.remote.headers import rates, retry_after, seconds
 from agents.models.remote.keys import NO_KEY, read_key
 from agents.models.remote.service import Account

@@ -6,7 +6,8 @@ import gc
 import anyio
 
 from agents.models.embedded import EmbeddedModel
-from agents.models.remote.exchange import Exchange, Timeouts
+from agents.models.remote.deadlines import Timeouts
+from agents.models.remote.exchange import Exchange, Prepared
 from agents.models.serving.server import Server
 from tests.support.served import served
 
@@ -27,6 +28,7 @@ def test_who_gives_up_connecting_closes_its_own_sockets_once() -> None:
                 async with anyio.create_task_group() as group:
                     for _ in range(CALLS):
                         group.start_soon(exchange.send, "GET", f"{url}/models", {}, b"")
+                        group.start_soon(exchange.post, Prepared(f"{url}/models", {}), b"{}")
             await exchange.aclose()
 
     with served(Server(EmbeddedModel())) as service:

@@ -19,9 +19,9 @@ from agents.models.chain import ModelSettings, RoleModel, linked
 from agents.models.model import Prompt, Sampling, call_seed
 from agents.models.providers import Api, Door
 from agents.models.remote.chat import OpenAIModel
+from agents.models.remote.deadlines import Timeouts
 from agents.models.remote.embedder import ServiceEmbedder
 from agents.models.remote.embedding_model import EmbeddingModel
-from agents.models.remote.exchange import Timeouts
 from agents.models.remote.service import Account
 from agents.models.remote.vectors import ROLE
 from engine.calls import Call
