@@ -1,0 +1,146 @@
+"""The past of a run: what came of its closed episodes, known without making them again.
+
+A checkpoint holds what they left for the memories, the trace all else. It is believed as far as its
+lines agree with the trace, and the journal explains each call in them. The last episodes before its
+end are made again all the same: code or data that changed since are found by them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from agents.models.access import outcome
+from engine.attempt import log
+from engine.closed import Closed, Left, closed_of
+from engine.messages import (
+    Envelope,
+    EpisodeStarted,
+    Message,
+    ModelFailed,
+    ModelReplied,
+    RunStarted,
+)
+from engine.records import MemoryName
+from sim.runs.assembly import head
+from sim.runs.recorded import RecordedRun
+from storage.checkpoints import Checkpoint, lines_digest, read_checkpoint
+from storage.journal import CallEnded, Identity
+from storage.provenance import this_code
+from storage.reading import open_regular
+from storage.traces import Survey
+
+MADE_AGAIN = 16
+"""So many of the last recorded episodes are made again."""
+
+_decode = msgspec.json.Decoder(Envelope[Message]).decode
+
+
+class Remains(Protocol):
+    """Knows what episodes left for the memories."""
+
+    def left(
+        self, episode: int, digest: str, names: Mapping[str, MemoryName[Any]]
+    ) -> tuple[Left, ...]:
+        """Return what an *episode* left, whose lines have that *digest*; raises ValueError."""
+        ...
+
+
+@dataclass(eq=False)
+class Past:
+    """The episodes before *until*: *surveyed* in the *trace*, with what they left in *remains*.
+
+    Their calls must be among the *ends*, if there are any. The first that is in doubt ends it.
+    """
+
+    trace: Path = field(default_factory=Path)
+    surveyed: Survey = field(default_factory=Survey)
+    remains: Remains = field(default_factory=lambda: Checkpoint(Path()))
+    names: Mapping[str, MemoryName[Any]] = field(default_factory=dict)
+    ends: Mapping[Identity, CallEnded] | None = None
+    until: int = 0
+
+    def known(
+        self,
+        number: int,
+        started: EpisodeStarted,
+        *,
+        heard: Callable[[CallEnded], None] = lambda _: None,
+    ) -> Closed | None:
+        """Return what came of an episode that starts so, None if it is to be made again.
+
+        *heard* is told how its calls ended.
+        """
+        if number >= self.until:
+            return None
+        try:
+            closed, calls = self._known(number, started)
+        except (OSError, ValueError) as doubt:
+            self._end(number, str(doubt))
+            return None
+        for call in calls:
+            heard(call)
+        return closed
+
+    def _known(self, number: int, started: EpisodeStarted) -> tuple[Closed, list[CallEnded]]:
+        lines = self._lines(number)
+        left = self.remains.left(number, lines_digest(lines), self.names)
+        envelopes = [_decode(line) for line in lines.splitlines()]
+        if not envelopes or envelopes[0].message != started:
+            raise ValueError("the trace tells of another visit")
+        return closed_of(envelopes, lines, left), self._calls(started, envelopes)
+
+    def _lines(self, number: int) -> bytes:
+        """Return the lines of an episode, behind which there is another one."""
+        begin, end = self.surveyed.begins[number : number + 2]
+        with open_regular(self.trace) as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
+    def _calls(
+        self, started: EpisodeStarted, envelopes: list[Envelope[Message]]
+    ) -> list[CallEnded]:
+        """Return how the calls of an episode ended; raises ValueError if that is not journaled."""
+        if self.ends is None:
+            return []
+        found = []
+        for told in (envelope.message for envelope in envelopes):
+            if isinstance(told, ModelReplied | ModelFailed):
+                name = (started.user, started.session, told.step, told.role, told.occurrence)
+                ended = self.ends.get(name)
+                if ended is None or outcome(ended, ended.request) != told:
+                    raise ValueError("the journal does not explain its calls")
+                found.append(ended)
+        return found
+
+    def _end(self, number: int, why: str) -> None:
+        self.until = number
+        what = "the checkpoint is not believed from here on: all is made again"
+        log("warning", what, episode=number, why=why)
+
+
+def past_of(recorded: RecordedRun, surveyed: Survey) -> tuple[Past, int]:
+    """Return the past of a run that goes on, and how many bytes of its checkpoint stay."""
+    directory, course = recorded.directory, recorded.course
+    until = len(surveyed.begins) - MADE_AGAIN
+    found = read_checkpoint(directory.checkpoint, origin_of(head(course, recorded.environment)))
+    known = next((n for n in range(max(until, 0)) if n not in found.places), until)
+    if found.doubt and until > 0:
+        what = "the checkpoint is not believed as a whole: the rest is made again"
+        log("warning", what, why=found.doubt, episodes=max(until - known, 0))
+    past = Past(
+        trace=directory.trace,
+        surveyed=surveyed,
+        remains=found,
+        names={name.name: name for name in course.config.cast.memories},
+        ends=recorded.recording,
+        until=known,
+    )
+    return past, found.size
+
+
+def origin_of(started: RunStarted) -> str:
+    """Return what a checkpoint knows a run by that *started* so, and the code that runs it."""
+    return f"{this_code()} {lines_digest(msgspec.json.encode(started))}"
