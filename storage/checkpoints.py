@@ -19,7 +19,7 @@ from engine.attempt import log
 from engine.closed import Closed, Left
 from engine.errors import FileError
 from engine.records import MemoryName, Record
-from storage.files import AppendOnly
+from storage.files import AppendOnly, remove
 from storage.reading import lines_of, open_regular
 from storage.sealed import seal, unseal
 from storage.traces import episode_of
@@ -164,14 +164,14 @@ def _left(episode: int, kept: _Kept, names: Mapping[str, MemoryName[Any]]) -> Le
 def read_checkpoint(path: Path, origin: str) -> Checkpoint:
     """Return what of the checkpoint at *path* can be believed, of a run of that *origin*."""
     places: dict[int, tuple[int, int]] = {}
-    size, doubt = 0, ""
+    size, doubt = 0, "it is empty"
     try:
         for place, line in _lines(path):
             if not place:
                 _check_whose(line, origin)
             else:
                 places[_decode_line(unseal(line)).episode] = (place, len(line))
-            size = place + len(line)
+            size, doubt = place + len(line), ""
     except FileNotFoundError:
         doubt = "there is none"
     except OSError as error:
@@ -188,6 +188,15 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         for line in lines_of(file):
             yield place, line
             place += len(line)
+
+
+def forget(path: Path) -> None:
+    """Remove the checkpoint at *path*, which nobody needs any more; whatever happens is said."""
+    try:
+        if path.exists():
+            remove(path)
+    except FileError as error:
+        log("warning", "the checkpoint stays: nobody needs it any more", error=str(error))
 
 
 def _check_whose(line: bytes, origin: str) -> None:

@@ -28,7 +28,7 @@ from sim.runs.models import certified, digests_of, embedder_for, model_settings,
 from sim.runs.past import Past, origin_of
 from sim.runs.scenario import Scenario
 from sim.runs.watching import Underway, conclude, shown
-from storage.files import remove
+from storage.checkpoints import forget
 from storage.journal import CallEnded, Entry
 from storage.manifest import write_manifest
 from storage.provenance import Process
@@ -206,5 +206,5 @@ def _effort(underway: Underway, seconds: float, dropped: dict[str, str]) -> Effo
 
 def listed(directory: RunDirectory, summary: Summary) -> Summary:
     """List the files of a run, which are closed by now, and return its summary with the digest."""
-    remove(directory.checkpoint)  # the memories that are saved now hold all of it
+    forget(directory.checkpoint)  # the memories that are saved now hold all of it
     return msgspec.structs.replace(summary, manifest=write_manifest(directory))

@@ -5,16 +5,17 @@ lines agree with the trace, and the journal explains each call in them. The last
 end are made again all the same: code or data that changed since are found by them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import msgspec
 
 from agents.models.access import outcome
 from engine.attempt import log
 from engine.closed import Closed, Left, closed_of
+from engine.errors import FileError, TraceError
 from engine.messages import (
     Envelope,
     EpisodeStarted,
@@ -28,9 +29,10 @@ from sim.runs.assembly import head
 from sim.runs.recorded import RecordedRun
 from storage.checkpoints import Checkpoint, lines_digest, read_checkpoint
 from storage.journal import CallEnded, Identity
+from storage.memory import read_records
 from storage.provenance import this_code
 from storage.reading import open_regular
-from storage.traces import Survey
+from storage.traces import Survey, survey
 
 MADE_AGAIN = 16
 """So many of the last recorded episodes are made again."""
@@ -42,8 +44,8 @@ class Remains(Protocol):
     """Knows what episodes left for the memories."""
 
     def left(
-        self, episode: int, digest: str, names: Mapping[str, MemoryName[Any]]
-    ) -> tuple[Left, ...]:
+        self, episode: int, digest: str, names: Mapping[str, MemoryName[Any]], /
+    ) -> Sequence[Left]:
         """Return what an *episode* left, whose lines have that *digest*; raises ValueError."""
         ...
 
@@ -124,7 +126,7 @@ class Past:
 def past_of(recorded: RecordedRun, surveyed: Survey) -> tuple[Past, int]:
     """Return the past of a run that goes on, and how many bytes of its checkpoint stay."""
     directory, course = recorded.directory, recorded.course
-    until = len(surveyed.begins) - MADE_AGAIN
+    until = len(surveyed.begins) - max(MADE_AGAIN, 1)  # the last one may not be whole
     found = read_checkpoint(directory.checkpoint, origin_of(head(course, recorded.environment)))
     known = next((n for n in range(max(until, 0)) if n not in found.places), until)
     if found.doubt and until > 0:
@@ -139,6 +141,52 @@ def past_of(recorded: RecordedRun, surveyed: Survey) -> tuple[Past, int]:
         until=known,
     )
     return past, found.size
+
+
+def past_before(recorded: RecordedRun, episode: int) -> Past:
+    """Return the past of a recorded run before an *episode*, as it is recorded.
+
+    Raises TraceError if the trace does not hold the episode. Where it is not known what episodes
+    left for the memories they are made again.
+    """
+    directory = recorded.directory
+    surveyed = survey(directory.trace)
+    if surveyed.place_of(episode) is None:
+        held = f"it holds 0 to {len(surveyed.begins) - 1}" if surveyed.begins else "it holds none"
+        raise TraceError(f"{directory.trace}: there is no episode {episode}", hint=held)
+    names = {name.name: name for name in recorded.course.config.cast.memories}
+    past = Past(directory.trace, surveyed, names=names, until=episode)
+    if not recorded.finished:
+        origin = origin_of(head(recorded.course, recorded.environment))
+        past.remains = read_checkpoint(directory.checkpoint, origin)
+        return past
+    try:
+        past.remains = Saved.before(episode, directory.memory, names)
+    except FileError as error:
+        log("warning", "the memories are not believed: all is made again", why=str(error))
+        past.until = 0
+    return past
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What episodes left, as the memories of a finished run hold it."""
+
+    records: Mapping[int, Sequence[Left]]
+
+    @classmethod
+    def before(cls, episode: int, directory: Path, names: Mapping[str, MemoryName[Any]]) -> Self:
+        """Return what those before an *episode* left; raises FileError."""
+        records: dict[int, list[Left]] = {}
+        for name in names.values():
+            for record in read_records(directory, name):
+                if record.episode < episode:
+                    records.setdefault(record.episode, []).append((name.name, record))
+        return cls(records)
+
+    def left(self, episode: int, _: str, __: Mapping[str, MemoryName[Any]]) -> Sequence[Left]:
+        """Return what an *episode* left, whatever its lines are: no digest of them was kept."""
+        return self.records.get(episode, ())
 
 
 def origin_of(started: RunStarted) -> str:

@@ -23,6 +23,7 @@ from sim.runs.scenario import Given, scenario
 from sim.runs.stopping import stopping
 from sim.runs.trust import check_reach
 from storage.batches import open_batches
+from storage.checkpoints import forget
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
 from storage.manifest import write_manifest
@@ -170,7 +171,7 @@ def _tell_of_batches(directory: RunDirectory) -> None:
 def _list_late(directory: RunDirectory) -> None:
     """List the files of a run that was killed between its summary and its manifest."""
     if not directory.manifest.exists():
-        remove(directory.checkpoint)
+        forget(directory.checkpoint)
         write_manifest(directory)
         what = "manifest written now: what the files were before, nobody knows"
         log("warning", what, path=str(directory.manifest))
