@@ -6,7 +6,8 @@ every line ends with a checksum of itself, and names the digest of the episode's
 A run can do without: it is written last, never forced to the disk, and not believed if in doubt.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -125,25 +126,25 @@ class CheckpointFile:
 class Checkpoint:
     """What a checkpoint at *path* holds: where the line of each episode is; *size* in whole lines.
 
-    *doubt* says why no more of it is believed; empty if all is.
+    It begins with episode 0 and leaves none out. *doubt* says why no more of it is believed; empty
+    if all is.
     """
 
     path: Path
     size: int = 0
-    places: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    places: Sequence[int] = ()
     doubt: str = ""
 
     def left(
         self, episode: int, digest: str, names: Mapping[str, MemoryName[Any]]
     ) -> tuple[Left, ...]:
         """Return what an *episode* left, whose lines have that *digest*; raises ValueError."""
-        if episode not in self.places:
+        if episode >= len(self.places):
             raise ValueError("the checkpoint does not hold it")
-        place, size = self.places[episode]
         try:
             with open_regular(self.path) as file:
-                file.seek(place)
-                line = _decode_line(unseal(file.read(size)))
+                file.seek(self.places[episode])
+                line = _decode_line(unseal(next(lines_of(file), b"")))
         except (OSError, msgspec.MsgspecError, RecursionError) as error:
             raise ValueError(f"the checkpoint cannot be read: {error}") from error
         if (line.episode, line.digest) != (episode, digest):
@@ -163,14 +164,14 @@ def _left(episode: int, kept: _Kept, names: Mapping[str, MemoryName[Any]]) -> Le
 
 def read_checkpoint(path: Path, origin: str) -> Checkpoint:
     """Return what of the checkpoint at *path* can be believed, of a run of that *origin*."""
-    places: dict[int, tuple[int, int]] = {}
+    places = array("q")
     size, doubt = 0, "it is empty"
     try:
         for place, line in _lines(path):
             if not place:
                 _check_whose(line, origin)
             else:
-                places[_decode_line(unseal(line)).episode] = (place, len(line))
+                _note(places, _decode_line(unseal(line)).episode, place)
             size, doubt = place + len(line), ""
     except FileNotFoundError:
         doubt = "there is none"
@@ -179,6 +180,13 @@ def read_checkpoint(path: Path, origin: str) -> Checkpoint:
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         doubt = str(error)
     return Checkpoint(path, size, places, doubt)
+
+
+def _note(places: MutableSequence[int], episode: int, place: int) -> None:
+    """Note where an episode's line is: of the next one, or of one that was made again."""
+    if not 0 <= episode <= len(places):
+        raise ValueError(f"it leaves out episode {len(places)}")
+    places[episode : episode + 1] = array("q", [place])
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

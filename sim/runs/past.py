@@ -128,7 +128,7 @@ def past_of(recorded: RecordedRun, surveyed: Survey) -> tuple[Past, int]:
     directory, course = recorded.directory, recorded.course
     until = len(surveyed.begins) - max(MADE_AGAIN, 1)  # the last one may not be whole
     found = read_checkpoint(directory.checkpoint, origin_of(head(course, recorded.environment)))
-    known = next((n for n in range(max(until, 0)) if n not in found.places), until)
+    known = min(until, len(found.places))
     if found.doubt and until > 0:
         what = "the checkpoint is not believed as a whole: the rest is made again"
         log("warning", what, why=found.doubt, episodes=max(until - known, 0))
