@@ -28,7 +28,7 @@ from sim.runs.models import certified, digests_of, embedder_for, model_settings,
 from sim.runs.past import Past, origin_of
 from sim.runs.scenario import Scenario
 from sim.runs.watching import Underway, conclude, shown
-from storage.checkpoints import forget
+from storage.checkpoints import CheckpointFile, forget
 from storage.journal import CallEnded, Entry
 from storage.manifest import write_manifest
 from storage.provenance import Process
@@ -106,10 +106,7 @@ class Live:
             embed=embedder_for(config, chain, files.vectors).embed,
             seal=files.journal.seal,
         )
-        scheduler, checkpoint = assembly.scheduler, files.checkpoint
-        scheduler.known = partial(self.past.known, heard=access.heard)
-        if not config.embedding_model:  # what was not journaled, a service must be asked again
-            scheduler.keep, checkpoint.origin = checkpoint.keep, origin_of(assembly.head)
+        self._check_in(assembly, access, files.checkpoint)
         failures = FailuresFollower(access.said)
         assembly.bus.follow(FAILURES, failures, essential=True)
         own = OwnMetrics(scenario.environment, own_metrics(config))
@@ -137,6 +134,14 @@ class Live:
         summary = msgspec.structs.replace(summary, own_metrics=own.result())
         self._save(assembly)
         return summary
+
+    def _check_in(self, assembly: Assembly, access: Access, checkpoint: CheckpointFile) -> None:
+        """Go past what is known of episodes, and keep what comes of the others."""
+        assembly.scheduler.known = partial(self.past.known, heard=access.heard)
+        # A service's vectors must be asked for again if they were lost: no line tells of them.
+        if not self.scenario.config.embedding_model:
+            checkpoint.origin = origin_of(assembly.head)
+            assembly.scheduler.keep = checkpoint.keep
 
     def _access(self, chain: Chain, files: Files, recorded: Recorded) -> Access:
         return Access(
