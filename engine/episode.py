@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from engine.attempt import log
 from engine.calls import Answer, Embed
 from engine.chance import Stream, chance
+from engine.closed import Closed
 from engine.errors import BillpError
 from engine.listeners import Inbox, Live
 from engine.messages import (
@@ -246,11 +247,9 @@ class Episode(Generic[T]):
             self._told = (*[node.message for node, _ in above], EpisodeSettled())
         return self._told
 
-    def close(self) -> tuple[bytes, list[tuple[str, Record[Any]]]]:
-        """Return the lines of the trace and what is left for the memories, in canonical order.
-
-        Then nothing of the episode is there any more.
-        """
+    def close(self) -> Closed:
+        """Return what it came to; then nothing of the episode is there any more."""
+        ended = self.ended
         nodes = [*walk(self.root)]
         lines = encode_nodes(self.number, nodes)
         records = [entry for node, _ in nodes if node.records for entry in node.records]
@@ -259,4 +258,4 @@ class Episode(Generic[T]):
         for node, _ in nodes:
             node.children.clear()
         self._owners.clear()
-        return lines, [] if self.failed else records
+        return Closed(lines, self.clock, self.failed, ended, [] if self.failed else records)

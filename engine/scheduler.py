@@ -24,6 +24,7 @@ from engine.attempt import log
 from engine.bus import Bus
 from engine.calls import Answer, Embed
 from engine.chance import chance
+from engine.closed import Closed, Keep, Known, keep_nothing, nothing_known
 from engine.delivery import Delivery
 from engine.episode import Episode, Fold, Wiring
 from engine.errors import LawError
@@ -31,6 +32,8 @@ from engine.messages import EpisodeStarted, MemoryLength, RunEnded, RunStarted
 from engine.records import Log, Record
 
 T = TypeVar("T")
+
+_PASSED = 16  # known episodes that wait to be released: those who listen must keep up
 
 _CANCELLED = "a task beside the run was cancelled, but not by the run"
 
@@ -67,7 +70,8 @@ class Scheduler(Generic[T]):
     makes the `EpisodeStarted` of a visit. *first* is the number of the first episode. *seal* is
     called on stopping, before any task is cancelled: clients that turn a cancellation into an error
     must not be able to journal it. *seeds* gives the seed of the chance for a purpose at a step,
-    where that is not *seed*.
+    where that is not *seed*. What came of episodes that are *known* is not made again; *keep* takes
+    what came of the others.
     """
 
     bus: Bus[T]
@@ -84,6 +88,8 @@ class Scheduler(Generic[T]):
     bounds: Bounds = field(default_factory=Bounds)
     seal: Callable[[], None] = lambda: None
     seeds: Callable[[int, str], int] | None = None
+    known: Known = nothing_known
+    keep: Keep = keep_nothing
 
     def __post_init__(self) -> None:
         self._wiring: Wiring[T] = Wiring(
@@ -108,6 +114,7 @@ class Scheduler(Generic[T]):
         self._wake = anyio.Event()
         self._error: BaseException | None = None
         self._started = self._failed = self._latest = 0
+        self._passing = False
         self.bus.release.released = self.first
 
     def progress(self) -> Progress:
@@ -213,7 +220,8 @@ class Scheduler(Generic[T]):
         """Return the visit that may start now, if there is one."""
         bounds = self.bounds
         # With one bound for both, what waits for a slow follower would take slots of what can run.
-        if len(self._unclosed) >= bounds.running or self.bus.release.waiting >= bounds.unreleased:
+        unreleased = _PASSED if self._passing else bounds.unreleased
+        if len(self._unclosed) >= bounds.running or self.bus.release.waiting >= unreleased:
             return None
         visit = self._earliest()
         if visit is None or self._must_wait(visit):
@@ -253,11 +261,25 @@ class Scheduler(Generic[T]):
         lengths = tuple(
             MemoryLength(memory=name, length=len(log)) for name, log in self.memories.items()
         )
-        views = {name: log.view(len(log)) for name, log in self.memories.items()}
-        started = self.opening(visit, lengths)
-        episode = Episode(self._wiring, self.first + self._started, started, views)
-        self._unclosed[episode.number] = episode
+        number, started = self.first + self._started, self.opening(visit, lengths)
         self._started += 1
+        closed = self.known(number, started)
+        self._passing = closed is not None
+        if closed is None:
+            self._run(visit, number, started)
+        else:
+            self._pass(visit, number, closed)
+
+    def _pass(self, visit: Visit, number: int, closed: Closed) -> None:
+        """Go past an episode of which it is known what came of it."""
+        self._wiring.messages += closed.lines.count(b"\n")
+        closed.tell(self.bus.ears)
+        self._end(visit.user, visit.session, number, closed)
+
+    def _run(self, visit: Visit, number: int, started: EpisodeStarted) -> None:
+        views = {name: log.view(len(log)) for name, log in self.memories.items()}
+        episode = Episode(self._wiring, number, started, views)
+        self._unclosed[number] = episode
         # Its own user could be back in the same millisecond, where gaps may be 0.
         if self._lags(episode, visit.arrival):
             self._laggards.add(episode.number)
@@ -288,28 +310,31 @@ class Scheduler(Generic[T]):
             self._close(self._just_closed.popleft())
 
     def _close(self, episode: Episode[T]) -> None:
-        end = episode.clock
-        self._latest = max(self._latest, end)
-        self._failed += episode.failed
         # As bytes from here on: many may have to wait for a slow one before them.
-        lines, records = episode.close()
-        for index, (memory, record) in enumerate(records):
-            # No two agree in the first three: memories and records are never compared.
-            entry = (end + self.delay, episode.number, index, memory, record)
-            heapq.heappush(self._records, entry)
-        self._expect_return(episode)
+        closed = episode.close()
         del self._unclosed[episode.number]
         self._laggards.discard(episode.number)
-        self.arrivals.closed(end)
-        self.bus.release.add(episode.number, lines)
+        self.keep(episode.number, closed)
+        self._end(episode.user, episode.session, episode.number, closed)
 
-    def _expect_return(self, episode: Episode[T]) -> None:
-        if episode.session % self.returns.sessions + 1 < self.returns.sessions:
-            session = episode.session + 1
-            stream = chance(self.seed, episode.user, session, 0, "return")
-            gap = self.returns.gap(stream, episode.ended)
+    def _end(self, user: int, session: int, number: int, closed: Closed) -> None:
+        """Let come of an episode what is to come of it."""
+        end = closed.clock
+        self._latest = max(self._latest, end)
+        self._failed += closed.failed
+        for index, (memory, record) in enumerate(closed.records):
+            # No two agree in the first three: memories and records are never compared.
+            heapq.heappush(self._records, (end + self.delay, number, index, memory, record))
+        self._expect_return(user, session, closed)
+        self.arrivals.closed(end)
+        self.bus.release.add(number, closed.lines)
+
+    def _expect_return(self, user: int, session: int, closed: Closed) -> None:
+        if session % self.returns.sessions + 1 < self.returns.sessions:
+            stream = chance(self.seed, user, session + 1, 0, "return")
+            gap = self.returns.gap(stream, closed.ended)
             if gap is not None:
-                heapq.heappush(self._returning, Visit(episode.clock + gap, episode.user, session))
+                heapq.heappush(self._returning, Visit(closed.clock + gap, user, session + 1))
 
     def _wake_up(self) -> None:
         self._wake.set()

@@ -228,6 +228,13 @@ def saved_records(directory: Path, name: MemoryName[P]) -> Iterator[tuple[Record
         raise FileError(f"{lines}: {count:,} records for {rows:,} keys in {keys}")
 
 
+def read_records(directory: Path, name: MemoryName[P]) -> Iterator[Record[P]]:
+    """Yield each record that a memory has on disk, checked; raises FileError as `saved_records`."""
+    keys = read_keys(_paths(directory, name)[0])
+    for key, (line, payload) in zip(keys, saved_records(directory, name), strict=True):
+        yield Record(line.episode, key, payload)
+
+
 def records_at(
     directory: Path, name: MemoryName[P], positions: Iterable[int]
 ) -> Iterator[tuple[RecordLine, P]]:

@@ -70,6 +70,12 @@ def this_process() -> Process:
     )
 
 
+def this_code() -> str:
+    """Return what tells one state of our code from another, as far as it is known."""
+    code = checkout_of(Path(__file__).resolve())
+    return f"{_version()}{'+' if code.commit else ''}{code.commit}"
+
+
 def moment(when: datetime) -> str:
     """Return a time as it is written down: UTC, ISO 8601, to the second."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,6 +7,7 @@
     batches.jsonl  which calls were sent in which batch, if any were
     prompts.zst    the requests' texts by digest, for people
     trace.jsonl    the canonical trace
+    checkpoint.jsonl  what episodes left, until the run has come to its end
     embeddings/    vectors from a service
     memory/        the memories at the end
     summary.json   metrics, digest, cost
@@ -29,6 +30,7 @@ from structlog.contextvars import bound_contextvars
 
 from engine.errors import BillpError, RunDirectoryError
 from storage.batches import BatchFile
+from storage.checkpoints import CheckpointFile
 from storage.files import AppendOnly, Durability, HeldBack, make_directory, remove, whole
 from storage.holding import is_held
 from storage.journal import Journal, read_journal
@@ -67,6 +69,11 @@ class RunDirectory:
     def journal(self) -> Path:
         """The write-ahead journal of model calls."""
         return self.path / "calls.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What episodes left for the memories, while the run is unfinished."""
+        return self.path / "checkpoint.jsonl"
 
     @property
     def batches(self) -> Path:
@@ -214,15 +221,22 @@ class Files:
     vectors: VectorFile | None
     trace: TraceWriter
     prompts: PromptTexts | None
+    checkpoint: CheckpointFile
     batches: BatchFile | None = None
 
 
 @contextmanager
 def written_in(
-    directory: RunDirectory, kept: Kept, *, journaled: int = 0, forgotten: int = 0
+    directory: RunDirectory,
+    kept: Kept,
+    *,
+    journaled: int = 0,
+    forgotten: int = 0,
+    checked: int = 0,
 ) -> Iterator[Files]:
     """Open the files of a run, after *journaled* bytes of its journal and all whole lines.
 
+    Of its checkpoint the first *checked* bytes are believed.
     Vectors that failed within the first *forgotten* bytes of their file are asked for again. No
     line comes to the trace before the replies and vectors that it depends on are on the disk.
     Whatever happens, all files are closed whole.
@@ -236,6 +250,9 @@ def written_in(
             opened.enter_context(closing(vectors))
             before.append(vectors.file)
         file = AppendOnly(directory.trace, durability, survey(directory.trace).size)
+        # Closed after the trace, which is forced when it is closed.
+        checkpoint = CheckpointFile(directory.checkpoint, file, checked)
+        opened.enter_context(closing(checkpoint))
         trace = opened.enter_context(closing(TraceWriter(HeldBack(file, before))))
         prompts = PromptTexts(directory.prompts, resumed=journaled > 0) if kept.prompts else None
         if prompts is not None:
@@ -243,7 +260,7 @@ def written_in(
         batches = BatchFile(directory.batches, durability) if kept.batches else None
         if batches is not None:
             opened.enter_context(closing(batches))
-        yield Files(journal, vectors, trace, prompts, batches)
+        yield Files(journal, vectors, trace, prompts, checkpoint, batches)
 
 
 def check_free(path: Path) -> None:

@@ -96,7 +96,11 @@ class Access:
         if ended is None:
             ended = await self._ask(request, digest)
         self._count(ended)
-        return _outcome(ended, digest)
+        return outcome(ended, digest)
+
+    def heard(self, ended: CallEnded) -> None:
+        """Take note of a call that need not be answered again: all is known that came of it."""
+        self._count(ended)
 
     async def _ask(self, request: ChatRequest, digest: str) -> CallEnded:
         # Lines that a lost reply had led to must be gone before there is another reply.
@@ -175,7 +179,8 @@ def note_attempt(journal: Journal, attempt: Attempt) -> None:
     )
 
 
-def _outcome(ended: CallEnded, digest: str) -> ModelReplied | ModelFailed:
+def outcome(ended: CallEnded, digest: str) -> ModelReplied | ModelFailed:
+    """Return what a trace has of a call that *ended*, whose request has that *digest*."""
     if ended.text is None:
         return ModelFailed(
             step=ended.step,

@@ -27,6 +27,14 @@ class PartOptions:
     episode: Annotated[
         int | None, typer.Option(help="This episode alone, with the memories that it saw.")
     ] = None
+    start: Annotated[
+        int | None,
+        typer.Option(
+            "--from",
+            help="Begin with this episode; those before it are taken as recorded.",
+            metavar="EPISODE",
+        ),
+    ] = None
     until: Annotated[
         str | None, typer.Option(help="Stop after this step.", metavar="EPISODE:STEP")
     ] = None
@@ -89,6 +97,7 @@ def replay(
         run,
         every=part.all,
         episode=part.episode,
+        start=part.start,
         until=None if part.until is None else parse_point(part.until),
         concurrency=way.concurrency,
         environment=environment,

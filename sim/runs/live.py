@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
@@ -25,9 +25,11 @@ from sim.metrics.summary import Effort, Summary, summarise
 from sim.metrics.toll import Toll, Tolls
 from sim.runs.assembly import Assembly, assemble
 from sim.runs.models import certified, digests_of, embedder_for, model_settings, samplings
+from sim.runs.past import Past, origin_of
 from sim.runs.scenario import Scenario
 from sim.runs.sharing import sharing
 from sim.runs.watching import Underway, conclude, shown
+from storage.checkpoints import CheckpointFile, forget
 from storage.journal import CallEnded, Entry
 from storage.manifest import write_manifest
 from storage.provenance import Process
@@ -41,6 +43,7 @@ class Live:
 
     Its other processes have written *before* what they asked: that counts for its budget. *asking*
     is told the episode of every call before it is asked. *processes* work on it, this one last.
+    What came of the episodes of its *past* is not made again.
     """
 
     scenario: Scenario
@@ -48,6 +51,7 @@ class Live:
     before: Iterable[Entry] = ()
     asking: Callable[[int], None] = lambda _: None
     processes: Sequence[Process] = ()
+    past: Past = field(default_factory=Past)
 
     async def run(
         self,
@@ -104,6 +108,7 @@ class Live:
             embed=embedder_for(config, chain, files.vectors).embed,
             seal=files.journal.seal,
         )
+        self._check_in(assembly, access, files.checkpoint)
         failures = FailuresFollower(access.said)
         assembly.bus.follow(FAILURES, failures, essential=True)
         own = OwnMetrics(scenario.environment, own_metrics(config))
@@ -112,7 +117,7 @@ class Live:
         underway = Underway(
             config, scenario.environment, self.directory, assembly, access, chain, earlier
         )
-        effort = await self._run(underway, writers)
+        effort = await self._run(underway, [*writers, files.checkpoint])
         # Once there is a summary the run is over: all that it tells of must be there.
         files.trace.force()
         if files.prompts is not None:
@@ -131,6 +136,14 @@ class Live:
         summary = msgspec.structs.replace(summary, own_metrics=own.result())
         self._save(assembly)
         return summary
+
+    def _check_in(self, assembly: Assembly, access: Access, checkpoint: CheckpointFile) -> None:
+        """Go past what is known of episodes, and keep what comes of the others."""
+        assembly.scheduler.known = partial(self.past.known, heard=access.heard)
+        # A service's vectors must be asked for again if they were lost: no line tells of them.
+        if not self.scenario.config.embedding_model:
+            checkpoint.origin = origin_of(assembly.head)
+            assembly.scheduler.keep = checkpoint.keep
 
     def _access(self, chain: Chain, files: Files, recorded: Recorded) -> Access:
         return Access(
@@ -200,4 +213,5 @@ def _effort(underway: Underway, seconds: float, dropped: dict[str, str]) -> Effo
 
 def listed(directory: RunDirectory, summary: Summary) -> Summary:
     """List the files of a run, which are closed by now, and return its summary with the digest."""
+    forget(directory.checkpoint)  # the memories that are saved now hold all of it
     return msgspec.structs.replace(summary, manifest=write_manifest(directory))

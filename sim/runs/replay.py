@@ -27,6 +27,7 @@ from sim.runs.listeners import NO_LISTENERS, Listener, Listeners, listeners_of
 from sim.runs.loop import first_error, in_event_loop, in_their_loop
 from sim.runs.lost import Nobody, check_embedded, check_journaled
 from sim.runs.models import samplings
+from sim.runs.past import Past, past_before
 from sim.runs.recorded import RecordedRun, check_head, check_step, open_recorded
 from storage.environments import Environment
 from storage.journal import CallEnded
@@ -72,12 +73,14 @@ class Playing(TypedDict, total=False):
     """How a run is replayed: all of this may be left out.
 
     The first difference ends it, unless *every* one is wanted. *episode* replays one episode alone,
-    *until* stops after a step, (episode, step). *concurrency* bounds the episodes at work. *wrap*
+    *start* begins with one: those before it are taken as they are recorded. *until* stops after a
+    step, (episode, step). *concurrency* bounds the episodes at work. *wrap*
     puts something around each handler. *environment* is that of the run, if it is elsewhere.
     """
 
     every: bool
     episode: int | None
+    start: int | None
     until: Point | None
     concurrency: int | None
     environment: Environment | None
@@ -112,6 +115,11 @@ def _playing(run: PathLike[str] | str, how: Playing) -> Iterator[Callable[[], Aw
         raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
     if episode is not None and until is not None and until[0] != episode:
         raise ConfigError(f"episode {episode} alone never comes to {place(until)}")
+    start = how.get("start")
+    if start is not None and episode is not None:
+        raise ConfigError(f"episode {episode} alone does not begin with episode {start}")
+    if start is not None and until is not None and until[0] < start:
+        raise ConfigError(f"{place(until)} comes before episode {start}")
     recorded = open_recorded(run, how.get("environment"))
     check_head(recorded.directory.trace)
     player = _Player(
@@ -123,6 +131,8 @@ def _playing(run: PathLike[str] | str, how: Playing) -> Iterator[Callable[[], Aw
     with closing(player.check):
         if episode is not None:
             player.alone(episode)
+        if start is not None:
+            player.begin(start)
         if until is not None:
             player.until(until)
         yield partial(player.play, concurrency)
@@ -185,6 +195,8 @@ class _Player:
     check: TraceCheck = field(init=False)
     _nobody: Nobody = field(default_factory=Nobody)
     _excerpt: Excerpt | None = None
+    _past: Past = field(default_factory=Past)
+    _passed: int = 0
     _stop: Callable[[bytes], bytes | None] = lambda _: None
     _changed: dict[str, PromptText] = field(default_factory=dict)
 
@@ -199,11 +211,16 @@ class _Player:
             raise TraceError(f"{trace}: episode {episode} does not begin with EpisodeStarted")
         if not self._has_memories():
             # What it saw is known only from the episodes before it.
+            self.begin(episode)
             self._stop = partial(_up_to, (episode, _AFTER_ALL))
             return
         self.check.skip_to(episode)
         self._nobody.move(episode)
         self._excerpt = excerpt_of(self.recorded, episode, started)
+
+    def begin(self, episode: int) -> None:
+        """Begin with an episode: take those before it as they are recorded, if that is known."""
+        self._past = past_before(self.recorded, episode)
 
     def _has_memories(self) -> bool:
         """Tell whether the memories were kept; else what an episode saw is made anew."""
@@ -227,6 +244,7 @@ class _Player:
         self.check.write(lines)
         if (episode := episode_of(lines)) is not None:
             self._nobody.move(episode + 1)
+            self._passed += lines.count(b"\n") if episode < self._past.until else 0
         if not self.recorded.finished and self.check.at_end():
             # What comes next may wait for a reply that was never heard.
             raise EndOfRecordError(0)
@@ -250,6 +268,7 @@ class _Player:
             excerpt=self._excerpt,
             wrap=self.wrap,
         )
+        assembly.scheduler.known = self._past.known
         self.listeners.attach(assembly.bus)
         assembly.bus.write_to(self)
         started = time.perf_counter()
@@ -291,7 +310,7 @@ class _Player:
         return Replay(
             run=str(directory.path),
             digest=digest_of(directory.trace),
-            envelopes=self.check.lines,
+            envelopes=self.check.lines - self._passed,
             seconds=seconds,
             whole=whole,
             finished=self.recorded.finished,

@@ -17,11 +17,13 @@ from sim.runs.fork import forked_calls
 from sim.runs.live import Live, listed
 from sim.runs.loop import check_no_loop, in_event_loop, in_their_loop
 from sim.runs.models import noted
+from sim.runs.past import past_of
 from sim.runs.recorded import RecordedRun, check_not_imported, open_recorded
 from sim.runs.scenario import Given, scenario
 from sim.runs.stopping import stopping
 from sim.runs.trust import check_reach
 from storage.batches import open_batches
+from storage.checkpoints import forget
 from storage.files import AppendOnly, remove
 from storage.journal import Journal, RetryStarted, read_journal
 from storage.manifest import write_manifest
@@ -169,6 +171,7 @@ def _tell_of_batches(directory: RunDirectory) -> None:
 def _list_late(directory: RunDirectory) -> None:
     """List the files of a run that was killed between its summary and its manifest."""
     if not directory.manifest.exists():
+        forget(directory.checkpoint)
         write_manifest(directory)
         what = "manifest written now: what the files were before, nobody knows"
         log("warning", what, path=str(directory.manifest))
@@ -207,10 +210,14 @@ async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Su
         if retry_failed:
             remove(directory.summary)
             remove(directory.trace)
+            remove(directory.checkpoint)
         ends = survey(directory.trace)
+        past, checked = past_of(recorded, ends)
         journaled = recorded.recording.size
         with (
-            written_in(directory, kept, journaled=journaled, forgotten=forgotten) as files,
+            written_in(
+                directory, kept, journaled=journaled, forgotten=forgotten, checked=checked
+            ) as files,
             closing(TraceCheck(directory.trace)) as check,
         ):
             if retry_failed:
@@ -218,7 +225,12 @@ async def _resume(recorded: RecordedRun, retry_failed: bool, given: Given) -> Su
             trace = ContinuedTrace(files.trace, check, ends)
             before = recorded.recording.entries()
             live = Live(
-                unfinished, directory, before=before, asking=trace.drop, processes=processes
+                unfinished,
+                directory,
+                before=before,
+                asking=trace.drop,
+                processes=processes,
+                past=past,
             )
             calls = _known(recorded, retry_failed, files.journal)
             summary = await live.run(doors, files, calls, [trace])

@@ -11,16 +11,21 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from shutil import copytree
 from typing import TypeVar
 
 import pytest
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
+from engine.errors import ServiceError
 from sim.config.layers import configured
 from sim.runs.replay import replay
+from sim.runs.resume import resume
 from sim.runs.run import run
+from storage.runs import RunDirectory
 
 EPISODES = int(os.environ.get("BILLP_BENCH_EPISODES", "300"))
 TRACE = int(os.environ.get("BILLP_BENCH_TRACE", "200"))  # megabytes
@@ -70,6 +75,66 @@ def test_bench_replay_beside_an_embedded_run(arrivals: str, tmp_path: Path) -> N
         f"replayed {count / again:,.0f}/s, {live / again:.2f} times"
     )
     assert live / again >= 1
+
+
+@dataclass
+class Spent:
+    """The embedded model, of an account that is spent after some *calls*."""
+
+    calls: int
+    model: EmbeddedModel = field(default_factory=EmbeddedModel)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        self.calls -= 1
+        if self.calls < 0:
+            raise ServiceError("the account is spent")
+        return await self.model.reply(request)
+
+
+def until_spent(work: Callable[[], object]) -> float:
+    """Return the seconds of *work* until its account is spent."""
+
+    def spending() -> None:
+        with pytest.raises(ServiceError, match="spent"):
+            work()
+
+    return timed(spending)[1]
+
+
+def test_bench_resume_beside_the_live_run(tmp_path: Path) -> None:
+    """To come back to where a run stopped costs a fraction of having come there."""
+    run(configured({"episodes": 10}), out=tmp_path / "warm")
+    config = configured({"episodes": EPISODES, "arrivals": "batches:10"})
+    calls = run(config, out=tmp_path / "whole").calls
+    for share in (0.1, 0.5, 0.9):
+        out, copy = tmp_path / f"{share}", tmp_path / f"{share}-copy"
+        spent = Spent(round(share * calls))
+        live = until_spent(partial(run, config, out=out, model=spent))
+        copytree(out, copy)
+        RunDirectory(copy).checkpoint.unlink()
+        again = until_spent(partial(resume, out, model=Spent(0)))
+        whole = until_spent(partial(resume, copy, model=Spent(0)))
+        say(
+            f"\nresumed at {share:.0%} of {EPISODES} episodes: {again:.2f} s, without a "
+            f"checkpoint {whole:.2f}, live to there {live:.2f}: {again / live:.2f} and "
+            f"{whole / live:.2f} of it"
+        )
+        assert again < whole or share < 0.5
+
+
+def test_bench_replay_that_begins_late(tmp_path: Path) -> None:
+    """What lies before the episode is read, not made again."""
+    config = configured({"episodes": EPISODES, "arrivals": "batches:10"})
+    _, live = timed(lambda: run(config, out=tmp_path / "run"))
+    last = EPISODES - 10
+    _, whole = timed(lambda: replay(tmp_path / "run"))
+    _, begun = timed(lambda: replay(tmp_path / "run", start=last))
+    _, alone = timed(lambda: replay(tmp_path / "run", episode=last))
+    say(
+        f"\nlive {live:.2f} s; replayed whole {whole:.2f}, from episode {last} {begun:.2f}, "
+        f"that one alone {alone:.2f}"
+    )
+    assert max(begun, alone) < whole / 2
 
 
 @dataclass

@@ -130,6 +130,14 @@ def test_concurrency_is_not_seen(concurrency: int, shell: Shell, run: RunDirecto
     assert "agrees to the byte" in shell.fine("replay", run.path, "--concurrency", str(concurrency))
 
 
+def test_a_replay_begins_with_an_episode(shell: Shell, run: RunDirectory) -> None:
+    """What comes before it does not count among what agrees."""
+    whole = facts(shell.fine("replay", run.path, "--json"))
+    part = facts(shell.fine("replay", run.path, "--from", "3", "--json"))
+    passed = first_line(run, b'{"episode":3,') - 1
+    assert part["envelopes"] == whole["envelopes"] - passed
+
+
 def test_an_episode_alone(shell: Shell, run: RunDirectory) -> None:
     out = shell.fine("replay", run.path, "--episode", "3")
     assert f"\n{len(read_episode(run.trace, 3))} envelopes, " in out
