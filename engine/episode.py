@@ -23,7 +23,7 @@ from engine.messages import (
     RunStarted,
     check_numbers,
 )
-from engine.records import Record, View
+from engine.records import View
 from engine.tree import LAST, Node, encode_nodes, walk
 
 T = TypeVar("T")
