@@ -2,9 +2,9 @@
 
 Of 100 episodes that went badly for a planted cause, in how many it stands first among all. What is
 a case is decided before, by intervention (`tests.support.planting`): by 8 and again by 24 other
-seeds the episode comes out at most half as well with the plant as without it. Told apart are plants
-that do the same where nothing else is remembered: of the others leaving out a record that was
-there before may cure as well, and either may stand first. So not more is asserted than holds. Seeds
+seeds the episode comes out at most half as well with the plant as without it. Told apart are records
+that do the same where nothing else is remembered: of the others leaving out one that was there
+before may cure as well, and either may stand first. So not more is asserted than holds. Seeds
 are other ones than those by which the method was tuned (100 to 699).
 """
 

@@ -57,7 +57,7 @@ EPISODES, LAST = 40, 10
 class Planted:
     """An *episode* of a run that went badly for a planted cause, which *is_it* knows.
 
-    It would have done so *alone*, or needs what was there before.
+    A record would have done so *alone*, or needs others; of a step that is not asked (None).
     """
 
     kind: str
@@ -66,7 +66,7 @@ class Planted:
     before: float
     after: float
     is_it: Callable[[Cause], bool]
-    alone: bool
+    alone: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -359,7 +359,7 @@ def forced(base: RunDirectory, out: Path, episode: int, seed: int) -> Planted | 
     after = reward_of(ended) or 0.0
     if after > before / 2 or not misleads(out, episode, step):
         return None
-    return Planted("step", out, episode, before, after, _is_step(step), alone=True)
+    return Planted("step", out, episode, before, after, _is_step(step))
 
 
 def misleads(run: Path, episode: int, step: int) -> bool:
