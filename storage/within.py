@@ -16,7 +16,7 @@ def check_within(directory: Path) -> None:
     """
     for path in _everything(directory):
         kind = path.lstat().st_mode
-        if stat.S_ISLNK(kind) and not _inside(path, directory):
+        if stat.S_ISLNK(kind) and not leads_into(path, directory):
             raise RunDirectoryError(
                 f"{path}: is a link that leads out of the run directory: nothing is written there",
                 hint="put the file itself into its place",
@@ -33,8 +33,17 @@ def _everything(directory: Path) -> Iterator[Path]:
         raise RunDirectoryError(f"{directory}: cannot be read: {error.strerror}") from error
 
 
-def _inside(path: Path, directory: Path) -> bool:
+def leads_into(path: Path, directory: Path) -> bool:
+    """Tell whether *path*, a link, leads into *directory*; in a circle links lead nowhere."""
     try:
-        return path.resolve().is_relative_to(directory.resolve())
-    except (OSError, RuntimeError):  # of links that lead to each other
+        return _end(path).is_relative_to(directory.resolve())
+    except (OSError, RuntimeError):  # a circle: which of them depends on the version of Python
         return False
+
+
+def _end(path: Path) -> Path:
+    # From Python 3.13 on only a strict look sees circles; but what is not there may yet be made.
+    try:
+        return path.resolve(strict=True)
+    except FileNotFoundError:
+        return path.resolve()

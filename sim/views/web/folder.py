@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from engine.errors import ConfigError, RunDirectoryError
 from sim.analysis.listing import names_below
 from storage.runs import RunDirectory, open_run
+from storage.within import leads_into
 
 _SHOWN = 80  # characters of a name that leads nowhere
 
@@ -74,7 +75,7 @@ def check_own(directory: RunDirectory) -> None:
     """Raise RunDirectoryError if a file of a run is not its own: a link may lead to any other."""
     inside = directory.path.resolve()
     for path in _links(directory.path, levels=2):
-        if not _leads_into(path, inside):
+        if not leads_into(path, inside):
             what = f"{path.name} of the run is a link that leads out of it"
             raise RunDirectoryError(what, hint="put the file itself into its place")
 
@@ -90,10 +91,3 @@ def _links(folder: Path, levels: int) -> Iterator[Path]:
                     yield from _links(Path(entry.path), levels - 1)
     except OSError as error:
         raise RunDirectoryError(f"{folder}: cannot be read: {error.strerror}") from error
-
-
-def _leads_into(path: Path, inside: Path) -> bool:
-    try:
-        return path.resolve().is_relative_to(inside)
-    except (OSError, RuntimeError):  # of links that lead to each other
-        return False
