@@ -43,6 +43,25 @@ class Handling:
     handler: Callable[[Any], Coroutine[Any, Any, None]]
 
 
+class Numbered(Protocol):
+    """An episode, wherever it runs, as far as its run must know."""
+
+    number: int
+    user: int
+    session: int
+    clock: int
+    published: int
+    running: dict[asyncio.Task[Any], str]
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def close(self) -> Closed:
+        """Return what it came to; then nothing of the episode is there any more."""
+        ...
+
+
 class Delivered(Protocol):
     """What a handler gets with a message, as far as the episode must know."""
 
@@ -67,8 +86,8 @@ class Wiring(Generic[T]):
     fold: Fold
     longest_chain: int
     stop: Callable[[BaseException], None]
-    closed: Callable[["Episode[T]"], None]
-    clock_moved: Callable[["Episode[T]"], None]
+    closed: Callable[[Numbered], None]
+    clock_moved: Callable[[Numbered], None]
     handlings: dict[type, list[Handling]] = field(default_factory=dict)
     ears: dict[type, list[Inbox]] = field(default_factory=dict)
     messages: int = 0

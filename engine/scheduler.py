@@ -21,12 +21,13 @@ import anyio
 
 from engine.arrivals import ONCE, Arrivals, Returns, Visit
 from engine.attempt import log
+from engine.away import Away
 from engine.bus import Bus
 from engine.calls import Answer, Embed
 from engine.chance import chance
 from engine.closed import Closed, Keep, Known, keep_nothing, nothing_known
 from engine.delivery import Delivery
-from engine.episode import Episode, Fold, Wiring
+from engine.episode import Episode, Fold, Numbered, Wiring
 from engine.errors import LawError
 from engine.messages import EpisodeStarted, MemoryLength, RunEnded, RunStarted
 from engine.records import Log, Record
@@ -71,7 +72,7 @@ class Scheduler(Generic[T]):
     called on stopping, before any task is cancelled: clients that turn a cancellation into an error
     must not be able to journal it. *seeds* gives the seed of the chance for a purpose at a step,
     where that is not *seed*. What came of episodes that are *known* is not made again; *keep* takes
-    what came of the others.
+    what came of the others. Episodes that somebody is there to *send* run elsewhere.
     """
 
     bus: Bus[T]
@@ -90,6 +91,7 @@ class Scheduler(Generic[T]):
     seeds: Callable[[int, str], int] | None = None
     known: Known = nothing_known
     keep: Keep = keep_nothing
+    send: Callable[[Away[T]], None] | None = None
 
     def __post_init__(self) -> None:
         self._wiring: Wiring[T] = Wiring(
@@ -105,8 +107,8 @@ class Scheduler(Generic[T]):
             handlings=self.bus.handlings,
             ears=self.bus.ears,
         )
-        self._unclosed: dict[int, Episode[T]] = {}
-        self._just_closed: deque[Episode[T]] = deque()
+        self._unclosed: dict[int, Numbered] = {}
+        self._just_closed: deque[Numbered] = deque()
         self._laggards: set[int] = set()
         self._awaited: int | None = None
         self._returning: list[Visit] = []
@@ -241,7 +243,7 @@ class Scheduler(Generic[T]):
             self._laggards = {n for n, e in self._unclosed.items() if self._lags(e, visit.arrival)}
         return bool(self._laggards)
 
-    def _lags(self, episode: Episode[T], arrival: int) -> bool:
+    def _lags(self, episode: Numbered, arrival: int) -> bool:
         """Tell whether *episode* can still do what a visit at *arrival* should know."""
         # It ends at its clock at the earliest, and what it leaves is seen after end + delay.
         if episode.clock + self.delay < arrival:
@@ -277,13 +279,17 @@ class Scheduler(Generic[T]):
         self._end(visit.user, visit.session, number, closed)
 
     def _run(self, visit: Visit, number: int, started: EpisodeStarted) -> None:
-        views = {name: log.view(len(log)) for name, log in self.memories.items()}
-        episode = Episode(self._wiring, number, started, views)
-        self._unclosed[number] = episode
+        episode = self._unclosed[number] = self._made(number, started)
         # Its own user could be back in the same millisecond, where gaps may be 0.
         if self._lags(episode, visit.arrival):
             self._laggards.add(episode.number)
         episode.start()
+
+    def _made(self, number: int, started: EpisodeStarted) -> Numbered:
+        if self.send is not None:
+            return Away(self._wiring, number, started, self.send)
+        views = {name: log.view(len(log)) for name, log in self.memories.items()}
+        return Episode(self._wiring, number, started, views)
 
     def _move_records(self, arrival: int | None) -> None:
         """Append to the logs what is visible before *arrival*; in the end, all."""
@@ -293,7 +299,7 @@ class Scheduler(Generic[T]):
 
     # -- going on
 
-    def _clock_moved(self, episode: Episode[T]) -> None:
+    def _clock_moved(self, episode: Numbered) -> None:
         if episode.number not in self._laggards or self._awaited is None:
             return
         if not self._lags(episode, self._awaited):
@@ -301,7 +307,7 @@ class Scheduler(Generic[T]):
             if not self._laggards:
                 self._wake.set()
 
-    def _episode_closed(self, episode: Episode[T]) -> None:
+    def _episode_closed(self, episode: Numbered) -> None:
         self._just_closed.append(episode)
         self._wake.set()
 
@@ -309,7 +315,7 @@ class Scheduler(Generic[T]):
         while self._just_closed:
             self._close(self._just_closed.popleft())
 
-    def _close(self, episode: Episode[T]) -> None:
+    def _close(self, episode: Numbered) -> None:
         # As bytes from here on: many may have to wait for a slow one before them.
         closed = episode.close()
         del self._unclosed[episode.number]
@@ -350,7 +356,7 @@ class Scheduler(Generic[T]):
                     self._report_stall(episode)
             seen = {number: episode.published for number, episode in self._unclosed.items()}
 
-    def _report_stall(self, episode: Episode[T]) -> None:
+    def _report_stall(self, episode: Numbered) -> None:
         log(
             "warning",
             "episode without progress",

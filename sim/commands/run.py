@@ -97,6 +97,10 @@ class HowOptions:
         int | None,
         typer.Option(help="Model calls in flight.", show_default=str(_DEFAULT.concurrency)),
     ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that evaluate episodes.", show_default=str(_DEFAULT.workers)),
+    ] = None
 
     certificate: Annotated[
         str | None,

@@ -42,7 +42,7 @@ OPERATIONAL = frozenset(
         *("requests_per_minute", "tokens_per_minute", "attempts", "patience", "fsync", "prompts"),
         *("cache", "max_calls", "max_tokens_total", "max_cost", "prices", "metrics", "local"),
         *("tier", "embedding_tier", "batch_wait", "batch_size", "batch_poll", "certificate"),
-        *("service", "api", "share_limits"),
+        *("service", "api", "share_limits", "workers"),
     }
 )
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
@@ -136,6 +136,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     local: LocalSettings = LocalSettings()
     certificate: str = ""
     concurrency: Positive = 16
+    workers: Positive = 1
     requests_per_minute: Rate = 0.0
     tokens_per_minute: Rate = 0.0
     share_limits: str = ""

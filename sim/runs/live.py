@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +15,7 @@ from agents.models.guards.prefixes import PrefixWatch
 from agents.models.providers import EMBEDDED, Door
 from agents.models.recorded import Recorded
 from agents.models.remote.vectors import ROLE as EMBEDDING
+from engine.calls import Answer, Embed
 from engine.order import LineFollower
 from sim.config.parts import own_metrics
 from sim.metrics.failures import HEARD as FAILURES
@@ -29,6 +30,8 @@ from sim.runs.past import Past, origin_of
 from sim.runs.scenario import Scenario
 from sim.runs.sharing import sharing
 from sim.runs.watching import Underway, conclude, shown
+from sim.runs.workers.frames import Begin
+from sim.runs.workers.pool import Pool
 from storage.checkpoints import CheckpointFile, forget
 from storage.journal import CallEnded, Entry
 from storage.manifest import write_manifest
@@ -105,7 +108,7 @@ class Live:
             scenario.course,
             scenario.environment,
             answer=access.answer,
-            embed=embedder_for(config, chain, files.vectors).embed,
+            embed=(embed := embedder_for(config, chain, files.vectors).embed),
             seal=files.journal.seal,
         )
         self._check_in(assembly, access, files.checkpoint)
@@ -117,7 +120,8 @@ class Live:
         underway = Underway(
             config, scenario.environment, self.directory, assembly, access, chain, earlier
         )
-        effort = await self._run(underway, [*writers, files.checkpoint])
+        async with self._working(assembly, access.answer, embed):
+            effort = await self._run(underway, [*writers, files.checkpoint])
         # Once there is a summary the run is over: all that it tells of must be there.
         files.trace.force()
         if files.prompts is not None:
@@ -136,6 +140,19 @@ class Live:
         summary = msgspec.structs.replace(summary, own_metrics=own.result())
         self._save(assembly)
         return summary
+
+    def _working(
+        self, assembly: Assembly, answer: Answer, embed: Embed
+    ) -> AbstractAsyncContextManager[None]:
+        """Let workers, if there are to be some, evaluate the episodes."""
+        course, count = self.scenario.course, self.scenario.config.workers
+        if count == 1:
+            return nullcontext()
+        digest = self.scenario.environment.head.digest
+        begin = Begin(course.settings(), digest, self.directory.path.name)
+        pool = Pool(count, begin, assembly.memories, answer, embed)
+        assembly.scheduler.send = pool.send
+        return pool.working()
 
     def _check_in(self, assembly: Assembly, access: Access, checkpoint: CheckpointFile) -> None:
         """Go past what is known of episodes, and keep what comes of the others."""

@@ -50,6 +50,7 @@ OPERATIONAL = {
     "share_limits",
     "tokens_per_minute",
     "unreleased",
+    "workers",
 }
 NAMED = {"environment", "agent", "model", "seed"}
 
@@ -328,6 +329,7 @@ def test_operational_settings_leave_no_mark() -> None:
             "service": "vllm",
             "tokens_per_minute": 1,
             "unreleased": 1,
+            "workers": 2,
         }
     )
     changed = {

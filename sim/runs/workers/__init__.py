@@ -1,0 +1,1 @@
+"""Episodes evaluated in other processes: what goes between, the worker, and the pool of them."""

@@ -1,0 +1,173 @@
+"""A worker: a process that evaluates episodes for a run, and asks it for all that costs.
+
+It holds the memories as far as its episodes see them, and nothing that lasts: models, journal and
+trace are the run's. When the run is gone, so is the worker.
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+import structlog
+
+from agents.embeddings import HashingEmbedder
+from agents.models.model import Prompt
+from agents.trajectory import Trajectory, folding
+from engine.bus import Bus
+from engine.calls import Call
+from engine.delivery import Delivery
+from engine.episode import Episode, Numbered, Wiring
+from engine.errors import BillpError, DataError, LawError
+from engine.messages import ModelFailed, ModelReplied
+from engine.records import Vector
+from engine.scheduler import Bounds
+from sim.config.stages import Course, read_course
+from sim.runs.assembly import subscriptions
+from sim.runs.loop import in_event_loop
+from sim.runs.workers.frames import (
+    Asks,
+    Begin,
+    Embedded,
+    Embeds,
+    Link,
+    Moved,
+    Over,
+    Play,
+    Remember,
+    Said,
+    ToWorker,
+    broke,
+    kept,
+    record_of,
+)
+from storage.datasets import open_environment
+from storage.environments import Environment
+from storage.memory import Memory
+
+_decode = msgspec.msgpack.Decoder(ToWorker).decode
+
+
+@dataclass(eq=False)
+class Worker:
+    """Evaluates the episodes of one run, once it has begun."""
+
+    link: Link
+    asked: dict[Call, asyncio.Future[ModelReplied | ModelFailed]] = field(default_factory=dict)
+    embedding: dict[int, asyncio.Future[Vector]] = field(default_factory=dict)
+    memories: dict[str, Memory[Any]] = field(default_factory=dict)
+    _wiring: Wiring[Trajectory] | None = None
+    _embeddings: int = 0
+
+    def take(self, message: ToWorker) -> None:
+        """Do what the run says."""
+        try:
+            self._take(message)
+        except BillpError as error:
+            self.stop(error)
+
+    def _take(self, message: ToWorker) -> None:
+        match message:
+            case Play():
+                self._play(message)
+            case Said():
+                self.asked.pop(message.call).set_result(message.outcome)
+            case Remember():
+                for one in message.records:
+                    name, record = record_of(one, self.memories)
+                    self.memories[name].append(record)
+            case Embedded():
+                vector = np.frombuffer(message.vector, dtype=np.int8)
+                self.embedding.pop(message.number).set_result(vector)
+            case Begin():
+                self._begin(message)
+
+    def stop(self, error: BaseException) -> None:
+        """Tell the run what stops it."""
+        if self._wiring is not None:
+            self._wiring.stopping = True
+        self.link.send(broke(error))
+
+    def _begin(self, message: Begin) -> None:
+        structlog.contextvars.bind_contextvars(run=message.name)
+        course = read_course(message.settings, proven=True)
+        name = course.config.environment
+        environment = open_environment(name, message.environment)
+        if environment.head.digest != message.environment:
+            raise DataError(
+                f"a worker finds another environment at {name} than the run is in",
+                hint="one that was made in Python has to be saved, and named; or workers=1",
+            )
+        config = course.config
+        self.memories = {
+            one.name: Memory(one, capacity=config.memory_size or None)
+            for one in config.cast.memories
+        }
+        self._wiring = self._wired(course, environment)
+
+    def _wired(self, course: Course, environment: Environment) -> Wiring[Trajectory]:
+        bus: Bus[Trajectory] = Bus()
+        for types, handler, name in subscriptions(course, environment):
+            bus.subscribe(types, handler, name=name)
+        seed = course.config.seed
+        return Wiring(
+            deliver=Delivery,
+            seed_at=lambda _, __: seed,
+            answer=self._answer,
+            embed=self._embed if course.config.embedding_model else HashingEmbedder().embed,
+            fold=folding(environment.catalog),
+            longest_chain=Bounds().longest_chain,
+            stop=self.stop,
+            closed=self._over,
+            clock_moved=self._moved,
+            handlings=bus.handlings,
+        )
+
+    def _play(self, message: Play) -> None:
+        if self._wiring is None:
+            raise LawError("a worker has not begun")
+        lengths = {one.memory: one.length for one in message.started.memories}
+        views = {name: memory.view(lengths[name]) for name, memory in self.memories.items()}
+        Episode(self._wiring, message.number, message.started, views).start()
+
+    async def _answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
+        future: asyncio.Future[ModelReplied | ModelFailed] = asyncio.Future()
+        self.asked[call] = future
+        self.link.send(Asks(call, prompt))
+        return await future
+
+    async def _embed(self, lines: Any) -> Vector:
+        self._embeddings += 1
+        future: asyncio.Future[Vector] = asyncio.Future()
+        self.embedding[self._embeddings] = future
+        self.link.send(Embeds(self._embeddings, tuple(lines)))
+        return await future
+
+    def _moved(self, episode: Numbered) -> None:
+        self.link.send(Moved(episode.number, episode.clock))
+
+    def _over(self, episode: Numbered) -> None:
+        closed = episode.close()
+        left = tuple(kept(memory, record) for memory, record in closed.records)
+        self.link.send(
+            Over(episode.number, closed.lines, closed.clock, closed.failed, closed.ended, left)
+        )
+
+
+async def _work(file: int) -> None:
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=file))
+    link = Link(reader, writer, _decode)
+    await link.hear(Worker(link).take)
+
+
+def main() -> None:
+    """Work for whoever holds the other end of the socket that the command line names."""
+    # Ctrl-C at a terminal reaches all processes: the run says when a worker is to end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    in_event_loop(partial(_work, int(sys.argv[1])))
