@@ -30,6 +30,7 @@ from sim.runs.past import Past, origin_of
 from sim.runs.scenario import Scenario
 from sim.runs.sharing import sharing
 from sim.runs.watching import Underway, conclude, shown
+from sim.runs.workers.beforehand import Beforehand, reckoned
 from sim.runs.workers.frames import Begin
 from sim.runs.workers.pool import Pool
 from storage.checkpoints import CheckpointFile, forget
@@ -85,9 +86,10 @@ class Live:
         observe = partial(note_attempt, files.journal)
         settings = model_settings(self.scenario.config)
         config = self.scenario.config
-        with linked(doors, settings, observe, files.batches) as chain:
+        ours, beforehand = reckoned(doors) if config.workers > 1 else (doors, Beforehand())
+        with linked(ours, settings, observe, files.batches) as chain:
             async with sharing(config.share_limits, chain.limiters.values()):
-                summary = await self._run_on(chain, files, recorded, writers)
+                summary = await self._run_on(chain, files, recorded, writers, beforehand)
         summary = msgspec.structs.replace(
             summary,
             weights=digests_of(doors),
@@ -98,7 +100,12 @@ class Live:
         return summary
 
     async def _run_on(
-        self, chain: Chain, files: Files, recorded: Recorded, writers: Sequence[LineFollower]
+        self,
+        chain: Chain,
+        files: Files,
+        recorded: Recorded,
+        writers: Sequence[LineFollower],
+        beforehand: Beforehand,
     ) -> Summary:
         scenario, config = self.scenario, self.scenario.config
         access = self._access(chain, files, recorded)
@@ -120,7 +127,7 @@ class Live:
         underway = Underway(
             config, scenario.environment, self.directory, assembly, access, chain, earlier
         )
-        async with self._working(assembly, access.answer, embed):
+        async with self._working(assembly, access.answer, embed, beforehand):
             effort = await self._run(underway, [*writers, files.checkpoint])
         # Once there is a summary the run is over: all that it tells of must be there.
         files.trace.force()
@@ -142,15 +149,15 @@ class Live:
         return summary
 
     def _working(
-        self, assembly: Assembly, answer: Answer, embed: Embed
+        self, assembly: Assembly, answer: Answer, embed: Embed, beforehand: Beforehand
     ) -> AbstractAsyncContextManager[None]:
         """Let workers, if there are to be some, evaluate the episodes."""
         course, count = self.scenario.course, self.scenario.config.workers
         if count == 1:
             return nullcontext()
         digest = self.scenario.environment.head.digest
-        begin = Begin(course.settings(), digest, self.directory.path.name)
-        pool = Pool(count, begin, assembly.memories, answer, embed)
+        begin = Begin(course.settings(), digest, self.directory.path.name, beforehand.roles)
+        pool = Pool(count, begin, assembly.memories, answer, embed, beforehand)
         assembly.scheduler.send = pool.send
         return pool.working()
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 import numpy as np
 
-from agents.models.model import Prompt
+from agents.models.model import ChatReply, Prompt
 from engine.calls import Call
 from engine.closed import Left
 from engine.errors import BillpError, DataError, LawError, ServiceError
@@ -32,11 +32,15 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """What is run: a course, as run.toml says it, in an environment of that *digest*."""
+    """What is run: a course, as run.toml says it, in an *environment* of that digest.
+
+    Replies to *roles* are reckoned by workers.
+    """
 
     settings: dict[str, Any]
     environment: str
     name: str
+    roles: tuple[str, ...]
 
 
 class Remember(msgspec.Struct, frozen=True, tag=True):
@@ -67,10 +71,11 @@ class Embedded(msgspec.Struct, frozen=True, tag=True):
 
 
 class Asks(msgspec.Struct, frozen=True, tag=True):
-    """A call to a model."""
+    """A call to a model, with its *reply* if the worker knows it."""
 
     call: Call
     prompt: Prompt
+    reply: ChatReply | None
 
 
 class Embeds(msgspec.Struct, frozen=True, tag=True):

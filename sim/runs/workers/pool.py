@@ -17,6 +17,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 
+import anyio
 import msgspec
 
 from agents.trajectory import Trajectory
@@ -26,6 +27,7 @@ from engine.calls import Answer, Call, Embed
 from engine.closed import Closed
 from engine.errors import ServiceError
 from engine.messages import ModelFailed, ModelReplied
+from sim.runs.workers.beforehand import Beforehand
 from sim.runs.workers.frames import (
     Asks,
     Begin,
@@ -67,6 +69,7 @@ class Pool:
     memories: Mapping[str, Memory[Any]]
     answer: Answer
     embed: Embed
+    beforehand: Beforehand
     _seats: list["_Seat"] = field(default_factory=list)
     _deaths: int = 0
     _error: BaseException | None = None
@@ -94,7 +97,10 @@ class Pool:
             yield
         finally:
             for seat in self._seats:
-                await seat.leave()
+                seat.leave()
+            # The run may itself be cancelled by now.
+            with anyio.CancelScope(shield=True):
+                await asyncio.gather(*(seat.gone() for seat in self._seats))
 
     def news(self, sent: dict[str, int]) -> Iterator[Kept]:
         """Yield the records after those that were *sent*, and take note that these are."""
@@ -206,7 +212,13 @@ class _Seat:
             self._say(call, tasks[call].result())
 
     async def _answer(self, message: Asks) -> ModelReplied | ModelFailed:
-        return await self.pool.answer(message.call, message.prompt)
+        replies = self.pool.beforehand.replies
+        if message.reply is not None:
+            replies[message.call] = message.reply
+        try:
+            return await self.pool.answer(message.call, message.prompt)
+        finally:
+            replies.pop(message.call, None)
 
     def _answered(self, away: Traveller, call: Call, task: Outcome) -> None:
         away.running.pop(task, None)
@@ -241,12 +253,17 @@ class _Seat:
         left = [record_of(one, self.pool.memories) for one in message.left]
         away.over(Closed(message.lines, message.clock, message.failed, message.ended, left))
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """End the worker."""
         self._left = True
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
         if self._link is not None:
             self._link.close()
+
+    async def gone(self) -> None:
+        """Wait until the worker is gone."""
         if self._hearing is not None:
             await asyncio.wait([self._hearing])
+        if self._process is not None:
+            await self._process.wait()

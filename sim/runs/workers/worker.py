@@ -8,6 +8,7 @@ import asyncio
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,19 +18,21 @@ import numpy as np
 import structlog
 
 from agents.embeddings import HashingEmbedder
-from agents.models.model import Prompt
+from agents.models.embedded import EmbeddedModel
+from agents.models.model import ChatReply, Prompt, Sampling, request_for
 from agents.trajectory import Trajectory, folding
 from engine.bus import Bus
 from engine.calls import Call
 from engine.delivery import Delivery
 from engine.episode import Episode, Numbered, Wiring
-from engine.errors import BillpError, DataError, LawError
+from engine.errors import BillpError, CallFailedError, DataError, LawError
 from engine.messages import ModelFailed, ModelReplied
 from engine.records import Vector
 from engine.scheduler import Bounds
 from sim.config.stages import Course, read_course
 from sim.runs.assembly import subscriptions
 from sim.runs.loop import in_event_loop
+from sim.runs.models import samplings
 from sim.runs.workers.frames import (
     Asks,
     Begin,
@@ -62,6 +65,10 @@ class Worker:
     embedding: dict[int, asyncio.Future[Vector]] = field(default_factory=dict)
     memories: dict[str, Memory[Any]] = field(default_factory=dict)
     _wiring: Wiring[Trajectory] | None = None
+    roles: tuple[str, ...] = ()
+    model: EmbeddedModel = field(default_factory=EmbeddedModel)
+    _sampling: Callable[[Call], Sampling] = field(init=False)
+    _seed: int = 0
     _embeddings: int = 0
 
     def take(self, message: ToWorker) -> None:
@@ -93,6 +100,11 @@ class Worker:
             self._wiring.stopping = True
         self.link.send(broke(error))
 
+    def leave(self) -> None:
+        """Let what still runs end without a word: nobody wants to know."""
+        if self._wiring is not None:
+            self._wiring.stopping = True
+
     def _begin(self, message: Begin) -> None:
         structlog.contextvars.bind_contextvars(run=message.name)
         course = read_course(message.settings, proven=True)
@@ -104,6 +116,7 @@ class Worker:
                 hint="one that was made in Python has to be saved, and named; or workers=1",
             )
         config = course.config
+        self.roles, self._sampling, self._seed = message.roles, samplings(course), config.seed
         self.memories = {
             one.name: Memory(one, capacity=config.memory_size or None)
             for one in config.cast.memories
@@ -138,8 +151,17 @@ class Worker:
     async def _answer(self, call: Call, prompt: Prompt) -> ModelReplied | ModelFailed:
         future: asyncio.Future[ModelReplied | ModelFailed] = asyncio.Future()
         self.asked[call] = future
-        self.link.send(Asks(call, prompt))
+        self.link.send(Asks(call, prompt, await self._reckoned(call, prompt)))
         return await future
+
+    async def _reckoned(self, call: Call, prompt: Prompt) -> ChatReply | None:
+        if call.role not in self.roles:
+            return None
+        request = request_for(prompt, call, self._sampling(call), self._seed)
+        try:
+            return await self.model.reply(request)
+        except CallFailedError:
+            return None
 
     async def _embed(self, lines: Any) -> Vector:
         self._embeddings += 1
@@ -162,7 +184,9 @@ class Worker:
 async def _work(file: int) -> None:
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=file))
     link = Link(reader, writer, _decode)
-    await link.hear(Worker(link).take)
+    worker = Worker(link)
+    await link.hear(worker.take)
+    worker.leave()
 
 
 def main() -> None:

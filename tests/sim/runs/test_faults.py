@@ -97,6 +97,17 @@ def test_faults_leave_no_mark(rates: dict[str, float], plain: Summary, tmp_path:
     check_undisturbed(summary, plain, service)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rates", MATRIX, ids=" and ".join)
+def test_nor_do_they_where_workers_ask(
+    rates: dict[str, float], plain: Summary, tmp_path: Path
+) -> None:
+    """All calls are made by the run, with one limiter and one budget."""
+    faults = Faults(rates=rates, retry_after=0.05)
+    summary, service = disturbed(tmp_path / "run", faults, workers=2)
+    check_undisturbed(summary, plain, service)
+
+
 @pytest.mark.parametrize("rates", [MATRIX[0], MATRIX[-1]], ids=" and ".join)
 def test_nor_do_they_where_responses_are_asked_for(
     rates: dict[str, float], plain: Summary, tmp_path: Path

@@ -81,6 +81,7 @@ class Crashes:
     chance: random.Random
     place: Path
     fsync: str
+    workers: int = 1
     ends: Counter[str] = field(default_factory=Counter)
 
     def begin(self) -> tuple[Path, Forgetful]:
@@ -89,7 +90,11 @@ class Crashes:
         disk = Forgetful(root)
         with on(disk, every=self.chance.choice([5, 20, 1_000])):
             model = Fickle(self.chance, ill=self.chance.choice([0.0, 0.05]))
-            run(configured(SHORT, {"fsync": self.fsync}), out=root / "run", model=model)
+            run(
+                configured(SHORT, {"fsync": self.fsync, "workers": self.workers}),
+                out=root / "run",
+                model=model,
+            )
             if self.chance.random() < 0.3:
                 fork(root / "run", (2, 0), out=root / "fork", model=Fickle(self.chance))
             if self.chance.random() < 0.3:
@@ -140,7 +145,13 @@ class Crashes:
 
 
 def crashes(
-    seed: int, *, least: int, each: int, depth: int, fsync: tuple[str, ...] = ("interval", "call")
+    seed: int,
+    *,
+    least: int,
+    each: int,
+    depth: int,
+    fsync: tuple[str, ...] = ("interval", "call"),
+    workers: int = 1,
 ) -> Counter[str]:
     """Return what came of *least* crashes or some more, *each* so many of one run."""
     ends: Counter[str] = Counter()
@@ -149,7 +160,7 @@ def crashes(
             break
         chance = random.Random(f"{seed}/{number}")
         with TemporaryDirectory() as scratch:
-            some = Crashes(chance, Path(scratch), chance.choice(fsync))
+            some = Crashes(chance, Path(scratch), chance.choice(fsync), workers)
             root, disk = some.begin()
             for _ in range(each):
                 some.crash(root, disk, depth)
@@ -175,6 +186,13 @@ def test_what_is_never_forced_may_be_lost_but_never_passes_for_whole() -> None:
 def test_a_machine_may_die_ten_thousand_times(seed: int) -> None:
     ends = crashes(seed, least=1_000, each=20, depth=2)
     assert ends["went on"] > 200
+
+
+@pytest.mark.slow
+def test_a_machine_may_die_with_its_workers() -> None:
+    """What workers know is nowhere else, and nobody needs it."""
+    ends = crashes(200, least=20, each=7, depth=1, workers=2)
+    assert ends["went on"] > 2
 
 
 # -- disks that fail

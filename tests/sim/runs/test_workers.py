@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ class Heard:
     hears: object = ActionTaken | HandlerFailed
     kinds: set[type] = field(default_factory=set)
 
-    def __call__(self, heard: Live) -> None:
+    def __call__(self, heard: Live[Any]) -> None:
         self.kinds.add(type(heard.message))
 
 
