@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any, TypeAlias
 
 import anyio
@@ -93,7 +92,8 @@ class Pool:
         """Let the workers work."""
         self._seats = [_Seat(self, number) for number in range(self.count)]
         try:
-            await asyncio.gather(*(seat.sit() for seat in self._seats))
+            for seat in self._seats:
+                await seat.sit()
             yield
         finally:
             for seat in self._seats:
@@ -105,8 +105,8 @@ class Pool:
     def news(self, sent: dict[str, int]) -> Iterator[Kept]:
         """Yield the records after those that were *sent*, and take note that these are."""
         for name, memory in self.memories.items():
-            for record in islice(memory.records(), sent.get(name, 0), None):
-                yield kept(name, record)
+            for position in range(sent.get(name, 0), len(memory)):
+                yield kept(name, memory[position])
             sent[name] = len(memory)
 
     def alive(self) -> None:
@@ -123,6 +123,17 @@ class Pool:
             return False
         log("warning", "a worker died: its episodes are run again", status=status)
         return True
+
+
+async def _process(theirs: socket.socket) -> Process:
+    """Start a worker at the other end of a socket: it finds what this process would import."""
+    path = os.pathsep.join(part or os.getcwd() for part in sys.path)
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", _START, str(theirs.fileno())),
+        stdin=DEVNULL,
+        pass_fds=(theirs.fileno(),),
+        env={**os.environ, "PYTHONPATH": path},
+    )
 
 
 @dataclass(eq=False)
@@ -144,22 +155,24 @@ class _Seat:
     _left: bool = False
 
     async def sit(self) -> None:
-        """Start a process, and give it what was with the one before it."""
+        """Start a process, and give it what was with the one before it; raises ServiceError."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            path = os.pathsep.join(part or os.getcwd() for part in sys.path)
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-c", _START, str(theirs.fileno())),
-                stdin=DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, "PYTHONPATH": path},
-            )
+        try:
+            with theirs:
+                self._process = await _process(theirs)
+        except OSError as error:
+            ours.close()
+            what = f"a worker cannot be started: {error.strerror}"
+            raise ServiceError(what, hint="with workers=1 there is none") from error
+        if self._left:  # meanwhile
+            self._process.kill()
         reader, writer = await asyncio.open_connection(sock=ours)
         self._link, self._sent = Link(reader, writer, _decode), {}
         self._link.send(self.pool.begin)
         for away in self.aways.values():
             self._play(self._link, away)
         self._hearing = asyncio.create_task(self._hear(self._link, self._process))
+        self._hearing.add_done_callback(self._heard)
 
     def play(self, away: Traveller) -> None:
         """Let the worker evaluate an episode; if there is none just now, the next one does."""
@@ -181,6 +194,10 @@ class _Seat:
         self._link = None
         if self.pool.may_go_on(status):
             await self.sit()
+
+    def _heard(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.pool.stop(error)  # or the run would wait for ever
 
     def _take(self, message: FromWorker) -> None:
         match message:

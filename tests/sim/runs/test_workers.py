@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +122,15 @@ def test_where_workers_die_again_and_again_the_run_stops(
             run(configured(SMALL, {"workers": 2}), out=tmp_path / "stopped")
     resume(tmp_path / "stopped")
     assert files(tmp_path / "stopped") == files(tmp_path / "whole")
+
+
+def test_a_worker_that_cannot_be_started_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was asked yet."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(ServiceError, match="a worker cannot be started: No such file"):
+        run(configured(SMALL, {"workers": 2}), out=tmp_path / "run")
 
 
 def test_what_stops_a_run_stops_its_workers(tmp_path: Path) -> None:
