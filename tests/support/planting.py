@@ -1,10 +1,8 @@
 """Causes planted in episodes of recorded runs: it is known what made these go badly.
 
 A run is recorded with the embedded model; then one of its last episodes is lived again with a
-record of a memory changed, or forked with a recommendation forced. What makes it a case is decided
-before anybody is blamed, by intervention and by seeds of nobody (`does_harm`): the episode came out
-at most half as well for the plant, and as a rule does so, against having the record left out or the
-recommendation drawn anew. Whose plant does harm by luck alone is no case, whatever its kind.
+record of a memory changed, or forked with a recommendation forced. Kept are those that came out at
+most half as well for it.
 """
 
 import asyncio
@@ -12,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copytree
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,15 +27,11 @@ from engine.messages import (
     PlanMade,
 )
 from engine.records import Likeness, Log, Recall, Record, Vector
-from sim.analysis.seeds import t_interval
 from sim.config.layers import configured
-from sim.experiments.blame.blaming import planned
 from sim.experiments.blame.causes import Cause, main_line
-from sim.experiments.blame.findings import DEFAULT
-from sim.experiments.blame.ranking import decisions
-from sim.experiments.blame.replays import Arm, reward_of
+from sim.experiments.blame.replays import reward_of
 from sim.runs.assembly import Excerpt, assemble
-from sim.runs.excerpts import Prefix, Without
+from sim.runs.excerpts import Without
 from sim.runs.fork import fork
 from sim.runs.models import samplings
 from sim.runs.recorded import RecordedRun, open_recorded
@@ -55,10 +49,7 @@ EPISODES, LAST = 40, 10
 
 @dataclass(frozen=True)
 class Planted:
-    """An *episode* of a run that went badly for a planted cause, which *is_it* knows.
-
-    A record would have done so *alone*, or needs others; of a step that is not asked (None).
-    """
+    """An *episode* of a run that went badly for a planted cause, which *is_it* knows."""
 
     kind: str
     run: Path
@@ -66,7 +57,6 @@ class Planted:
     before: float
     after: float
     is_it: Callable[[Cause], bool]
-    alone: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -208,59 +198,19 @@ def with_record(excerpt: Excerpt, position: int, payload: msgspec.Struct) -> Exc
     return replace(excerpt, logs={**excerpt.logs, name: altered})
 
 
-NOBODYS = 1 << 50
-"""Above all seeds by which a run is recorded or blamed."""
-
-LOOKED, FRESH = range(NOBODYS, NOBODYS + 8), range(NOBODYS + 8, NOBODYS + 32)
-"""Seeds by which plants are looked at, and others that must say the same of what seems to harm."""
-
-Played: TypeAlias = Callable[[int], float]
-"""What an episode comes to by a seed."""
-
-
-def does_harm(there: Played, gone: Played) -> bool:
-    """Tell whether as a rule an episode comes out at most half as well if its plant is *there*.
-
-    Seeds that were looked at choose, and what they choose is partly luck; so fresh ones must say
-    the same, and the interval of their paired differences must be above 0.
-    """
-    return _halved(there, gone, LOOKED) and _halved(there, gone, FRESH, surely=True)
-
-
-def _halved(there: Played, gone: Played, seeds: range, *, surely: bool = False) -> bool:
-    pairs = [(there(seed), gone(seed)) for seed in seeds]
-    interval = t_interval([better - worse for worse, better in pairs]) if surely else None
-    if surely and (interval is None or interval.low <= 0):
-        return False
-    return sum(one for one, _ in pairs) <= sum(one for _, one in pairs) / 2
+OTHERS = range(1 << 50, (1 << 50) + 8)
+"""Seeds of nobody, by which it is seen whether a plant does harm as a rule."""
 
 
 def harms(base: RecordedRun, excerpt: Excerpt, memory: str, position: int) -> bool:
-    """Tell whether a record does harm by being there.
+    """Tell whether as a rule an episode comes out at most half as well for a record's being there.
 
     Its absence is what a plant is compared with: another record in its place may be worth more.
     """
-    without = Without(excerpt.logs[memory], position)
-    return does_harm(_lives(base, excerpt), _lives(base, excerpt, {memory: without}))
-
-
-def suffices(base: RecordedRun, excerpt: Excerpt, memory: str, position: int) -> bool:
-    """Tell whether a record halves an episode even where it is all that is remembered.
-
-    One that does not needs another record to do its harm, and either may be said to be at fault.
-    """
-    log = excerpt.logs[memory]
-    alone: Memory[Any] = Memory(EXPERIENCES if memory == EXPERIENCES.name else REFLECTIONS)
-    alone.append(log.view(len(log))[position])
-    empty = {name: Prefix(log, 0) for name, log in excerpt.logs.items()}
-    both = _lives(base, excerpt, {**empty, memory: alone}), _lives(base, excerpt, empty)
-    return _halved(*both, FRESH)
-
-
-def _lives(base: RecordedRun, excerpt: Excerpt, logs: Mapping[str, Log] | None = None) -> Played:
-    """Return what an episode comes to with some of its *logs* exchanged."""
-    other = replace(excerpt, logs={**excerpt.logs, **(logs or {})})
-    return lambda seed: lived(base, other, seed).reward
+    without = {**excerpt.logs, memory: Without(excerpt.logs[memory], position)}
+    both = (replace(excerpt, logs=without), excerpt)
+    sums = [sum(lived(base, one, seed).reward for seed in OTHERS) for one in both]
+    return sums[1] <= sums[0] / 2
 
 
 def poison(base: RecordedRun, liked: str) -> str:
@@ -289,9 +239,7 @@ def poisoned(base: RunDirectory, out: Path, episode: int, seed: int) -> Planted 
     memory = changed(excerpt.logs["planner"], position, lesson)
     path = written(recorded, out, memory, episode, new)
 
-    alone = suffices(recorded, spoilt, "planner", position)
-    at = _at("planner", position)
-    return Planted("reflection", path, episode, before, new.reward, at, alone)
+    return Planted("reflection", path, episode, before, new.reward, _at("planner", position))
 
 
 TRIED = 20
@@ -319,9 +267,7 @@ def turned(base: RunDirectory, out: Path, episode: int, seed: int) -> Planted | 
         if not harms(recorded, spoilt, "actor", position):
             continue
         path = written(recorded, out, changed(log, position, payload), episode, new)
-        alone = suffices(recorded, spoilt, "actor", position)
-        at = _at("actor", position)
-        return Planted("experience", path, episode, before, new.reward, at, alone)
+        return Planted("experience", path, episode, before, new.reward, _at("actor", position))
     return None
 
 
@@ -357,22 +303,9 @@ def forced(base: RunDirectory, out: Path, episode: int, seed: int) -> Planted | 
     fork(base.path, (episode, step), say=said, out=out)
     ended = [e.message for e in read_episode(RunDirectory(out).trace, episode)]
     after = reward_of(ended) or 0.0
-    if after > before / 2 or not misleads(out, episode, step):
+    if after > before / 2:
         return None
     return Planted("step", out, episode, before, after, _is_step(step))
-
-
-def misleads(run: Path, episode: int, step: int) -> bool:
-    """Tell whether the recommendation of a *step* does harm, against one drawn anew."""
-    plan = planned(run, episode, DEFAULT)
-    made = [cause for cause in plan.causes if cause.kind != "record"]
-    contrast = next(one for one in decisions(made) if _is_step(step)(one.cause))
-    player = plan.replayed(model=EmbeddedModel(), embedder=HashingEmbedder())
-
-    def played(arm: Arm) -> Played:
-        return lambda seed: asyncio.run(player.play(arm, seed)).reward or 0.0
-
-    return does_harm(played(contrast.kept), played(contrast.changed))
 
 
 def _is_step(step: int) -> Callable[[Cause], bool]:
