@@ -29,9 +29,13 @@ from storage.files import Durability
 Settings: TypeAlias = dict[str, Any]
 Audience: TypeAlias = Literal["train", "test", "all"]
 TestMemory: TypeAlias = Literal["frozen", "learning"]
+MOST_WORKERS = 256
+"""Processes that one run can feed, and more than most machines have processors."""
+
 MOST_EPISODES = 10_000_000
 """Who visits when is drawn beforehand: more would not fit into memory."""
 
+Workers: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)]
 Episodes: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MOST_EPISODES)]
 Duration: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Patience: TypeAlias = Annotated[float, msgspec.Meta(ge=0.001, le=1e9)]
@@ -136,7 +140,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     local: LocalSettings = LocalSettings()
     certificate: str = ""
     concurrency: Positive = 16
-    workers: Positive = 1
+    workers: Workers = 1
     requests_per_minute: Rate = 0.0
     tokens_per_minute: Rate = 0.0
     share_limits: str = ""

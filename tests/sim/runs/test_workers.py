@@ -34,10 +34,14 @@ def files(directory: Path) -> dict[str, bytes]:
     return memory | {"trace": (directory / "trace.jsonl").read_bytes()}
 
 
-def children() -> list[int]:
-    """Return the processes that this one began and that are still there."""
+def working() -> list[int]:
+    """Return the workers that this process began and that are still there."""
     found = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii")
-    return [int(number) for number in found.split()]
+    return [int(number) for number in found.split() if _is_worker(Path("/proc", number))]
+
+
+def _is_worker(process: Path) -> bool:
+    return b"sim.runs.workers.worker" in (process / "cmdline").read_bytes()
 
 
 @dataclass
@@ -62,7 +66,7 @@ class Killing(Counting):
     """Kills a worker."""
 
     def act(self, request: ChatRequest) -> None:
-        os.kill(children()[-1], signal.SIGKILL)
+        os.kill(working()[-1], signal.SIGKILL)
 
 
 class Ending(Counting):
@@ -99,7 +103,7 @@ def test_however_many_work_a_run_is_the_same(more: dict[str, object], tmp_path: 
         run(config, out=tmp_path / str(count))
     assert files(tmp_path / "1") == files(tmp_path / "2")
     assert not replay(tmp_path / "2").differences
-    assert not children()
+    assert not working()
 
 
 def test_a_worker_that_is_killed_costs_no_reply(tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ def test_what_stops_a_run_stops_its_workers(tmp_path: Path) -> None:
     run(configured(SMALL), out=tmp_path / "whole")
     with pytest.raises(ServiceError, match="no money"):
         run(configured(SMALL, {"workers": 2}), out=tmp_path / "ended", model=Ending(at=12))
-    assert not children()
+    assert not working()
     paid = {*read_journal(RunDirectory(tmp_path / "ended").journal)}
     model = Counting()
     resume(tmp_path / "ended", model=model)
