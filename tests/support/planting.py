@@ -97,7 +97,9 @@ def changed(log: Log, position: int, payload: msgspec.Struct) -> Memory[Any]:
     memory: Memory[Any] = Memory(name)
     for place in range(len(log)):
         record = view[place]
-        memory.append(replace(record, payload=payload) if place == position else record)
+        memory.append(
+            msgspec.structs.replace(record, payload=payload) if place == position else record
+        )
     return memory
 
 
@@ -180,11 +182,15 @@ class Altered:
 
     def __getitem__(self, position: int) -> Record[Any]:
         record: Record[Any] = self.under[position]
-        return replace(record, payload=self.payload) if position == self.position else record
+        return (
+            msgspec.structs.replace(record, payload=self.payload)
+            if position == self.position
+            else record
+        )
 
     def recall(self, vector: Vector, k: int, within: float = 2.0) -> list[Recall[Any]]:
         found = self.under.recall(vector, k, within)
-        return [replace(one, record=self[one.position]) for one in found]
+        return [msgspec.structs.replace(one, record=self[one.position]) for one in found]
 
     def alike(self, vector: Vector, k: int, within: float = 2.0) -> Sequence[Likeness]:
         found: Sequence[Likeness] = self.under.alike(vector, k, within)
