@@ -52,7 +52,9 @@ def _visibly(
     """Make what is told visible; the renderer's colours come later."""
     for name, fact in facts.items():
         if name != "exc_info":
-            facts[name] = visible(fact) if isinstance(fact, str) else fact
+            facts[name] = (
+                visible(fact, lines=name == "exception") if isinstance(fact, str) else fact
+            )
     return facts
 
 

@@ -216,4 +216,4 @@ def _jobs(runs: Sequence[Planned]) -> int:
     # unless they share them.
     if any(run.config.model != "embedded" and not run.config.share_limits for run in runs):
         return 1
-    return os.cpu_count() or 1
+    return max(1, (os.cpu_count() or 1) // max(run.config.workers for run in runs))

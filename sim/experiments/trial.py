@@ -245,6 +245,7 @@ def _unbound(config: RunConfig) -> RunConfig:
         requests_per_minute=0.0,
         tokens_per_minute=0.0,
         share_limits="",
+        workers=1,
         cache="",
         prices={},
         max_calls=0,

@@ -156,7 +156,7 @@ class Live:
         if count == 1:
             return nullcontext()
         digest = self.scenario.environment.head.digest
-        begin = Begin(course.settings(), digest, self.directory.path.name, beforehand.roles)
+        begin = Begin(course.settings(), digest, beforehand.roles)
         pool = Pool(count, begin, assembly.memories, answer, embed, beforehand)
         assembly.scheduler.send = pool.send
         return pool.working()

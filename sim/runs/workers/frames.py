@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from agents.models.model import ChatReply, Prompt
+from engine.attempt import Level
 from engine.calls import Call
 from engine.closed import Left
 from engine.errors import BillpError, DataError, LawError, ServiceError
@@ -39,7 +40,6 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
 
     settings: dict[str, Any]
     environment: str
-    name: str
     roles: tuple[str, ...]
 
 
@@ -103,6 +103,14 @@ class Over(msgspec.Struct, frozen=True, tag=True):
     left: tuple[Kept, ...]
 
 
+class Logged(msgspec.Struct, frozen=True, tag=True):
+    """What is to be logged: the run says how, and where."""
+
+    level: Level
+    event: str
+    facts: dict[str, str | int | float | None]
+
+
 class Broke(msgspec.Struct, frozen=True, tag=True):
     """An error that stops the run."""
 
@@ -112,7 +120,7 @@ class Broke(msgspec.Struct, frozen=True, tag=True):
 
 
 ToWorker: TypeAlias = Begin | Remember | Play | Said | Embedded
-FromWorker: TypeAlias = Asks | Embeds | Moved | Over | Broke
+FromWorker: TypeAlias = Asks | Embeds | Moved | Over | Logged | Broke
 
 _encode = msgspec.msgpack.Encoder().encode
 _STOPS: dict[str, type[BillpError]] = {

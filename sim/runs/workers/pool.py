@@ -36,6 +36,7 @@ from sim.runs.workers.frames import (
     FromWorker,
     Kept,
     Link,
+    Logged,
     Moved,
     Over,
     Play,
@@ -212,6 +213,8 @@ class _Seat:
                 task = asyncio.create_task(self._embed(message))
                 self._embeddings.add(task)
                 task.add_done_callback(self._embeddings.discard)
+            case Logged():
+                log(message.level, message.event, **message.facts)
             case Broke():
                 self.pool.stop(error_of(message))
 

@@ -8,10 +8,10 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn, cast, get_args
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ from agents.embeddings import HashingEmbedder
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, Prompt, Sampling, request_for
 from agents.trajectory import Trajectory, folding
+from engine.attempt import Level
 from engine.bus import Bus
 from engine.calls import Call
 from engine.delivery import Delivery
@@ -39,6 +40,7 @@ from sim.runs.workers.frames import (
     Embedded,
     Embeds,
     Link,
+    Logged,
     Moved,
     Over,
     Play,
@@ -100,13 +102,20 @@ class Worker:
             self._wiring.stopping = True
         self.link.send(broke(error))
 
+    def log(self, logger: object, method: str, facts: MutableMapping[str, Any]) -> NoReturn:
+        """Let the run log what is logged here: it knows how, and what must not be obeyed."""
+        event = str(facts.pop("event", ""))
+        told = {name: _plain(fact) for name, fact in facts.items()}
+        level = cast("Level", method) if method in get_args(Level) else "warning"
+        self.link.send(Logged(level, event, told))
+        raise structlog.DropEvent
+
     def leave(self) -> None:
         """Let what still runs end without a word: nobody wants to know."""
         if self._wiring is not None:
             self._wiring.stopping = True
 
     def _begin(self, message: Begin) -> None:
-        structlog.contextvars.bind_contextvars(run=message.name)
         course = read_course(message.settings, proven=True)
         name = course.config.environment
         environment = open_environment(name, message.environment)
@@ -181,10 +190,15 @@ class Worker:
         )
 
 
+def _plain(fact: object) -> str | int | float | None:
+    return fact if fact is None or isinstance(fact, str | int | float) else repr(fact)
+
+
 async def _work(file: int) -> None:
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=file))
     link = Link(reader, writer, _decode)
     worker = Worker(link)
+    structlog.configure(processors=[structlog.processors.format_exc_info, worker.log])
     await link.hear(worker.take)
     worker.leave()
 

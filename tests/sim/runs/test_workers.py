@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
@@ -150,13 +151,18 @@ def test_what_stops_a_run_stops_its_workers(tmp_path: Path) -> None:
     assert files(tmp_path / "ended") == files(tmp_path / "whole")
 
 
-def test_handlers_that_fail_in_a_worker_fail_their_episode_alone(tmp_path: Path) -> None:
-    """And listeners hear of it as of all else."""
+def test_handlers_that_fail_in_a_worker_fail_their_episode_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Listeners hear of it as of all else, and the run logs it: workers print nothing."""
     heard = Heard()
     config = configured(SMALL, {"workers": 2})
-    summary = run(config, out=tmp_path / "run", model=Failing(at=1), listeners={"heard": heard})
+    with capture_logs() as logs:
+        summary = run(config, out=tmp_path / "run", model=Failing(at=1), listeners={"heard": heard})
     assert summary.failed_episodes == 1
     assert heard.kinds == {ActionTaken, HandlerFailed}
+    assert [(one["log_level"], one["event"]) for one in logs] == [("warning", "handler failed")]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_environment_that_workers_cannot_open_is_said(tmp_path: Path) -> None:
