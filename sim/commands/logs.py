@@ -51,10 +51,9 @@ def _visibly(
 ) -> MutableMapping[str, Any]:
     """Make what is told visible; the renderer's colours come later."""
     for name, fact in facts.items():
-        if name != "exc_info":
-            facts[name] = (
-                visible(fact, lines=name == "exception") if isinstance(fact, str) else fact
-            )
+        if name != "exc_info" and isinstance(fact, str):
+            # A traceback that is text already, as a worker's is, has lines.
+            facts[name] = visible(fact, lines=name == "exception")
     return facts
 
 
