@@ -26,6 +26,7 @@ from sim.runs.replay import replay
 from sim.runs.resume import resume
 from sim.runs.run import run
 from storage.runs import RunDirectory
+from tests.support.spent import Spent
 
 EPISODES = int(os.environ.get("BILLP_BENCH_EPISODES", "300"))
 TRACE = int(os.environ.get("BILLP_BENCH_TRACE", "200"))  # megabytes
@@ -75,20 +76,6 @@ def test_bench_replay_beside_an_embedded_run(arrivals: str, tmp_path: Path) -> N
         f"replayed {count / again:,.0f}/s, {live / again:.2f} times"
     )
     assert live / again >= 1
-
-
-@dataclass
-class Spent:
-    """The embedded model, of an account that is spent after some *calls*."""
-
-    calls: int
-    model: EmbeddedModel = field(default_factory=EmbeddedModel)
-
-    async def reply(self, request: ChatRequest) -> ChatReply:
-        self.calls -= 1
-        if self.calls < 0:
-            raise ServiceError("the account is spent")
-        return await self.model.reply(request)
 
 
 def until_spent(work: Callable[[], object]) -> float:

@@ -16,14 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.models.embedded import EmbeddedModel
-from agents.models.model import ChatReply, ChatRequest
 from engine.errors import BillpError, ServiceError, TraceError
 from sim.config.layers import configured
 from sim.runs.replay import replay
 from sim.runs.resume import resume
 from sim.runs.run import run
 from storage.runs import RunDirectory
+from tests.support.spent import Spent
 
 TINY = {"episodes": 3, "limit": 3, "arrivals": "batches:1", "prompts": False, "fsync": "none"}
 PLACE = re.compile(
@@ -100,20 +99,6 @@ damages = st.one_of(
     st.builds(swapped, places, places),
 )
 files = st.sampled_from(["calls.jsonl", "trace.jsonl"])
-
-
-class Spent:
-    """The embedded model, of an account that is spent after some calls."""
-
-    def __init__(self, calls: int) -> None:
-        self._calls = calls
-        self._model = EmbeddedModel()
-
-    async def reply(self, request: ChatRequest) -> ChatReply:
-        self._calls -= 1
-        if self._calls < 0:
-            raise ServiceError("spent")
-        return await self._model.reply(request)
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from sim.runs.resume import resume
 from sim.runs.run import run
 from storage.checkpoints import read_checkpoint
 from storage.runs import RunDirectory
-from tests.sim.runs.test_resume import Spent
 from tests.support.dying import SMALL
+from tests.support.spent import Spent
 
 EPISODES = 8
 WORLDS: dict[str, dict[str, Any]] = {

@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from agents.billp import planner
 from agents.embeddings import hashed
-from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.remote.vectors import ROLE, encoded
 from engine.errors import (
@@ -47,6 +46,7 @@ from tests.support.dying import (
     undisturbed,
 )
 from tests.support.shell import tree
+from tests.support.spent import Spent
 
 ILL = 5  # every so many calls fail
 
@@ -59,20 +59,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 @pytest.fixture
 def model(tmp_path: Path) -> Noted:
     return Noted(tmp_path / "asked")
-
-
-@dataclass
-class Spent:
-    """The embedded model, of an account that is spent after some *calls*."""
-
-    calls: int
-    model: EmbeddedModel = field(default_factory=EmbeddedModel)
-
-    async def reply(self, request: ChatRequest) -> ChatReply:
-        self.calls -= 1
-        if self.calls < 0:
-            raise ServiceError("the account is spent", hint="pay")
-        return await self.model.reply(request)
 
 
 def stopped(out: Path, calls: int = 20) -> RunDirectory:
