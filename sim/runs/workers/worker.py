@@ -85,7 +85,9 @@ class Worker:
             case Play():
                 self._play(message)
             case Said():
-                self.asked.pop(message.call).set_result(message.outcome)
+                # What another worker had asked, which is dead, may not be asked yet here.
+                if (future := self.asked.pop(message.call, None)) is not None:
+                    future.set_result(message.outcome)
             case Remember():
                 for one in message.records:
                     name, record = record_of(one, self.memories)
@@ -199,8 +201,10 @@ async def _work(file: int) -> None:
     link = Link(reader, writer, _decode)
     worker = Worker(link)
     structlog.configure(processors=[structlog.processors.format_exc_info, worker.log])
-    await link.hear(worker.take)
-    worker.leave()
+    try:
+        await link.hear(worker.take)
+    finally:
+        worker.leave()
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """Episodes evaluated by other processes: nothing that comes of a run tells of it."""
 
+import asyncio
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +72,28 @@ class Killing(Counting):
         os.kill(working()[-1], signal.SIGKILL)
 
 
+@dataclass
+class Lingering(Killing):
+    """Replies to the call at which it killed a worker as soon as there is another one."""
+
+    before: set[int] = field(default_factory=set)
+
+    def act(self, request: ChatRequest) -> None:
+        self.before = {*working()}
+        super().act(request)
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        reply = await super().reply(request)
+        if self.asked.total() == self.at:
+            await asyncio.to_thread(self._see_another)
+        return reply
+
+    def _see_another(self) -> None:
+        while not {*working()} - self.before:
+            time.sleep(0.01)
+        time.sleep(0.05)  # the run knows it by now, and it still imports
+
+
 class Ending(Counting):
     """Cannot go on."""
 
@@ -107,11 +131,17 @@ def test_however_many_work_a_run_is_the_same(more: dict[str, object], tmp_path: 
     assert not working()
 
 
-def test_a_worker_that_is_killed_costs_no_reply(tmp_path: Path) -> None:
-    """Its episodes are run again elsewhere, and what they had asked is not asked again."""
+@pytest.mark.parametrize("kind", [Killing, Lingering])
+def test_a_worker_that_is_killed_costs_no_reply(kind: type[Killing], tmp_path: Path) -> None:
+    """Its episodes are run again elsewhere, and what they had asked is not asked again.
+
+    Nor if the next worker is there before the reply, and has not asked yet.
+    """
     run(configured(SMALL), out=tmp_path / "whole")
-    model = Killing(at=12)
-    run(configured(SMALL, {"workers": 2}), out=tmp_path / "killed", model=model)
+    model = kind(at=12)
+    with capture_logs() as logs:
+        run(configured(SMALL, {"workers": 2}), out=tmp_path / "killed", model=model)
+    assert [one["event"] for one in logs] == ["a worker died: its episodes are run again"]
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     assert {*model.asked.values()} == {1}
 
