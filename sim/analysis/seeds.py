@@ -30,7 +30,8 @@ def seed_means(values: ArrayLike) -> Floats:
 
 def ratio_means(parts: ArrayLike, wholes: ArrayLike) -> Floats:
     """Return Σ *parts* ÷ Σ *wholes* under each seed, NaN without a whole."""
-    total, size = np.nansum(parts, axis=1), np.nansum(wholes, axis=1)
+    tables = (np.asarray(table, dtype=np.float64) for table in (parts, wholes))
+    total, size = (np.nansum(table, axis=1) for table in tables)
     means: Floats = np.divide(total, size, out=np.full(total.shape, np.nan), where=size > 0)
     return means
 
