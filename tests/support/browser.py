@@ -5,6 +5,7 @@ while nobody looks: an error on its console, a breach of its policy, a dialog, a
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -16,6 +17,7 @@ import pytest
 
 Browser: TypeAlias = Any
 Page: TypeAlias = Any
+Locator: TypeAlias = Any
 """Playwright's: tests that need no browser are read, checked and run without it."""
 
 SCREENSHOTS = "BILLP_SCREENSHOTS"
@@ -71,7 +73,7 @@ def noted() -> list[str]:
 def page(chromium: Browser, noted: list[str]) -> Iterator[Page]:
     """Open a tab without a past, 1280 pixels wide and light; it must do nothing wrong."""
     context = chromium.new_context(viewport=WIDE, color_scheme="light", reduced_motion="reduce")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)  # the machine may be busy
     page = context.new_page()
     _watch(page, noted)
     yield page
@@ -112,6 +114,25 @@ def axe(page: Page) -> None:
         if one["impact"] in _SERIOUS
         for node in one["nodes"]
     ] == []
+
+
+def says(place: Locator, pattern: str) -> None:
+    """Wait until a place is seen that says this: a page does what it is told in its own time."""
+    place.filter(has_text=re.compile(pattern)).wait_for()
+
+
+def becomes(page: Page, holds: Callable[[], bool]) -> None:
+    """Wait until it *holds*, for what no selector tells."""
+    for _ in range(100):
+        if holds():
+            return
+        page.wait_for_timeout(100)
+    assert holds()
+
+
+def left(page: Page) -> None:
+    """Leave the page, before what serves it ends: what it asks for then is nobody's mistake."""
+    page.goto("about:blank")
 
 
 def fits(page: Page) -> None:

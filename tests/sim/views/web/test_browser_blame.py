@@ -1,6 +1,6 @@
 """A planted cause is found, and shown first on the page that somebody opens in a browser."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,30 +30,34 @@ def blamed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, int]:
     return case.run, case.episode, first.step
 
 
+@pytest.fixture(scope="module")
+def url(blamed: tuple[Path, int, int]) -> Iterator[str]:
+    with viewed(blamed[0]) as url:
+        yield url
+
+
 def test_a_planted_cause_stands_first(
-    blamed: tuple[Path, int, int], page: Page, screenshot: Callable[[str], None]
+    blamed: tuple[Path, int, int], url: str, page: Page, screenshot: Callable[[str], None]
 ) -> None:
     """With its interval above 0, and a link to the step that it is of."""
     run, episode, step = blamed
-    with viewed(run) as url:
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            page.goto(f"{url}blame/{run.name}?k={episode}")
-            axe(page)
-            screenshot(f"blame-{scheme}")
-        first = page.locator(".causes tbody tr").first
-        assert first.locator("td.bad").inner_text().startswith("+")
-        page.set_viewport_size(PHONE)
-        fits(page)
-        first.get_by_role("link", name=str(step), exact=True).click()
-        page.wait_for_url(f"**/episode/{run.name}?k={episode}&step={step}")
-        assert page.locator(".step:visible").get_attribute("data-step") == str(step)
-
-
-def test_who_has_not_asked_is_told_how(blamed: tuple[Path, int, int], page: Page) -> None:
-    run, episode, _ = blamed
-    with viewed(run) as url:
-        page.goto(f"{url}episode/{run.name}?k={episode - 1}")
-        page.goto(f"{url}blame/{run.name}?k={episode - 1}")
-        assert f"--episode {episode - 1}" in page.locator("main").inner_text()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(f"{url}blame/{run.name}?k={episode}")
         axe(page)
+        screenshot(f"blame-{scheme}")
+    first = page.locator(".causes tbody tr").first
+    assert first.locator("td.bad").inner_text().startswith("+")
+    page.set_viewport_size(PHONE)
+    fits(page)
+    first.get_by_role("link", name=str(step), exact=True).click()
+    page.wait_for_url(f"**/episode/{run.name}?k={episode}&step={step}")
+    page.locator(f".step[data-step='{step}']").wait_for()
+
+
+def test_who_has_not_asked_is_told_how(blamed: tuple[Path, int, int], url: str, page: Page) -> None:
+    run, episode, _ = blamed
+    page.goto(f"{url}episode/{run.name}?k={episode - 1}")
+    page.goto(f"{url}blame/{run.name}?k={episode - 1}")
+    assert f"--episode {episode - 1}" in page.locator("main").inner_text()
+    axe(page)

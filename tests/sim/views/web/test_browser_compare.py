@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sim.views.web.offered import folder_of, report, report_html
-from tests.support.browser import PHONE, Page, axe, fits
+from tests.support.browser import PHONE, Page, axe, fits, says
 from tests.support.small import recorded
 from tests.support.viewed import viewed
 
@@ -67,8 +67,8 @@ def test_a_click_on_a_visit_opens_it_in_both_runs(
     place = chart.evaluate(_PLACE)
     chart.click(position=place)
     page.wait_for_url("**/diff?**")
-    assert page.locator("h1").inner_text().startswith("User ")
-    assert page.locator("#first").count() == 1
+    says(page.locator("h1"), "^User ")
+    page.locator("#first").wait_for(state="attached")
     axe(page)
     screenshot("diff")
     page.set_viewport_size(PHONE)
@@ -97,8 +97,8 @@ def test_tables_are_copied(url: str, page: Page) -> None:
     page.goto(url + COMPARED)
     page.get_by_text("LaTeX (booktabs)").click()
     page.get_by_role("button", name="Copy").click()
-    assert "\\toprule" in page.locator(".paste[open] code").inner_text()
-    assert page.locator(".paste[open] button").inner_text() in {"Copied", "Selected"}
+    says(page.locator(".paste[open] code"), r"\\toprule")
+    says(page.locator(".paste[open] button"), "Copied|Selected")
 
 
 def test_a_report_works_from_a_disk(

@@ -6,7 +6,7 @@ import pytest
 
 from sim.analysis.ledger import Ledger
 from storage.runs import RunDirectory
-from tests.support.browser import PHONE, Page, axe, fits
+from tests.support.browser import PHONE, Page, axe, becomes, fits, says
 from tests.support.small import recorded
 from tests.support.viewed import viewed
 
@@ -66,16 +66,17 @@ def test_keys_go_through_the_steps(url: str, page: Page, long: int) -> None:
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("k")
-    assert page.url.endswith(f"k={long}&step=1")
-    assert page.locator(".step:visible").get_attribute("data-step") == "1"
+    page.wait_for_url(f"**k={long}&step=1")
+    page.locator(".step[data-step='1']").wait_for()
     title = page.locator(".steps a[data-step='2'] .title").inner_text()
     page.keyboard.press("/")
     page.keyboard.type(title)
-    assert page.locator(".steps li:visible").count() < page.locator(".steps li").count()
+    steps = page.locator(".steps li").count()
+    becomes(page, lambda: page.locator(".steps li:visible").count() < steps)
     page.keyboard.press("Escape")
     page.locator(".steps a[data-step='0']").focus()
     page.keyboard.press("ArrowDown")
-    assert page.evaluate("document.activeElement.dataset.step") == "1"
+    page.locator(".steps a[data-step='1']:focus").wait_for()
     page.keyboard.press("[")
     page.wait_for_url(f"**/episode/first?k={long - 1}")
 
@@ -84,8 +85,8 @@ def test_a_column_of_the_strip_leads_to_its_step(url: str, page: Page, long: int
     """What stands out in the picture is what is looked at next."""
     opened(page, f"{url}episode/first?k={long}")
     page.locator(".column[data-step='2'] .ground").click(force=True)
-    assert page.locator(".steps a[aria-current]").get_attribute("data-step") == "2"
-    assert "chosen" in page.locator(".column[data-step='2']").get_attribute("class")
+    page.locator(".steps a[aria-current][data-step='2']").wait_for()
+    page.locator(".column[data-step='2'].chosen").wait_for(state="attached")
 
 
 def test_a_prompt_comes_when_it_is_looked_at(url: str, page: Page, long: int) -> None:
@@ -96,8 +97,8 @@ def test_a_prompt_comes_when_it_is_looked_at(url: str, page: Page, long: int) ->
     call.locator("summary").click()
     call.locator("pre.diff .added").first.wait_for()
     call.get_by_role("button", name="Whole").click()
-    assert "## History of the user" in call.locator(".prompt pre:visible").nth(1).inner_text()
-    assert "ms" in call.locator("summary [data-effort]").inner_text()
+    says(call.locator(".prompt pre:visible").nth(1), "## History of the user")
+    says(call.locator("summary [data-effort]"), "ms")
 
 
 def test_an_envelope_is_shown_where_it_stands(url: str, page: Page, long: int) -> None:
@@ -105,10 +106,13 @@ def test_an_envelope_is_shown_where_it_stands(url: str, page: Page, long: int) -
     opened(page, f"{url}episode/first?k={long}&n=10")
     marked = page.locator(".marked")
     assert marked.get_attribute("id") == "n10"
-    assert marked.is_visible()
-    assert page.evaluate(
-        "(() => { const r = document.querySelector('.marked').getBoundingClientRect();"
-        " return r.top < innerHeight && r.bottom > 0; })()"
+    marked.wait_for()
+    becomes(
+        page,
+        lambda: page.evaluate(
+            "(() => { const r = document.querySelector('.marked').getBoundingClientRect();"
+            " return r.top < innerHeight && r.bottom > 0; })()"
+        ),
     )
 
 
@@ -139,12 +143,12 @@ def test_the_list_is_sorted_and_filtered(url: str, page: Page, ledger: Ledger) -
     page.locator("[data-sort=reward]").click()
     best = max(ledger.rows(), key=lambda row: (row.reward, -row.episode))
     page.locator("tr[aria-rowindex='2'] a", has_text=str(best.episode)).wait_for()
-    assert page.locator("th[aria-sort=descending] a").inner_text() == "reward"
+    says(page.locator("th[aria-sort=descending] a"), "^reward$")
     reason = best.reason
     page.locator("select[name=reason]").select_option(reason)
     count = sum(row.reason == reason for row in ledger.rows())
     page.get_by_text(f"{count} of 120", exact=True).wait_for()
-    assert f"reason={reason}" in page.url
+    page.wait_for_url(f"**reason={reason}**")
     page.reload()
     page.get_by_text(f"{count} of 120", exact=True).wait_for()
 
@@ -155,8 +159,8 @@ def test_a_page_needs_no_script(url: str, page: Page, long: int) -> None:
     plain = context.new_page()
     plain.goto(f"{url}episode/first?k={long}")
     plain.locator(".steps a[data-step='1']").click()
-    assert plain.locator(".step:visible").get_attribute("data-step") == "1"
+    plain.locator(".step[data-step='1']").wait_for()
     plain.locator(".step:visible .card.thought summary").first.click()
     plain.get_by_text("This call on a page of its own").locator("visible=true").first.click()
-    assert plain.get_by_role("heading", name="Prompt", exact=True).is_visible()
+    plain.get_by_role("heading", name="Prompt", exact=True).wait_for()
     context.close()

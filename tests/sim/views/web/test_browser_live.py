@@ -19,7 +19,7 @@ from sim.config.layers import configured
 from sim.library.run import Run
 from sim.runs.run import run
 from sim.views.web.dashboard import DashboardView
-from tests.support.browser import PHONE, Page, axe, fits
+from tests.support.browser import PHONE, Page, axe, fits, left
 from tests.support.small import SMALL
 from tests.support.viewed import viewed
 
@@ -97,8 +97,9 @@ def test_numbers_move_until_the_end(
         page.goto(found.url)
         page.locator("#lanes:not([hidden]) li").first.wait_for()
         until(page, "#episodes", r"^\s*([3-9]|\d\d)")
-        assert "steps/s" in page.locator("#pulse").inner_text()
-        assert "wait for" in page.locator("#waits").inner_text()
+        found.model.seconds = 0.5  # it is not to end while it is looked at
+        until(page, "#pulse", "steps/s")
+        until(page, "#waits", "wait for")
         page.locator("billp-chart[name=rewards][data-drawn]").wait_for()
         axe(page)
         screenshot("live-light")
@@ -109,8 +110,10 @@ def test_numbers_move_until_the_end(
         seen = episodes(page)
         found.model.seconds = 0.0
         until(page, "#said", "end")
-        assert episodes(page) == CONFIG.episodes > seen
+        until(page, "#episodes", rf"^\s*{CONFIG.episodes}\b")
+        assert seen < CONFIG.episodes
         assert found.ended.wait(30)
+        left(page)
     with ThreadPoolExecutor() as pool:  # the browser's driver has the loop of this thread
         pool.submit(run, CONFIG, out=tmp_path / "alone").result()
     assert Run.open(tmp_path / "live").digest == Run.open(tmp_path / "alone").digest
@@ -138,6 +141,7 @@ def test_it_is_paused_bounded_and_stopped(tmp_path: Path, page: Page, noted: lis
         page.get_by_role("button", name="Stop").click()
         until(page, "#said", "resume")
         assert found.ended.wait(30)
+        left(page)
         assert isinstance(found.stopped, InterruptedRunError)
 
 
@@ -150,3 +154,4 @@ def test_a_run_of_another_process_is_followed(tmp_path: Path, page: Page) -> Non
         found.model.seconds = 0.0
         page.locator("#standing", has_text="finished").wait_for()
         page.locator("#metrics").wait_for()
+        left(page)

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.browser import Page, axe
+from tests.support.browser import Page, axe, says
 from tests.support.planted import NAME, PLANTED, planted
 from tests.support.viewed import crawled, viewed
 
@@ -62,6 +62,7 @@ def test_a_prompt_is_text_when_it_comes(url: str, page: Page) -> None:
     page.goto(f"{url}episode/other?k=0", wait_until="networkidle")
     page.evaluate(OPENED)
     page.wait_for_load_state("networkidle")
+    says(page.locator("main"), "right to left")
     shown = page.locator("main").inner_text()
     assert PLANTED[0] in shown
     assert PLANTED[1] in shown
@@ -79,7 +80,7 @@ def test_what_a_chart_tells_is_text(url: str, page: Page) -> None:
     page.mouse.move(place["x"] + place["width"] * 0.3, place["y"] + 90)
     page.wait_for_selector("#vg-tooltip-element.visible")
     assert page.evaluate(FOUND) == []
-    assert "category" in page.locator("#vg-tooltip-element").inner_text()
+    says(page.locator("#vg-tooltip-element"), "category")
 
 
 def test_the_page_of_what_is_planted_can_be_read(url: str, page: Page) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sim.runs.fork import fork
-from tests.support.browser import PHONE, Page, axe, fits
+from tests.support.browser import PHONE, Page, axe, fits, says
 from tests.support.small import recorded
 from tests.support.viewed import viewed
 
@@ -59,10 +59,11 @@ def test_runs_are_found_by_words_and_choices(url: str, page: Page) -> None:
     page.goto(url)
     assert len(names(page)) == 4
     page.locator("input[type=search]").fill("act-only")
+    says(page.locator("billp-filter [role=status]"), "1 of 4")
     assert names(page) == ["deep/act-only"]
-    assert "1 of 4" in page.locator("billp-filter [role=status]").inner_text()
     page.locator("input[type=search]").fill("")
     page.locator("select[data-of=agent]").select_option("random")
+    says(page.locator("billp-filter [role=status]"), "1 of 4")
     assert names(page) == ["random"]
 
 
@@ -88,10 +89,10 @@ def test_two_runs_are_ticked_and_compared(url: str, page: Page) -> None:
     assert button.is_disabled()
     for name in ("billp", "random"):
         page.get_by_label(f"Compare {name}", exact=True).check()
-    assert button.inner_text() == "Compare 2"
+    says(button, "^Compare 2$")
     button.click()
     page.wait_for_url("**/compare?run=billp&run=random")
-    assert page.locator("h1").is_visible()
+    page.locator("h1").wait_for()
 
 
 def test_charts_of_a_run_have_its_blocks(url: str, page: Page) -> None:
@@ -111,10 +112,10 @@ def test_a_point_of_the_map_is_chosen(url: str, page: Page) -> None:
     place = page.locator("billp-map").evaluate("map => map.place(3)")
     canvas = page.locator("billp-map canvas")
     canvas.hover(position={"x": place[0], "y": place[1]})
-    assert "written by episode" in page.locator("billp-map [role=status]").inner_text()
+    says(page.locator("billp-map [role=status]"), "written by episode")
     canvas.click(position={"x": place[0], "y": place[1]})
     page.wait_for_url("**&at=*")
-    assert page.locator("#record").is_visible()
+    page.locator("#record").wait_for()
 
 
 def test_nothing_there_is_a_page_too(url: str, page: Page, noted: list[str]) -> None:
