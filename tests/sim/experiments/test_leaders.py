@@ -57,11 +57,11 @@ def judged(plays: Plays, table: Sequence[Sequence[float]], asked: Asked) -> list
 
 def test_a_near_tie_gets_more_draws_till_it_is_told(found: tuple[Plays, Blame]) -> None:
     """Two that 16 draws cannot tell apart, 32 can; the third is told by the first 16."""
-    table = [gains(10, wave(4)), gains(12.5, wave(2, phase=1)), gains(1, wave(1))]
+    table = [gains(10, wave(4)), gains(13, wave(2, phase=1)), gains(1, wave(1))]
     told = judged(found[0], table, Asked())
     assert [one.cause.step for one in told] == [1, 0, 2]
     assert not any(one.tied for one in told)
-    assert [(one.effect, one.draws) for one in told[:2]] == [(12.5, 32), (10, 32)]
+    assert [(one.effect, one.draws) for one in told[:2]] == [(13, 32), (10, 32)]
 
 
 def test_what_is_told_at_once_gets_no_more(found: tuple[Plays, Blame]) -> None:
