@@ -39,6 +39,12 @@ class DrawOptions:
         Asked().draws
     )
     leading: Annotated[int, typer.Option(help="How many causes get fresh draws.")] = Asked().leading
+    ties: Annotated[
+        int,
+        typer.Option(
+            help="How many times as many draws they get at most that cannot be told apart."
+        ),
+    ] = Asked().ties
     records: Annotated[
         int | None,
         typer.Option(
@@ -50,7 +56,13 @@ class DrawOptions:
 
     def asked(self) -> Asked:
         """Return how much is asked."""
-        return Asked(draws=self.draws, leading=self.leading, records=self.records, seed=self.seed)
+        return Asked(
+            draws=self.draws,
+            leading=self.leading,
+            ties=self.ties,
+            records=self.records,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True)
