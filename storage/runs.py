@@ -35,7 +35,7 @@ from storage.files import AppendOnly, Durability, HeldBack, make_directory, remo
 from storage.holding import is_held
 from storage.journal import Journal, read_journal
 from storage.names import check_name
-from storage.objects.addresses import check_local
+from storage.objects.addresses import check_local, check_out
 from storage.origin import NAME as ORIGIN
 from storage.origin import prove, proven
 from storage.prompt_texts import PromptTexts
@@ -270,7 +270,7 @@ def check_free(path: Path) -> None:
     Raises ConfigError if it cannot be written down, or is an address.
     """
     check_name(path)
-    check_local(path, "write the run to a directory, and put it there afterwards: billp push")
+    check_out(path)
     if not path.exists() or (path.is_dir() and _is_unbegun(path)):
         return
     what = "holds another run" if (path / "run.toml").exists() else "is not empty"

@@ -55,6 +55,11 @@ def check_local(path: PathLike[str] | str, hint: str) -> None:
         )
 
 
+def check_out(path: PathLike[str] | str) -> None:
+    """Raise ConfigError if what is written at *path* would have to be written at an address."""
+    check_local(path, "write to a directory, and put it there afterwards: billp push")
+
+
 def parse_address(text: str) -> Address:
     """Return the address that *text* tells; raises ConfigError."""
     scheme, separator, rest = text.partition("://")

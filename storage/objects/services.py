@@ -146,7 +146,7 @@ class Service:
             told = self._told(error, done)
         else:
             return
-        raise told  # without a cause, which may name a key
+        raise told from None  # not from what may name a key
 
     def _told(self, error: Exception, done: str) -> TransferError:
         said = str(error)
@@ -199,7 +199,8 @@ def _first_words(said: str) -> str:
     if code or status:
         named = [*([code[1]] if code else []), *([f"status {status[1]}"] if status else [])]
         return f"the service says {', '.join(named)}"
-    words = re.sub(r"\S*(?:://|[?&=])\S*", "…", said.partition("\n")[0])
+    words = said.partition("\n")[0].removeprefix("Generic ")
+    words = re.sub(r"""\S*(?:://|[?&=])\S*|(["'`]).*?\1""", "…", words)
     return visible(words[:200]) or "the service says nothing"
 
 

@@ -84,8 +84,13 @@ def environment(url: str, key: str = "any", secret: str = "SECRETSECRET") -> dic
 def bucket(**rights: list[str]) -> Iterator[Bucket]:
     """Start a server of S3's protocol in a process of its own, with users who have *rights*."""
     words = [sys.executable, "-c", _SERVER, json.dumps(rights)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(words, text=True, **pipes) as process:
+    with subprocess.Popen(
+        words,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         try:
             assert process.stdout is not None
             told = json.loads(process.stdout.readline())

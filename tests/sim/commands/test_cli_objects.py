@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sim.commands.push import push as push_command
 from storage.datasets import generate_environment, save
 from storage.runs import RunDirectory
 from tests.support.lacking import without
 from tests.support.objects import NOWHERE, environment
-from tests.support.shell import Shell, tree
+from tests.support.shell import Shell
 from tests.support.small import recorded
 
 
@@ -90,7 +89,8 @@ def test_an_environment_is_run_from_its_address(shell: Shell, shared: str) -> No
         for where in (["mine"], [f"{shared}/mine"], ["--environment", f"{shared}/mine"])
     }
     assert len(digests) == 1
-    shell.fine("replay", "traces/runs/billp-1", "--environment", f"{shared}/mine")
+    (first, *_) = sorted(Path("traces", "runs").iterdir())
+    shell.fine("replay", first, "--environment", f"{shared}/mine")
 
 
 WRITTEN = {
@@ -108,7 +108,7 @@ def test_nothing_is_written_at_an_address(name: str, shell: Shell, tmp_path: Pat
     sentence, hint = shell.refusal(*WRITTEN[name])
     assert "is an address, and no directory of this disk" in sentence
     assert hint
-    assert tree(tmp_path).keys() == {"shared"}
+    assert not (tmp_path / "s3:").exists()
 
 
 def test_without_the_extra_it_is_named(run: RunDirectory, shell: Shell, shared: str) -> None:
@@ -137,7 +137,3 @@ def test_tab_fetches_nothing(
     monkeypatch.setenv("COMP_CWORD", "3")
     assert shell.billp().out.split() == ["--worst"]
     assert not (tmp_path / "cache").exists()
-
-
-def test_the_example_names_what_push_takes() -> None:
-    assert "Credentials are those of the environment" in (push_command.__doc__ or "")
