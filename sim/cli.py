@@ -79,6 +79,14 @@ COMMANDS = {
         "memory:memory",
         "Tell what a run's memories hold, how they were recalled, and whether following them paid.",
     ),
+    "push": (
+        "push:push",
+        "Put a run, an environment or a report to object storage; send what is not there already.",
+    ),
+    "pull": (
+        "pull:pull",
+        "Fetch a run, an environment or a report from object storage, whole or not at all.",
+    ),
     "verify": ("verify:verify", "Read everything in a run directory and compare it; offline."),
     "models": (
         "models:models",

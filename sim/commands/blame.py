@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.progress import Progress
 
 from sim.commands.critic import CallOptions
+from sim.commands.located import RunPath
 from sim.commands.options import gathered
 from sim.config.run import Settings
 from sim.experiments.blame.blaming import REPLIES, planned
@@ -91,7 +92,7 @@ class PriceOptions:
 
 @gathered
 def blame(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunPath,
     drawn: DrawOptions,
     price: PriceOptions,
     calls: CallOptions,

@@ -17,6 +17,8 @@ EXAMPLES = {
     "train": "billp train a2c --seed 1 --out traces/policies/mine",
     "import-trajectories": "billp import-trajectories theirs.json --out traces/runs/theirs",
     "memory": "billp memory traces/runs/first --list actor",
+    "push": "billp push traces/runs/first s3://bucket/runs",
+    "pull": "billp pull s3://bucket/runs/first",
     "verify": "billp verify traces/runs/first",
     "models": "billp models --base-url http://localhost:8000/v1",
     "probe": "billp probe openai/my-model --base-url http://localhost:8000/v1",
