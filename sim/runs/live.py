@@ -33,6 +33,7 @@ from sim.runs.watching import Underway, conclude, shown
 from sim.runs.workers.beforehand import Beforehand, reckoned
 from sim.runs.workers.frames import Begin
 from sim.runs.workers.pool import Pool
+from sim.runs.workers.ways import Processes
 from storage.checkpoints import CheckpointFile, forget
 from storage.journal import CallEnded, Entry
 from storage.manifest import write_manifest
@@ -157,7 +158,7 @@ class Live:
             return nullcontext()
         digest = self.scenario.environment.head.digest
         begin = Begin(course.settings(), digest, beforehand.roles)
-        pool = Pool(count, begin, assembly.memories, answer, embed, beforehand)
+        pool = Pool(Processes(), count, begin, assembly.memories, answer, embed, beforehand)
         assembly.scheduler.send = pool.send
         return pool.working()
 
