@@ -16,7 +16,14 @@ from agents.models.model import ChatReply, Prompt
 from engine.attempt import Level
 from engine.calls import Call
 from engine.closed import Left
-from engine.errors import BillpError, DataError, LawError, ServiceError
+from engine.errors import (
+    BillpError,
+    ConfigError,
+    DataError,
+    LawError,
+    RunDirectoryError,
+    ServiceError,
+)
 from engine.messages import EpisodeEnded, EpisodeStarted, ModelFailed, ModelReplied
 from engine.records import Record
 from sim.runs.workers.ways import Way
@@ -123,9 +130,8 @@ ToWorker: TypeAlias = Begin | Remember | Play | Said | Embedded
 FromWorker: TypeAlias = Asks | Embeds | Moved | Over | Logged | Broke
 
 _encode = msgspec.msgpack.Encoder().encode
-_STOPS: dict[str, type[BillpError]] = {
-    error.__name__: error for error in (DataError, LawError, ServiceError)
-}
+_THEIRS = (ConfigError, DataError, LawError, RunDirectoryError, ServiceError)
+_STOPS: dict[str, type[BillpError]] = {error.__name__: error for error in _THEIRS}
 
 
 def kept(memory: str, record: Record[Any]) -> Kept:

@@ -7,7 +7,7 @@ and what they had asked is not asked again.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -267,4 +267,5 @@ class _Seat:
         if self._hearing is not None:
             await asyncio.wait([self._hearing])
         if self._road is not None:
-            await self._road.ended()
+            with suppress(ServiceError):  # then there is nobody to wait for
+                await self._road.ended()
