@@ -77,14 +77,28 @@ class Cluster:
         # Ray's own files go there; and what the foreman says, which is no word of ours.
         own = None if len(tempfile.gettempdir()) <= _SHORT else "/tmp"
         with tempfile.TemporaryDirectory(prefix="ray-", dir=own, ignore_cleanup_errors=True) as at:
-            foreman = _Foreman(self.environment, Path(at))
+            # Ray gives a cluster half a minute to begin: on a busy machine it may take two of them.
+            foreman = await self._came(count, at, tries=2 if self.address == LOCAL else 1)
             try:
-                await foreman.come(self._join(count, at), local=self.address == LOCAL)
                 await foreman.hire(count)
                 yield foreman.start
             finally:
                 with anyio.CancelScope(shield=True):
                     await foreman.leave()
+
+    async def _came(self, count: int, scratch: str, tries: int) -> "_Foreman":
+        """Return a foreman who has joined the cluster."""
+        foreman = _Foreman(self.environment, Path(scratch))
+        try:
+            await foreman.come(self._join(count, scratch), local=self.address == LOCAL)
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await foreman.leave()
+            if tries == 1 or not isinstance(error, ServiceError):
+                raise
+        else:
+            return foreman
+        return await self._came(count, scratch, tries - 1)
 
     def _join(self, count: int, scratch: str) -> Join:
         digest = self.environment.head.digest

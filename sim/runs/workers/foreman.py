@@ -226,6 +226,9 @@ def _unjoined(address: str, error: BaseException) -> ServiceError:
     if "InvalidAuthToken" in f"{error} {error.__cause__}":
         hint = "RAY_AUTH_MODE=token RAY_AUTH_TOKEN=… billp …, as its nodes have it"
         return ServiceError(f"the cluster {address!r} wants its token", hint=hint)
+    if address == LOCAL:
+        what = f"a local cluster cannot be begun: {told_briefly(error)}"
+        return ServiceError(what, hint="is the machine busy, or without room in /dev/shm?")
     what = f"the cluster {address!r} cannot be joined: {told_briefly(error)}"
     return ServiceError(what, hint=_HERE)
 

@@ -75,12 +75,17 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         # Nothing is kept there from an earlier time.
         there = {**os.environ, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
         command = [sys.executable, "-c", RAY]
-        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, env=there) as process:
-            assert process.stdin
-            assert process.stdout
-            yield process.stdout.readline().decode().split()[-1]
-            process.stdin.close()
-            process.wait()
+        for last in (False, False, True):  # Ray gives itself half a minute, and others may work
+            with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, env=there) as process:
+                assert process.stdin
+                assert process.stdout
+                said = process.stdout.readline().decode().split()
+                assert said or not last
+                if said:
+                    yield said[-1]
+                    process.stdin.close()
+                    process.wait()
+                    return
 
 
 def hands() -> list[int]:
