@@ -40,7 +40,7 @@ from sim.runs.workers.orders import (
 from sim.runs.workers.ways import streams
 
 _REACH = 10.0  # seconds that a node may take to be reached
-_SAY = 10.0  # seconds of waiting for room, until it is said
+_SAY = 30.0  # seconds of waiting for room, until it is said
 _STORE = 100 << 20  # bytes: of what goes through a local object store only environments are large
 _SAME = "let all nodes have the same installation"
 _HERE = "one of its nodes must be here: ray start --address=HOST:PORT"
