@@ -100,6 +100,13 @@ class HowOptions:
         int | None,
         typer.Option(help="Processes that evaluate episodes.", show_default=str(_DEFAULT.workers)),
     ] = None
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster of the workers: HOST:PORT, or local to begin one.",
+            show_default="none",
+        ),
+    ] = None
 
     certificate: Annotated[
         str | None,
