@@ -18,6 +18,7 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
 from sim.bench.jobs.runs import live, replayed, resumed, stopped
 from sim.config.layers import configured
+from sim.config.run import Settings
 from sim.runs.run import run
 from storage.runs import RunDirectory
 
@@ -55,7 +56,7 @@ def test_bench_replay_beside_an_embedded_run(arrivals: str, tmp_path: Path) -> N
 
 def test_bench_resume_beside_the_live_run(tmp_path: Path) -> None:
     """To come back to where a run stopped costs a fraction of having come there."""
-    settings = {"episodes": EPISODES, "arrivals": "batches:10"}
+    settings: Settings = {"episodes": EPISODES, "arrivals": "batches:10"}
     calls = live(tmp_path / "whole", **settings).told["calls"]
     for share in (0.1, 0.5, 0.9):
         out, copy, half = tmp_path / f"{share}", tmp_path / f"{share}-copy", round(share * calls)

@@ -15,32 +15,39 @@ from sim.config.run import RunConfig, Settings
 from sim.runs.replay import Playing, replay
 from sim.runs.resume import resume
 from sim.runs.run import run
+from storage.environments import Environment
 
 _WARM = 5  # episodes, of another seed than those that count
 
 
-def embedded(episodes: int, arrivals: str, agent: str = "billp", workers: int = 1) -> Cost:
-    """Run the stand-in; counted are steps."""
+def embedded(
+    episodes: int,
+    arrivals: str,
+    agent: str = "billp",
+    workers: int = 1,
+    world: Environment | None = None,
+) -> Cost:
+    """Run the stand-in; counted are steps. The *world* is opened, unless it is given."""
+    settings = {"episodes": episodes, "arrivals": arrivals, "agent": agent, "workers": workers}
+    if arrivals == "all":
+        settings["concurrency"] = 64
     with tempfile.TemporaryDirectory() as place:
-        settings = {"episodes": episodes, "arrivals": arrivals, "agent": agent, "workers": workers}
-        if workers > 1 or arrivals == "all":
-            settings["concurrency"] = 64
-        return live(Path(place) / "run", **settings)
+        return live(Path(place) / "run", world, **settings)
 
 
-def alone(episodes: int) -> Cost:
+def alone(episodes: int, world: Environment | None = None) -> Cost:
     """Run the agent `random`, which asks no model: what the kernel, the world and files cost."""
-    return embedded(episodes, "all", agent="random")
+    return embedded(episodes, "all", agent="random", world=world)
 
 
-def live(out: Path | str, **settings: object) -> Cost:
+def live(out: Path | str, world: Environment | None = None, **settings: object) -> Cost:
     """Run what *settings* say; counted are steps."""
     config = configured(dict(settings))
-    warm(config)
+    warm(config, world)
     found: dict[str, float] = {}
 
     def work() -> int:
-        summary = run(config, out=out)
+        summary = run(config, out=out, environment=world)
         found["messages"], found["calls"] = summary.messages, summary.calls
         return summary.all_steps
 
@@ -50,11 +57,11 @@ def live(out: Path | str, **settings: object) -> Cost:
     return cost
 
 
-def warm(config: RunConfig) -> None:
+def warm(config: RunConfig, world: Environment | None = None) -> None:
     """Run a little of the same kind."""
     with tempfile.TemporaryDirectory() as place:
         few: Settings = {"episodes": _WARM, "seed": config.seed + 1, "workers": 1, "max_calls": 0}
-        run(configured(config.settings(), few), out=Path(place) / "run")
+        run(configured(config.settings(), few), out=Path(place) / "run", environment=world)
 
 
 def replayed(out: Path | str, **how: Unpack[Playing]) -> Cost:
