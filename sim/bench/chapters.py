@@ -171,7 +171,7 @@ def _http(measurer: Measurer) -> Chapter:
 
 
 def _again(measurer: Measurer) -> Chapter:
-    episodes = max(2, measurer.sizes.episodes * 3 // 10)
+    episodes = max(2, measurer.sizes.episodes * 3 // 20)
     settings: dict[str, str | int] = {"episodes": episodes, "arrivals": _BATCHES}
     rows: list[list[Cost]] = []
     for turn in range(measurer.sizes.rounds):
@@ -217,7 +217,7 @@ def _workers(measurer: Measurer) -> Chapter:
         job("runs", "embedded", episodes=episodes, arrivals="all", workers=workers)
         for workers in (1, 2)
     ]
-    one, two = measurer.turns(*jobs)
+    one, two = measurer.turns(*jobs, rounds=min(2, measurer.sizes.rounds))
     faster = [single.wall / double.wall for single, double in zip(one, two, strict=True)]
     gain = sorted(faster)[len(faster) // 2]
     return Chapter(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from engine.errors import ConfigError
 from sim.bench.book import measured
 from sim.bench.children import LONG, Sizes
 from sim.views.bench import bench_markdown, bench_view
@@ -33,10 +34,12 @@ def bench(
 ) -> None:
     """Measure what billp costs on this machine, beside yardsticks in the same run.
 
-    Processor time, medians of three rounds in turns, each in a process of its own. It takes some
-    three minutes of two processors that have nothing else to do; ratios to yardsticks are what to
-    go by where they have.
+    Processor time, medians of rounds in turns, each in a process of its own. It takes three or four
+    minutes of two processors that have nothing else to do; where they have, ratios to yardsticks
+    are what to go by.
     """
+    if out is not None and not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out: there is no directory {str(out.parent)!r}")
     console = plain(stderr=True)
     sizes = LONG if long else Sizes()
     book = measured(only or [], console.print, sizes=sizes, against=rivals)

@@ -66,6 +66,15 @@ def test_a_chapter_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[st
     assert hint == f"there are {', '.join(CHAPTERS)}"
 
 
+def test_a_page_that_cannot_be_written_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is measured."""
+    out = tmp_path / "nowhere" / "book.md"
+    sentence, _ = Shell(capsys).refusal("bench", "--out", out)
+    assert sentence == f"--out: there is no directory {str(out.parent)!r}"
+
+
 def test_a_job_that_fails_is_named() -> None:
     with pytest.raises(BillpError, match=r"^start could not be measured: .*'nonsense'"):
         in_child(job("starts", "start", nonsense=1))
