@@ -47,8 +47,9 @@ def test_what_perf_says_is_read(said: str, count: int | None) -> None:
 
 @pytest.mark.parametrize("minor", [11, 13])
 def test_there_is_a_baseline_for_every_python_of_ours(minor: int) -> None:
-    """By instructions and, of all jobs, by time."""
+    """By instructions and by time, of all jobs."""
     mine = BASELINE[f"Python 3.{minor}, x86_64"]
-    assert set(mine["time"]) == {"kernel", "all", "batches", "chain"}
-    assert {"kernel", "all"} <= set(mine["valgrind"])
-    assert all(cost > 0 for costs in mine.values() for cost in costs.values())
+    assert {"valgrind", "time"} <= set(mine)
+    for costs in mine.values():
+        assert set(costs) == {"kernel", "all", "batches", "chain"}
+        assert min(costs.values()) > 0
