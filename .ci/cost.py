@@ -160,7 +160,7 @@ class Counter:
 COUNTERS = {
     "perf": Counter(by_perf, _perf_counts, 0.1),
     "valgrind": Counter(by_valgrind, lambda: shutil.which("valgrind") is not None, 0.1),
-    "time": Counter(by_time, lambda: True, 0.4),
+    "time": Counter(by_time, lambda: True, 1.0),
 }
 """Ways to count, best first."""
 
@@ -218,7 +218,7 @@ def compare(baseline: dict[str, dict[str, Costs]]) -> list[str]:
         sys.stdout.write(f"{BASELINE.name} has nothing for {here()}: no cost was compared\n")
         return []
     if name == "time":
-        sys.stdout.write("neither perf nor valgrind counts here: processor time is compared\n")
+        sys.stdout.write("neither perf nor valgrind counts here: processor time tells doublings\n")
     now, allowed = measured(name), COUNTERS[name].allowed
     for job, cost in now.items():
         change = f"{cost / mine[name][job] - 1:+.1%}" if job in mine[name] else "new"
