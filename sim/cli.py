@@ -100,6 +100,10 @@ COMMANDS = {
         "serve:serve",
         "Serve a model by the OpenAI protocol, with faults if you want them.",
     ),
+    "bench": (
+        "bench:bench",
+        "Measure what billp costs on this machine, beside yardsticks in the same run.",
+    ),
     "trace": ("trace:app", "Read, count and export the messages of a run."),
     "env": ("env:app", "Build environments from data, look at them, calibrate and list them."),
     "cache": ("cache:app", "Look into a cache of replies, and prune it."),

@@ -23,6 +23,7 @@ EXAMPLES = {
     "models": "billp models --base-url http://localhost:8000/v1",
     "probe": "billp probe openai/my-model --base-url http://localhost:8000/v1",
     "serve": "billp serve --port 8000 --fault drop=0.05",
+    "bench": "billp bench --only bus --only calls",
     "trace cat": "billp trace cat traces/runs/first --episode 3",
     "trace stats": "billp trace stats traces/runs/first",
     "trace export": "billp trace export traces/runs/first --parquet tables",
