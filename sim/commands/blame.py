@@ -12,7 +12,6 @@ from rich.console import Group
 from rich.progress import Progress
 
 from sim.commands.critic import CallOptions
-from sim.commands.located import RunPath
 from sim.commands.options import gathered
 from sim.config.run import Settings
 from sim.experiments.blame.blaming import REPLIES, planned
@@ -40,12 +39,6 @@ class DrawOptions:
         Asked().draws
     )
     leading: Annotated[int, typer.Option(help="How many causes get fresh draws.")] = Asked().leading
-    ties: Annotated[
-        int,
-        typer.Option(
-            help="How many times as many draws they get at most that cannot be told apart."
-        ),
-    ] = Asked().ties
     records: Annotated[
         int | None,
         typer.Option(
@@ -57,13 +50,7 @@ class DrawOptions:
 
     def asked(self) -> Asked:
         """Return how much is asked."""
-        return Asked(
-            draws=self.draws,
-            leading=self.leading,
-            ties=self.ties,
-            records=self.records,
-            seed=self.seed,
-        )
+        return Asked(draws=self.draws, leading=self.leading, records=self.records, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,7 @@ class PriceOptions:
 
 @gathered
 def blame(
-    run: RunPath,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     drawn: DrawOptions,
     price: PriceOptions,
     calls: CallOptions,

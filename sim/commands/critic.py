@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from sim.commands.located import Moved, RunPath
-from sim.commands.options import gathered
+from sim.commands.options import Moved, gathered
 from sim.commands.outputs import Trust
 from sim.config.layers import merged, parse_set
 from sim.config.run import Settings
@@ -62,7 +61,7 @@ class CallOptions:
 
 @gathered
 def critic(
-    run: RunPath,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     sample: SampleOptions,
     calls: CallOptions,
     plotted: Annotated[

@@ -11,7 +11,6 @@ from rich.console import RenderableType
 from engine.errors import ConfigError
 from sim.analysis.memory.facts import CAUTION
 from sim.analysis.memory.recorded import RecordedMemories, open_memories
-from sim.commands.located import RunPath
 from sim.commands.options import gathered
 from sim.commands.places import parse_point
 from sim.views.console import plain, write_json
@@ -60,7 +59,7 @@ class LookOptions:
 
 @gathered
 def memory(
-    run: RunPath,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     look: LookOptions,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object and nothing else.")

@@ -8,7 +8,6 @@ import typer
 
 from engine.errors import ConfigError
 from sim.commands.browser import web_pages
-from sim.commands.located import all_located
 from sim.commands.options import gathered
 from sim.views.console import plain
 from storage.runs import write_whole
@@ -44,7 +43,7 @@ class WhereOptions:
 @gathered
 def report(
     runs: Annotated[
-        list[Path], all_located("RUN…|FOLDER", "Runs, their addresses, or a folder of runs.")
+        list[Path], typer.Argument(metavar="RUN…|FOLDER", help="Runs, or a folder of runs.")
     ],
     where: WhereOptions,
     episodes: Annotated[

@@ -9,7 +9,6 @@ import anyio
 import typer
 
 from sim.commands.browser import web_pages
-from sim.commands.located import all_located
 from sim.views.console import plain
 from storage.runs import RUNS
 
@@ -17,7 +16,7 @@ from storage.runs import RUNS
 def view(
     paths: Annotated[
         list[Path] | None,
-        all_located("[RUN…|FOLDER]", "Runs, their addresses, or a folder of runs."),
+        typer.Argument(metavar="[RUN…|FOLDER]", help="Runs, or a folder of runs."),
     ] = None,
     host: Annotated[
         str,

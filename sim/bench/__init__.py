@@ -1,1 +1,0 @@
-"""The performance book: what billp costs, beside yardsticks that are measured in the same run."""

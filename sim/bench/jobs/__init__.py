@@ -1,1 +1,0 @@
-"""What is measured: each job is a function that does so much and tells what that cost."""
