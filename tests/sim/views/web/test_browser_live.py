@@ -1,7 +1,6 @@
 """A run as somebody watches it in a browser while it runs: its numbers move, and it obeys."""
 
 import asyncio
-import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from sim.config.layers import configured
 from sim.library.run import Run
 from sim.runs.run import run
 from sim.views.web.dashboard import DashboardView
-from tests.support.browser import PHONE, Page, axe, fits, left
+from tests.support.browser import PHONE, Page, axe, fits, left, says
 from tests.support.small import SMALL
 from tests.support.viewed import viewed
 
@@ -82,7 +81,7 @@ def underway(out: Path) -> Iterator[Underway]:
 
 def until(page: Page, where: str, pattern: str) -> None:
     """Wait for words; a page's own policy would not let them be sought by a script."""
-    page.locator(where, has_text=re.compile(pattern)).wait_for()
+    says(page.locator(where), pattern)
 
 
 def episodes(page: Page) -> int:
