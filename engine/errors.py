@@ -18,6 +18,7 @@
     ├── InterruptedRunError      a run stopped before its end; what was done is on disk
     ├── FailedEpisodesError      a run that came to its end, but without some of its episodes
     ├── LeakError                an experiment whose test users were learned from
+    ├── TransferError            what cannot be sent to an address, or fetched from one
     ├── OutputError              standard output that takes nothing any more
     └── DivergenceError          a replay that differs from the recorded run
 
@@ -126,6 +127,10 @@ class UnreadableReplyError(BillpError):
     """Raised when a reply is outside the grammar that was asked for."""
 
     exit_status = 1
+
+
+class TransferError(BillpError):
+    """Raised when files cannot be sent to object storage or fetched from it; both can go on."""
 
 
 class OutputError(BillpError):

@@ -21,6 +21,10 @@ __all__ = [
     "fork",
     "fork_async",
     "live",
+    "pull",
+    "pull_async",
+    "push",
+    "push_async",
     "replay",
     "replay_async",
     "resume",
@@ -44,6 +48,10 @@ _WHERE = {
     "fork": "sim.runs.fork",
     "fork_async": "sim.runs.fork",
     "live": "sim.library.live",
+    "pull": "sim.library.objects",
+    "pull_async": "sim.library.objects",
+    "push": "sim.library.objects",
+    "push_async": "sim.library.objects",
     "replay": "sim.runs.replay",
     "replay_async": "sim.runs.replay",
     "resume": "sim.runs.resume",
@@ -62,6 +70,7 @@ if TYPE_CHECKING:  # breaks no circle: it lets types see what is imported when i
     from sim.experiments.critique import critique
     from sim.experiments.experiment import Experiment
     from sim.library.live import live
+    from sim.library.objects import pull, pull_async, push, push_async
     from sim.library.run import Run
     from sim.runs.fork import fork, fork_async
     from sim.runs.replay import replay, replay_async

@@ -79,6 +79,14 @@ COMMANDS = {
         "memory:memory",
         "Tell what a run's memories hold, how they were recalled, and whether following them paid.",
     ),
+    "push": (
+        "push:push",
+        "Put a run, an environment or a report to object storage; send what is not there already.",
+    ),
+    "pull": (
+        "pull:pull",
+        "Fetch a run, an environment or a report from object storage, whole or not at all.",
+    ),
     "verify": ("verify:verify", "Read everything in a run directory and compare it; offline."),
     "models": (
         "models:models",
@@ -91,6 +99,10 @@ COMMANDS = {
     "serve": (
         "serve:serve",
         "Serve a model by the OpenAI protocol, with faults if you want them.",
+    ),
+    "bench": (
+        "bench:bench",
+        "Measure what billp costs on this machine, beside yardsticks in the same run.",
     ),
     "trace": ("trace:app", "Read, count and export the messages of a run."),
     "env": ("env:app", "Build environments from data, look at them, calibrate and list them."),

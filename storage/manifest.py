@@ -63,7 +63,7 @@ def take_inventory(directory: Path) -> Inventory:
     try:
         for name, path in _entries(directory):
             if stat.S_ISREG(path.lstat().st_mode):
-                files[name] = _look(path)
+                files[name] = look(path)
             else:
                 odd.append(name)
     except OSError as error:
@@ -99,7 +99,8 @@ def _name(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
 
 
-def _look(path: Path) -> FoundFile:
+def look(path: Path) -> FoundFile:
+    """Return what a regular file is now; raises OSError, also for a link."""
     whole, size, line, longest = sha256(), 0, 0, 0
     # What was a file a moment ago may be a link or a pipe by now.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shlex import join
@@ -26,6 +27,7 @@ NAME = "provenance"
 """What run.toml and summary.json call it."""
 
 _OURS = {"billp", "billp.exe", "billp.py"}
+_PACKAGES = ("engine", "storage", "agents", "sim")
 _PATIENCE = 2.0  # seconds that git may take
 _LONGEST = 4_000  # characters of a command
 _MOST = 100  # processes of a run that are told
@@ -60,7 +62,7 @@ def this_process() -> Process:
     """Return what is known of this process, which starts to work on a run now."""
     code = checkout_of(Path(__file__).resolve())
     return Process(
-        version=_version(),
+        version=this_version(),
         python=platform.python_version(),
         platform=platform.platform(),
         command=command(sys.argv),
@@ -73,7 +75,19 @@ def this_process() -> Process:
 def this_code() -> str:
     """Return what tells one state of our code from another, as far as it is known."""
     code = checkout_of(Path(__file__).resolve())
-    return f"{_version()}{'+' if code.commit else ''}{code.commit}"
+    return f"{this_version()}{'+' if code.commit else ''}{code.commit}"
+
+
+@cache
+def this_source() -> str:
+    """Return the sha256 of our code as it lies here: what decides bytes, version or not."""
+    root, digest = Path(__file__).resolve().parents[1], sha256()
+    found = (path for package in _PACKAGES for path in (root / package).rglob("*.py"))
+    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in found):
+        content = path.read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def moment(when: datetime) -> str:
@@ -129,7 +143,8 @@ def last_sign(paths: Sequence[Path]) -> datetime | None:
 
 
 @cache
-def _version() -> str:
+def this_version() -> str:
+    """Return the version of billp that is installed here."""
     try:
         return version("billp")
     except PackageNotFoundError:  # the code lies on the path, and was never installed

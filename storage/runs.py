@@ -35,6 +35,7 @@ from storage.files import AppendOnly, Durability, HeldBack, make_directory, remo
 from storage.holding import is_held
 from storage.journal import Journal, read_journal
 from storage.names import check_name
+from storage.objects.addresses import check_local, check_out
 from storage.origin import NAME as ORIGIN
 from storage.origin import prove, proven
 from storage.prompt_texts import PromptTexts
@@ -266,9 +267,10 @@ def written_in(
 def check_free(path: Path) -> None:
     """Raise RunDirectoryError if *path* holds anything that could be missed.
 
-    Raises ConfigError if it cannot be written down.
+    Raises ConfigError if it cannot be written down, or is an address.
     """
     check_name(path)
+    check_out(path)
     if not path.exists() or (path.is_dir() and _is_unbegun(path)):
         return
     what = "holds another run" if (path / "run.toml").exists() else "is not empty"
@@ -322,6 +324,7 @@ def _next_free(parent: Path, name: str) -> Path:
 
 def open_run(path: Path) -> RunDirectory:
     """Return the run directory at *path*; raises RunDirectoryError if it is none."""
+    check_local(path, "fetch it first: billp pull")
     run = RunDirectory(path)
     if not run.config.exists():
         if (path / ".lock").exists() and not run.trace.exists():

@@ -1,5 +1,6 @@
 """What all tests share: a place for what billp keeps of its user, and one built-in world."""
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from functools import cache
@@ -57,9 +58,38 @@ def pytest_xdist_setupnodes() -> None:
         os.environ.setdefault(threads, "1")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage among what tests make only: thousands of tests that wait are none."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@cache
+def _tells_of_slow_tests(file: Path) -> bool:
+    return "slow" in file.read_text()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files unread that hold no slow test, where only those run.
+
+    Each worker would else import all of them first, and rewrite their assertions.
+    """
+    if config.option.markexpr != "slow" or not collection_path.match("test_*.py"):
+        return None
+    return None if _tells_of_slow_tests(collection_path) else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out of coverage what costs more than it shows."""
+    """Leave out of coverage what costs more than it shows; see that no slow test is overlooked."""
     for item in items:
+        if item.get_closest_marker("slow") and not _tells_of_slow_tests(item.path):
+            what = "it is slow by a mark that its file does not name"
+            raise pytest.UsageError(f"{item.nodeid}: {what}: pytest -m slow would not read it")
         if not AGAIN.isdisjoint({item.path.stem, item.name.partition("[")[0]}):
             item.add_marker("no_cover")
 

@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.progress import Progress
 
 from sim.commands.critic import CallOptions
+from sim.commands.located import RunPath
 from sim.commands.options import gathered
 from sim.config.run import Settings
 from sim.experiments.blame.blaming import REPLIES, planned
@@ -39,6 +40,12 @@ class DrawOptions:
         Asked().draws
     )
     leading: Annotated[int, typer.Option(help="How many causes get fresh draws.")] = Asked().leading
+    ties: Annotated[
+        int,
+        typer.Option(
+            help="How many times as many draws they get at most that cannot be told apart."
+        ),
+    ] = Asked().ties
     records: Annotated[
         int | None,
         typer.Option(
@@ -50,7 +57,13 @@ class DrawOptions:
 
     def asked(self) -> Asked:
         """Return how much is asked."""
-        return Asked(draws=self.draws, leading=self.leading, records=self.records, seed=self.seed)
+        return Asked(
+            draws=self.draws,
+            leading=self.leading,
+            ties=self.ties,
+            records=self.records,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ class PriceOptions:
 
 @gathered
 def blame(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunPath,
     drawn: DrawOptions,
     price: PriceOptions,
     calls: CallOptions,

@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from engine.errors import ConfigError
+from sim.commands.located import environment_argument
 from sim.commands.options import gathered
 from sim.commands.targets import AsJson, TargetOptions
 from sim.config.layers import configured, merged, parse_set
@@ -37,7 +38,7 @@ class WantedOptions:
 
 @gathered
 def calibrate(
-    env: Annotated[str, typer.Argument(metavar="ENV", help="A directory, or a built-in world.")],
+    env: Annotated[str, environment_argument("A directory, its address, or a built-in world.")],
     wanted: WantedOptions,
     target: TargetOptions,
     sets: Annotated[

@@ -12,6 +12,7 @@ from engine.errors import ConfigError
 from sim.analysis.compare import compare as compare_runs
 from sim.analysis.comparison import Comparison
 from sim.analysis.listing import names_below
+from sim.commands.located import all_located
 from sim.commands.options import gathered
 from sim.views.comparison import as_latex, as_markdown, comparison_page, plot
 from sim.views.console import plain, write, write_json
@@ -74,7 +75,7 @@ class HowOptions:
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Run directories, or an experiment's: all its runs."),
+        all_located("RUN", "Run directories, an experiment's: all its runs, or addresses of runs."),
     ],
     how: HowOptions,
     form: FormOptions,

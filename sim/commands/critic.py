@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from sim.commands.options import Moved, gathered
+from sim.commands.located import Moved, RunPath
+from sim.commands.options import gathered
 from sim.commands.outputs import Trust
 from sim.config.layers import merged, parse_set
 from sim.config.run import Settings
@@ -61,7 +62,7 @@ class CallOptions:
 
 @gathered
 def critic(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunPath,
     sample: SampleOptions,
     calls: CallOptions,
     plotted: Annotated[

@@ -10,6 +10,7 @@ from rich.table import Table
 from sim.analysis.diff import RunDiff
 from sim.analysis.diff import diff as diff_runs
 from sim.analysis.outcomes import Outcome
+from sim.commands.located import RunPath, located
 from sim.runs.divergence import short
 from sim.views.console import plain, write_json
 
@@ -17,8 +18,8 @@ _SHOWN = 20
 
 
 def diff(
-    one: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
-    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another one.")],
+    one: RunPath,
+    other: Annotated[Path, located("OTHER", "Another one.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object and nothing else.")
     ] = False,

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from engine.errors import ConfigError, DataError
 from sim.commands.calibrate import calibrate
+from sim.commands.located import environment_argument
 from sim.commands.options import gathered
 from sim.commands.sources import ColumnOptions, FormOptions, RecipeOptions
 from sim.commands.targets import AsJson, TargetOptions
@@ -119,7 +120,7 @@ def _judged(environment: Environment, *, force: bool) -> Environment:
 @app.command()
 def info(
     env: Annotated[
-        str, typer.Argument(metavar="ENV", help=f"A directory, or {' or '.join(BUILT_IN)}.")
+        str, environment_argument(f"A directory, its address, or {' or '.join(BUILT_IN)}.")
     ],
     as_json: AsJson = False,
     judged: Annotated[

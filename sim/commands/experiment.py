@@ -10,7 +10,8 @@ from rich.console import Console
 
 from engine.errors import ConfigError
 from sim.commands.compare import FormOptions
-from sim.commands.options import ENVIRONMENT, gathered
+from sim.commands.located import environment_option
+from sim.commands.options import gathered
 from sim.config.layers import merged, parse_set, read_config
 from sim.config.run import Settings
 from sim.experiments.conduct import PLACE, Conduct, Report
@@ -45,9 +46,7 @@ class WhatOptions:
         ProtocolName | None,
         typer.Option(help="How agents are trained and tested.", show_default="frozen"),
     ] = None
-    environment: Annotated[
-        str | None, typer.Option(*ENVIRONMENT, help="The environment.", show_default="synthetic")
-    ] = None
+    environment: Annotated[str | None, environment_option("The environment.", "synthetic")] = None
     episodes: Annotated[int | None, typer.Option(help="Training episodes.")] = None
     test_episodes: Annotated[int | None, typer.Option(help="Test users.")] = None
     until: Annotated[

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
-from sim.commands.options import Moved, gathered
+from sim.commands.located import Moved, located
+from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, Trust, tell, views
 from sim.commands.places import parse_point
 from sim.config.layers import merged, parse_set
@@ -63,7 +64,7 @@ class PlaceOptions:
 
 @gathered
 def fork(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The parent's run directory.")],
+    run: Annotated[Path, located("RUN", "The parent's run directory, or its address.")],
     change: ChangeOptions,
     place: PlaceOptions,
     shown: ShownOptions,

@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from engine.errors import ConfigError
 from sim.analysis.memory.facts import CAUTION
 from sim.analysis.memory.recorded import RecordedMemories, open_memories
+from sim.commands.located import RunPath
 from sim.commands.options import gathered
 from sim.commands.places import parse_point
 from sim.views.console import plain, write_json
@@ -59,7 +60,7 @@ class LookOptions:
 
 @gathered
 def memory(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunPath,
     look: LookOptions,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object and nothing else.")

@@ -4,17 +4,10 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Annotated, TypeAlias, get_type_hints
-
-import typer
+from typing import get_type_hints
 
 ENVIRONMENT = ("--environment", "--env")
 """How the option is spelt that names an environment, wherever there is one."""
-
-Moved: TypeAlias = Annotated[
-    str | None, typer.Option(*ENVIRONMENT, help="Where the environment is, if not where it was.")
-]
-"""The option of commands that look at a run, which knows where its environment was."""
 
 
 def gathered(command: Callable[..., None]) -> Callable[..., None]:

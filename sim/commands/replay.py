@@ -8,7 +8,8 @@ import msgspec
 import typer
 
 from engine.errors import ConfigError
-from sim.commands.options import Moved, gathered
+from sim.commands.located import Moved, RunPath
+from sim.commands.options import gathered
 from sim.commands.places import parse_point, parse_role_point
 from sim.runs.debugging import Stopping
 from sim.runs.listeners import load_listeners
@@ -77,7 +78,7 @@ class WayOptions:
 
 @gathered
 def replay(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunPath,
     part: PartOptions,
     look: LookOptions,
     way: WayOptions,

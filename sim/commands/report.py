@@ -8,6 +8,7 @@ import typer
 
 from engine.errors import ConfigError
 from sim.commands.browser import web_pages
+from sim.commands.located import all_located
 from sim.commands.options import gathered
 from sim.views.console import plain
 from storage.runs import write_whole
@@ -43,7 +44,7 @@ class WhereOptions:
 @gathered
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN…|FOLDER", help="Runs, or a folder of runs.")
+        list[Path], all_located("RUN…|FOLDER", "Runs, their addresses, or a folder of runs.")
     ],
     where: WhereOptions,
     episodes: Annotated[

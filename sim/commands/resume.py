@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sim.commands.options import Moved, gathered
+from sim.commands.located import Moved
+from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, Trust, check_failed, tell, views
 from sim.config.layers import parse_set
 from sim.metrics.failures import Failure

@@ -8,7 +8,8 @@ import typer
 
 from agents.roster import AGENTS
 from engine.errors import ConfigError
-from sim.commands.options import ENVIRONMENT, gathered
+from sim.commands.located import environment_argument, environment_option
+from sim.commands.options import gathered
 from sim.commands.outputs import ShownOptions, Trust, tell, tell_estimate, views
 from sim.config.layers import configured, merged, parse_set, read_config
 from sim.config.run import RunConfig, Settings
@@ -25,9 +26,7 @@ _DEFAULT = RunConfig()
 class WhatOptions:
     """What decides the trace; what is not given is left to the configuration."""
 
-    environment: Annotated[
-        str | None, typer.Option(*ENVIRONMENT, help="The environment, as ENV.", show_default=False)
-    ] = None
+    environment: Annotated[str | None, environment_option("The environment, as ENV.")] = None
     agent: Annotated[
         str | None,
         typer.Option(
@@ -100,6 +99,13 @@ class HowOptions:
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that evaluate episodes.", show_default=str(_DEFAULT.workers)),
+    ] = None
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster of the workers: HOST:PORT, or local to begin one.",
+            show_default="none",
+        ),
     ] = None
 
     certificate: Annotated[
@@ -183,10 +189,8 @@ def run(
     shown: ShownOptions,
     env: Annotated[
         str | None,
-        typer.Argument(
-            metavar="ENV",
-            help="A directory built by billp env build.",
-            show_default=_DEFAULT.environment,
+        environment_argument(
+            "A directory built by billp env build, or its address.", _DEFAULT.environment
         ),
     ] = None,
 ) -> None:

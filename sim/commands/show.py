@@ -6,7 +6,6 @@ as a replay. Nothing is written and nothing locked: whoever writes the run goes 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -20,6 +19,7 @@ from engine.tree import encode
 from sim.analysis.listing import card_of
 from sim.analysis.memory.texts import HeldTexts, RecordedTexts
 from sim.analysis.visits import Unended, Visited, Visits, is_whole, standing_of, visits_of
+from sim.commands.located import RunPath
 from sim.commands.logs import log_to_stderr
 from sim.commands.options import gathered
 from sim.commands.places import parse_place
@@ -105,7 +105,7 @@ class HowOptions:
 
 @gathered
 def show(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunPath,
     choice: ChoiceOptions,
     how: HowOptions,
     place: Annotated[

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from sim.analysis.visits import standing_of
+from sim.commands.located import RunPath
 from sim.runs.recorded import check_head
 from sim.views.console import plain, write_json, write_json_line
 from sim.views.visits import stands
@@ -18,13 +19,12 @@ from storage.traces import decode_line, head_of, kind_named, opening, read_lines
 
 app = typer.Typer(help="Read, count and export the messages of a run.", no_args_is_help=True)
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object and nothing else.")]
 
 
 @app.command()
 def cat(
-    run: Run,
+    run: RunPath,
     episode: Annotated[int | None, typer.Option(help="Of this episode alone.")] = None,
     type_: Annotated[
         str | None, typer.Option("--type", help="Messages of this type.", metavar="TYPE")
@@ -65,7 +65,7 @@ def _tell_unfinished(directory: RunDirectory) -> None:
 
 
 @app.command()
-def stats(run: Run, as_json: AsJson = False) -> None:
+def stats(run: RunPath, as_json: AsJson = False) -> None:
     """Count the messages of a run, by type, and their bytes; so far, if it is not finished."""
     directory = open_run(run)
     trace = directory.trace
@@ -100,7 +100,7 @@ def _table(counts: Counter[str], sizes: Counter[str]) -> Table:
 
 @app.command()
 def export(
-    run: Run,
+    run: RunPath,
     parquet: Annotated[
         Path,
         typer.Option(help="The directory to write, one table a type.", show_default=False),

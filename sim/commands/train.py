@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from engine.errors import ConfigError
+from sim.commands.located import environment_argument
 from sim.commands.options import gathered
 from sim.config.layers import merged, parse_set
 from sim.config.run import RunConfig, Settings
@@ -99,10 +100,8 @@ def train(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help=_EACH)] = None,
     env: Annotated[
         str | None,
-        typer.Argument(
-            metavar="ENV",
-            help="A directory built by billp env build.",
-            show_default=RunConfig().environment,
+        environment_argument(
+            "A directory built by billp env build, or its address.", RunConfig().environment
         ),
     ] = None,
 ) -> None:

@@ -1,19 +1,18 @@
 """`billp verify`: whether a run directory is whole."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sim.commands.options import Moved
+from sim.commands.located import Moved, RunPath
 from sim.verification.verify import CAVEAT, Check
 from sim.verification.verify import verify as verify_run
 from sim.views.console import plain, write_json
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunPath,
     environment: Moved = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object and nothing else.")

@@ -9,6 +9,7 @@ import anyio
 import typer
 
 from sim.commands.browser import web_pages
+from sim.commands.located import all_located
 from sim.views.console import plain
 from storage.runs import RUNS
 
@@ -16,7 +17,7 @@ from storage.runs import RUNS
 def view(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RUN…|FOLDER]", help="Runs, or a folder of runs."),
+        all_located("[RUN…|FOLDER]", "Runs, their addresses, or a folder of runs."),
     ] = None,
     host: Annotated[
         str,

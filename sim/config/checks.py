@@ -1,6 +1,7 @@
 """Which configurations cannot be: what no type can say."""
 
 import math
+import re
 
 from agents.models.providers import embeddings_opener
 from agents.models.remote.addresses import check_address
@@ -10,6 +11,7 @@ from sim.metrics.own import METRICS
 
 _RATES = frozenset({"requests_per_minute", "tokens_per_minute"})
 _SLOWEST = 0.001  # a minute: less is to wait for ever
+_CLUSTER = re.compile(r"local|[^\s:/]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
 _WHOLE = 1 << 63  # as far as whole numbers can be written, in JSON and elsewhere
 
 
@@ -32,6 +34,11 @@ def check_values(config: RunConfig) -> None:
     if config.share_limits and not (config.requests_per_minute or config.tokens_per_minute):
         hint = "--set requests_per_minute=500"
         raise ConfigError("share_limits needs limits a minute to share", hint=hint)
+    if config.cluster and not _CLUSTER.fullmatch(config.cluster):
+        hint = "Ray Client (ray://) has no place for workers: run it on a node of the cluster"
+        raise ConfigError(
+            f"cluster: expected local or HOST:PORT, got {config.cluster!r}", hint=hint
+        )
     if config.embeddings != "hashing":
         embeddings_opener(config.embeddings)
     for name in config.metrics:

@@ -46,7 +46,7 @@ OPERATIONAL = frozenset(
         *("requests_per_minute", "tokens_per_minute", "attempts", "patience", "fsync", "prompts"),
         *("cache", "max_calls", "max_tokens_total", "max_cost", "prices", "metrics", "local"),
         *("tier", "embedding_tier", "batch_wait", "batch_size", "batch_poll", "certificate"),
-        *("service", "api", "share_limits", "workers"),
+        *("service", "api", "share_limits", "workers", "cluster"),
     }
 )
 """Settings that leave no mark on a trace; nor do those of roles that are called like them."""
@@ -99,7 +99,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     several, with a table each. *structured* asks models for last choices (an item, a value) as
     JSON objects. *agent_settings* are those that the agent brings. *running* 0 stands for twice the
     calls in flight, or for many where a role's calls go in batches; other limits of 0 are none. All
-    runs that name the same directory to *share_limits* keep these a minute together. A
+    runs that name the same directory to *share_limits* keep these a minute together. *workers* are
+    processes here, or in the *cluster* of Ray's at HOST:PORT, or in a `local` one. A
     batch is sent *batch_wait* seconds after the last call came that can come without it, or with
     *batch_size* calls, and asked for every *batch_poll* seconds. *prices* are of a million tokens,
     by the model's name. *metrics* are names of the user's own. *certificate* is a file of `billp
@@ -141,6 +142,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     certificate: str = ""
     concurrency: Positive = 16
     workers: Workers = 1
+    cluster: str = ""
     requests_per_minute: Rate = 0.0
     tokens_per_minute: Rate = 0.0
     share_limits: str = ""
@@ -230,6 +232,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def at_once(self) -> int:
         """How many episodes may run: with few at once batches would be small."""
         return self.running or (AT_ONCE if self.batched else 2 * self.concurrency)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether episodes are evaluated in other processes, here or in a cluster."""
+        return self.workers > 1 or bool(self.cluster)
 
     @property
     def longest_wait(self) -> float:

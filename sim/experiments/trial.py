@@ -246,6 +246,7 @@ def _unbound(config: RunConfig) -> RunConfig:
         tokens_per_minute=0.0,
         share_limits="",
         workers=1,
+        cluster="",
         cache="",
         prices={},
         max_calls=0,

@@ -18,6 +18,7 @@ from agents.models.remote.vectors import ROLE as EMBEDDING
 from engine.calls import Answer, Embed
 from engine.order import LineFollower
 from sim.config.parts import own_metrics
+from sim.config.run import RunConfig
 from sim.metrics.failures import HEARD as FAILURES
 from sim.metrics.failures import FailuresFollower
 from sim.metrics.own import HEARD as OWN
@@ -31,9 +32,12 @@ from sim.runs.scenario import Scenario
 from sim.runs.sharing import sharing
 from sim.runs.watching import Underway, conclude, shown
 from sim.runs.workers.beforehand import Beforehand, reckoned
+from sim.runs.workers.cluster import Cluster
 from sim.runs.workers.frames import Begin
 from sim.runs.workers.pool import Pool
+from sim.runs.workers.ways import Processes, Staff
 from storage.checkpoints import CheckpointFile, forget
+from storage.environments import Environment
 from storage.journal import CallEnded, Entry
 from storage.manifest import write_manifest
 from storage.provenance import Process
@@ -86,7 +90,7 @@ class Live:
         observe = partial(note_attempt, files.journal)
         settings = model_settings(self.scenario.config)
         config = self.scenario.config
-        ours, beforehand = reckoned(doors) if config.workers > 1 else (doors, Beforehand())
+        ours, beforehand = reckoned(doors) if config.elsewhere else (doors, Beforehand())
         with linked(ours, settings, observe, files.batches) as chain:
             async with sharing(config.share_limits, chain.limiters.values()):
                 summary = await self._run_on(chain, files, recorded, writers, beforehand)
@@ -152,12 +156,13 @@ class Live:
         self, assembly: Assembly, answer: Answer, embed: Embed, beforehand: Beforehand
     ) -> AbstractAsyncContextManager[None]:
         """Let workers, if there are to be some, evaluate the episodes."""
-        course, count = self.scenario.course, self.scenario.config.workers
-        if count == 1:
+        course, config = self.scenario.course, self.scenario.config
+        if not config.elsewhere:
             return nullcontext()
-        digest = self.scenario.environment.head.digest
-        begin = Begin(course.settings(), digest, beforehand.roles)
-        pool = Pool(count, begin, assembly.memories, answer, embed, beforehand)
+        environment = self.scenario.environment
+        begin = Begin(course.settings(), environment.head.digest, beforehand.roles)
+        staff = _staff(config, environment)
+        pool = Pool(staff, config.workers, begin, assembly.memories, answer, embed, beforehand)
         assembly.scheduler.send = pool.send
         return pool.working()
 
@@ -211,6 +216,12 @@ class Live:
         for memory in assembly.memories.values():
             with closing(memory):
                 memory.save(self.directory.memory)
+
+
+def _staff(config: RunConfig, environment: Environment) -> Staff:
+    if not config.cluster:
+        return Processes()
+    return Cluster(config.cluster, config.patience, config.environment, environment)
 
 
 def _has_service(scenario: Scenario) -> bool:

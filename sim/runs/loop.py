@@ -39,9 +39,7 @@ def in_event_loop(
         uvloop = find_spec("uvloop") is not None
     try:
         with (
-            # Products here are small: where others work, too, threads wait for each other.
-            _libraries().limit(limits=1, user_api="blas"),
-            rarely_collecting(),
+            sparing(),
             plain_errors(),
             _Signals().heard() as signals,
         ):
@@ -52,6 +50,14 @@ def in_event_loop(
             )
     except asyncio.CancelledError as error:
         raise LawError("the run was cancelled, but not by the run") from error
+
+
+@contextmanager
+def sparing() -> Iterator[None]:
+    """Let no threads compute here, and garbage be looked for rarely."""
+    # Products here are small: where others work, too, threads wait for each other.
+    with _libraries().limit(limits=1, user_api="blas"), rarely_collecting():
+        yield
 
 
 @cache  # to look for them takes as long as a small run's first steps: once for all runs

@@ -14,6 +14,7 @@ from sim.runs.listeners import Listener, Listeners, listeners_of
 from sim.runs.models import doors_of
 from sim.runs.visitors import check_visitors
 from sim.runs.watching import Onlooker, awaiting
+from sim.runs.workers.cluster import check_ray
 from storage.environments import Environment
 from storage.runs import Kept
 
@@ -76,7 +77,8 @@ class Scenario:
         )
 
     def doors(self) -> AbstractAsyncContextManager[Mapping[str, Door]]:
-        """Open the doors to its models."""
+        """Open the doors to its models; raises ConfigError for what it needs and is not there."""
+        check_ray(self.config.cluster)
         return doors_of(self.config, self.beside.model, awaiting(self.beside.views))
 
 

@@ -17,7 +17,7 @@ from sim.runs.recorded import check_not_imported
 from storage.origin import unprovable
 from storage.runs import RunDirectory, open_run
 
-REACHING = frozenset({"base_url", "key_file", "azure_version", "cache", "share_limits"})
+REACHING = frozenset({"base_url", "key_file", "azure_version", "cache", "share_limits", "cluster"})
 """Settings by which a run reaches out; roles have their own of that name."""
 
 _SHOWN = 80  # characters of a value

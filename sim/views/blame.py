@@ -101,8 +101,8 @@ def _said(found: Blame) -> Iterator[str]:
     if found.leading:
         yield (
             f"Of {len(found.causes)} causes those that led after up to {found.screened} draws a "
-            f"round stand above, by {found.draws} fresh ones, which know nothing of that choice; p "
-            "is for all of them together (Holm)."
+            f"round stand above, by {_draws(found)} fresh ones, which know nothing of that choice; "
+            "p is for all of them together (Holm)."
         )
     if found.spent:
         yield (
@@ -118,6 +118,12 @@ def _said(found: Blame) -> Iterator[str]:
         yield "The embedded model is a stand-in: this says nothing of language models."
 
 
+def _draws(found: Blame) -> str:
+    """Return how many draws those that lead have; near a tie more were made."""
+    fewest, most = (pick(one.draws for one in found.leading) for pick in (min, max))
+    return str(most) if fewest == most else f"{fewest} to {most}"
+
+
 def verdict(found: Blame) -> Iterator[str]:
     """Yield in sentences what is to blame, and where to look."""
     if not found.leading:
@@ -128,7 +134,18 @@ def verdict(found: Blame) -> Iterator[str]:
         yield "That any of this did harm is not shown: what stands first may be luck."
     else:
         yield f"To blame is {_told(top.cause)}: without, R_traj would be {top.effect:.1f} more."
+        yield from _tied(found)
     yield from _look(found, top.cause)
+
+
+def _tied(found: Blame) -> Iterator[str]:
+    """Yield what may as well be most to blame, of what is shown to do harm."""
+    names = [_told(one.cause) for one in found.tied if one.low is not None and one.low > 0]
+    if names:
+        yield (
+            f"By so many draws it cannot be told apart from {' or '.join(names)}: any of these may "
+            "be most to blame; more draws may tell (--draws, --ties)."
+        )
 
 
 def _unblamed(found: Blame) -> str:

@@ -12,6 +12,7 @@ from storage.datasets.building import Recipe, build
 from storage.datasets.directories import check_free, load, read_head, save
 from storage.datasets.format import Columns, Form, Format
 from storage.environments import Environment, Provenance
+from storage.objects.addresses import check_local
 from storage.parts import Parts
 
 __all__ = [
@@ -73,6 +74,7 @@ def open_environment(name: str, digest: str = "") -> Environment:
     check_world(name)
     if name in BUILT_IN:
         return built_in.synthetic(user_cache_path("billp"), name)
+    check_local(name, "fetch it first: billp pull")
     return load(Path(name))
 
 

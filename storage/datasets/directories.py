@@ -34,6 +34,7 @@ from storage.environments import (
 )
 from storage.factors import Factors
 from storage.names import check_name
+from storage.objects.addresses import check_out
 from storage.reading import SETTINGS_SIZE, parse_toml, read_small
 
 HEAD = "environment.toml"
@@ -95,6 +96,7 @@ def save(environment: Environment, directory: Path, *, replace: bool = False) ->
 def check_free(directory: Path, *, replace: bool = False) -> None:
     """Raise DataError unless `save` may write to *directory*, ConfigError if none can be there."""
     check_name(directory)
+    check_out(directory)
     if not directory.exists():
         return
     if not directory.is_dir():

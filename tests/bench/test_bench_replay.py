@@ -8,25 +8,19 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from shutil import copytree
-from typing import TypeVar
 
 import pytest
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
-from engine.errors import ServiceError
+from sim.bench.jobs.runs import live, replayed, resumed, stopped
 from sim.config.layers import configured
-from sim.runs.replay import replay
-from sim.runs.resume import resume
+from sim.config.run import Settings
 from sim.runs.run import run
 from storage.runs import RunDirectory
-from tests.support.spent import Spent
 
 EPISODES = int(os.environ.get("BILLP_BENCH_EPISODES", "300"))
 TRACE = int(os.environ.get("BILLP_BENCH_TRACE", "200"))  # megabytes
@@ -39,89 +33,57 @@ def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-T = TypeVar("T")
-
-
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """Return what *work* returns, and the seconds that the processor spent on it.
-
-    Not the wall's: others may be at work on this machine, and what waits for a model or a disk
-    waits no less for that.
-    """
-    start = time.process_time()
-    done = work()
-    return done, time.process_time() - start
-
-
-def replayed(path: Path, envelopes: int) -> float:
+def again(path: Path, envelopes: int) -> float:
     """Return the seconds of the fastest of three replays, from opening the run to its digest."""
-    times = []
-    for _ in range(3):
-        done, seconds = timed(lambda: replay(path))
-        assert (done.agrees, done.whole, done.envelopes) == (True, True, envelopes)
-        times.append(seconds)
-    return min(times)
+    costs = [replayed(path) for _ in range(3)]
+    assert {cost.count for cost in costs} == {envelopes}
+    return min(cost.seconds for cost in costs)
 
 
 @pytest.mark.parametrize("arrivals", ["all", "batches:10"])
 def test_bench_replay_beside_an_embedded_run(arrivals: str, tmp_path: Path) -> None:
     """Reading a reply is no slower than making one up and writing it down."""
-    run(configured({"episodes": 10}), out=tmp_path / "warm")
-    config = configured({"episodes": EPISODES, "arrivals": arrivals})
-    summary, live = timed(lambda: run(config, out=tmp_path / "run"))
-    count = summary.messages
-    again = replayed(tmp_path / "run", count)
+    cost = live(tmp_path / "run", episodes=EPISODES, arrivals=arrivals)
+    count = int(cost.told["messages"])
+    seconds = again(tmp_path / "run", count)
     say(
-        f"\n{arrivals}, {EPISODES} episodes: {count:,} envelopes, live {count / live:,.0f}/s, "
-        f"replayed {count / again:,.0f}/s, {live / again:.2f} times"
+        f"\n{arrivals}, {EPISODES} episodes: {count:,} envelopes, live "
+        f"{count / cost.seconds:,.0f}/s, replayed {count / seconds:,.0f}/s, "
+        f"{cost.seconds / seconds:.2f} times"
     )
-    assert live / again >= 1
-
-
-def until_spent(work: Callable[[], object]) -> float:
-    """Return the seconds of *work* until its account is spent."""
-
-    def spending() -> None:
-        with pytest.raises(ServiceError, match="spent"):
-            work()
-
-    return timed(spending)[1]
+    assert cost.seconds / seconds >= 1
 
 
 def test_bench_resume_beside_the_live_run(tmp_path: Path) -> None:
     """To come back to where a run stopped costs a fraction of having come there."""
-    run(configured({"episodes": 10}), out=tmp_path / "warm")
-    config = configured({"episodes": EPISODES, "arrivals": "batches:10"})
-    calls = run(config, out=tmp_path / "whole").calls
+    settings: Settings = {"episodes": EPISODES, "arrivals": "batches:10"}
+    calls = live(tmp_path / "whole", **settings).told["calls"]
     for share in (0.1, 0.5, 0.9):
-        out, copy = tmp_path / f"{share}", tmp_path / f"{share}-copy"
-        spent = Spent(round(share * calls))
-        live = until_spent(partial(run, config, out=out, model=spent))
+        out, copy, half = tmp_path / f"{share}", tmp_path / f"{share}-copy", round(share * calls)
+        begun = stopped(out, half, **settings).seconds
         copytree(out, copy)
         RunDirectory(copy).checkpoint.unlink()
-        again = until_spent(partial(resume, out, model=Spent(0)))
-        whole = until_spent(partial(resume, copy, model=Spent(0)))
+        back = resumed(out, half).seconds
+        whole = resumed(copy, half).seconds
         say(
-            f"\nresumed at {share:.0%} of {EPISODES} episodes: {again:.2f} s, without a "
-            f"checkpoint {whole:.2f}, live to there {live:.2f}: {again / live:.2f} and "
-            f"{whole / live:.2f} of it"
+            f"\nresumed at {share:.0%} of {EPISODES} episodes: {back:.2f} s, without a "
+            f"checkpoint {whole:.2f}, live to there {begun:.2f}: {back / begun:.2f} and "
+            f"{whole / begun:.2f} of it"
         )
-        assert again < whole or share < 0.5
+        assert back < whole or share < 0.5
 
 
 def test_bench_replay_that_begins_late(tmp_path: Path) -> None:
     """What lies before the episode is read, not made again."""
-    config = configured({"episodes": EPISODES, "arrivals": "batches:10"})
-    _, live = timed(lambda: run(config, out=tmp_path / "run"))
-    last = EPISODES - 10
-    _, whole = timed(lambda: replay(tmp_path / "run"))
-    _, begun = timed(lambda: replay(tmp_path / "run", start=last))
-    _, alone = timed(lambda: replay(tmp_path / "run", episode=last))
+    out, last = tmp_path / "run", EPISODES - 10
+    begun = live(out, episodes=EPISODES, arrivals="batches:10").seconds
+    whole = replayed(out).seconds
+    late, alone = replayed(out, start=last).seconds, replayed(out, episode=last).seconds
     say(
-        f"\nlive {live:.2f} s; replayed whole {whole:.2f}, from episode {last} {begun:.2f}, "
+        f"\nlive {begun:.2f} s; replayed whole {whole:.2f}, from episode {last} {late:.2f}, "
         f"that one alone {alone:.2f}"
     )
-    assert max(begun, alone) < whole / 2
+    assert max(late, alone) < whole / 2
 
 
 @dataclass
@@ -141,14 +103,15 @@ def test_bench_replay_beside_a_slow_model(arrivals: str, times: int, tmp_path: P
     config = configured(
         {"episodes": 3 * IN_FLIGHT, "limit": 15, "arrivals": arrivals, "concurrency": IN_FLIGHT}
     )
-    live = run(config, model=Remote(), out=tmp_path / "run")
-    again = replayed(tmp_path / "run", live.messages)
+    summary = run(config, model=Remote(), out=tmp_path / "run")
+    seconds = again(tmp_path / "run", summary.messages)
     say(
-        f"\n{arrivals}, {LATENCY * 1000:.0f} ms, {IN_FLIGHT} in flight, {live.utilization:.2f} of "
-        f"them busy: {live.messages:,} envelopes in {live.seconds:.1f} s, replayed in "
-        f"{again:.2f} s, {live.seconds / again:.1f} times faster"
+        f"\n{arrivals}, {LATENCY * 1000:.0f} ms, {IN_FLIGHT} in flight, "
+        f"{summary.utilization:.2f} of them busy: {summary.messages:,} envelopes in "
+        f"{summary.seconds:.1f} s, replayed in {seconds:.2f} s, "
+        f"{summary.seconds / seconds:.1f} times faster"
     )
-    assert live.seconds / again >= times
+    assert summary.seconds / seconds >= times
 
 
 CHILD = """

@@ -7,9 +7,6 @@ takes the same calls in lock-step.
 """
 
 import asyncio
-import json
-import resource
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -22,6 +19,8 @@ from agents.models.embedded import EmbeddedModel
 from agents.models.model import ChatReply, ChatRequest
 from agents.models.serving.latency import Latency
 from engine.chance import chance
+from sim.bench.children import in_child, job
+from sim.bench.cost import Cost
 from sim.config.run import RunConfig
 from sim.runs.run import run
 
@@ -32,88 +31,32 @@ def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-CHILD = """
-import sys
-from sim.cli import main
-main(["run", *sys.argv[1:], "--json"])
-"""
-
-
-async def _through_queue(count: int) -> None:
-    queue = asyncio.Queue[int](maxsize=1_000)
-
-    async def hear() -> None:
-        for _ in range(count):
-            await queue.get()
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(hear())
-        for number in range(count):
-            await queue.put(number)
-
-
-def bare_message() -> float:
-    """Return the seconds that a message through a bare asyncio.Queue takes, at best."""
-    best, count = float("inf"), 50_000
-    for _ in range(5):
-        start = time.process_time()
-        asyncio.run(_through_queue(count))
-        best = min(best, time.process_time() - start)
-    return best / count
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a run came to: *steps*, *messages*, seconds of a processor, and bytes a line."""
-
-    steps: int
-    messages: int
-    seconds: float
-    line: float
-
-    @property
-    def step(self) -> float:
-        """Seconds a step."""
-        return self.seconds / self.steps
-
-
-def spent() -> float:
-    """Return the seconds of a processor that ended children have used."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def embedded_run(arrivals: str, episodes: int, out: Path) -> Cost:
-    """Run the stand-in in a process of its own, with all that a run writes."""
-    words = ["--episodes", str(episodes), "--arrivals", arrivals, "--out", str(out)]
-    before = spent()
-    done = subprocess.run([sys.executable, "-c", CHILD, *words], capture_output=True, check=True)
-    seconds, summary = spent() - before, json.loads(done.stdout)
-    lines = summary["messages"]
-    line = (out / "trace.jsonl").stat().st_size / lines
-    return Cost(summary["steps"], lines, seconds, line)
+def embedded(arrivals: str, episodes: int) -> Cost:
+    """Return what a run of the stand-in costs, in a process of its own."""
+    return in_child(job("runs", "embedded", episodes=episodes, arrivals=arrivals))
 
 
 @pytest.mark.parametrize("arrivals", ["all", "batches:10"])
-def test_bench_embedded_run(arrivals: str, tmp_path: Path) -> None:
-    cost = embedded_run(arrivals, EPISODES, tmp_path / "run")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+def test_bench_embedded_run(arrivals: str) -> None:
+    cost = embedded(arrivals, EPISODES)
+    bare = in_child(job("messages", "through_queues", messages=50_000, hearers=1))
+    messages, line = cost.told["messages"] / cost.count, cost.told["line"]
     say(
-        f"\n{arrivals}: {1 / cost.step:,.0f} steps per second of a processor, "
-        f"{1e6 * cost.step:.0f} µs a step = {cost.step / bare_message():.0f} bare messages, "
-        f"{cost.messages / cost.steps:.1f} messages a step, {cost.line:.0f} bytes a line, "
-        f"{peak:.0f} MB"
+        f"\n{arrivals}: {cost.rate:,.0f} steps per second of a processor, "
+        f"{1e6 * cost.each:.0f} µs a step = {cost.each / bare.each:.0f} bare messages, "
+        f"{messages:.1f} messages a step, {line:.0f} bytes a line, {cost.peak:.0f} MB"
     )
-    assert cost.line <= 450
-    assert peak < 500
+    assert line <= 450
+    assert cost.peak < 500
 
 
 @pytest.mark.slow
-def test_bench_later_steps_cost_what_the_first_did(tmp_path: Path) -> None:
+def test_bench_later_steps_cost_what_the_first_did() -> None:
     """Four times the episodes: what a step costs more is what memories cost that grow."""
-    few, many = (embedded_run("batches:10", n, tmp_path / f"{n}") for n in (EPISODES, 4 * EPISODES))
-    say(f"\nbatches:10: {1e6 * few.step:.0f} µs a step, later {many.step / few.step:.2f} times")
-    assert many.step / few.step < 2
+    few, many = (embedded("batches:10", episodes) for episodes in (EPISODES, 4 * EPISODES))
+    later = many.each / few.each
+    say(f"\nbatches:10: {1e6 * few.each:.0f} µs a step, later {later:.2f} times")
+    assert later < 2
 
 
 @dataclass

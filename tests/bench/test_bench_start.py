@@ -1,8 +1,8 @@
 """What it costs to start: run with `pytest tests/bench/test_bench_start.py -s`."""
 
-import subprocess
 import sys
-from resource import RUSAGE_CHILDREN, getrusage
+
+from sim.bench.jobs.starts import start
 
 REPETITIONS = 20
 MEASURE = "import numpy, msgspec"
@@ -14,18 +14,10 @@ def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def seconds(code: str) -> float:
-    """Return what the processor spends on *code* in a process of its own."""
-    before = getrusage(RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
-    after = getrusage(RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def test_bench_start() -> None:
     """Beside numpy and msgspec, in turns: the least of each, as others are at work here, too."""
     codes = [MEASURE, *STARTS]
-    rounds = [[seconds(code) for code in codes] for _ in range(REPETITIONS)]
+    rounds = [[start(code).seconds for code in codes] for _ in range(REPETITIONS)]
     measure, *least = map(min, zip(*rounds, strict=True))
     for (code, most), spent in zip(STARTS.items(), least, strict=True):
         say(f"\n{code}: {spent:.3f} s, {spent / measure:.2f} times {MEASURE} ({measure:.3f} s)")

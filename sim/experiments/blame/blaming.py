@@ -1,10 +1,10 @@
 """Blame: an episode's causes, each drawn anew or left out, and what that does to R_traj.
 
 First all causes are looked at by few draws, then those that lead by fresh ones: the best of many is
-partly luck, and fresh draws know nothing of it.
+partly luck, and fresh draws know nothing of it (`leaders`).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import fsum
@@ -21,6 +21,7 @@ from engine.messages import EpisodeEnded, EpisodeFailed, EpisodeStarted, Message
 from sim.config.run import RunConfig
 from sim.experiments.blame.causes import Cause, causes_of, most_recalled
 from sim.experiments.blame.findings import DEFAULT, FEWEST, Asked, Blame
+from sim.experiments.blame.leaders import arms_of, judge
 from sim.experiments.blame.plays import Plays, Progress
 from sim.experiments.blame.ranking import (
     Contrast,
@@ -30,8 +31,9 @@ from sim.experiments.blame.ranking import (
     effect_of,
     left_out,
     ranked,
+    standing,
 )
-from sim.experiments.blame.replays import FIRST, NEVER, Arm, Replayer, steps_of
+from sim.experiments.blame.replays import FIRST, Arm, Replayer, steps_of
 from sim.experiments.critique import settled, vectors_aside
 from sim.runs.loop import in_event_loop, in_their_loop
 from sim.runs.models import doors_of, embedder_for, model_settings
@@ -136,15 +138,13 @@ class Plan:
         contrasts = await self.contrasts(plays.player)
         looked = await self._looked(plays, contrasts)
         # Who seems to have helped, or to have changed nothing, is no suspect.
-        suspects = [contrast for one, contrast in looked if _standing(one) > 0]
+        suspects = [contrast for one, contrast in looked if standing(one) > 0]
         leading = suspects[: self.asked.leading]
-        fresh = plays.fresh(self.asked.draws)
-        await plays.make(_arms(leading), fresh)
-        sure = [effect_of(one, plays.outcomes, fresh, leading=True) for one in leading]
+        sure = await judge(plays, leading, self.asked)
         if plays.spent and any(one.draws < FEWEST for one in sure):
             sure, leading = [], []  # what was looked at is better than nothing
         rest = [one for one, contrast in looked if contrast not in leading]
-        return self._told(plays, ranked([*adjusted(sure), *rest]))
+        return self._told(plays, [*adjusted(sure), *ranked(rest)])
 
     async def _looked(
         self, plays: Plays, contrasts: Sequence[Contrast]
@@ -156,14 +156,14 @@ class Plan:
         found: dict[Contrast, Effect] = {}
         left, arms = [*contrasts], [Arm(FIRST)]
         while True:
-            await plays.make([*arms, *_arms(left)], plays.fresh(self.asked.screened))
+            await plays.make([*arms, *arms_of(left)], plays.fresh(self.asked.screened))
             every = range(plays.drawn)
             found |= {one: effect_of(one, plays.outcomes, every, leading=False) for one in left}
-            left.sort(key=lambda one: -_standing(found[one]))
+            left.sort(key=lambda one: -standing(found[one]))
             if len(left) <= self.asked.leading or plays.spent:
                 break
             left, arms = left[: max(self.asked.leading, len(left) // 2)], []
-        gone = sorted(found.keys() - {*left}, key=lambda one: -_standing(found[one]))
+        gone = sorted(found.keys() - {*left}, key=lambda one: -standing(found[one]))
         return [(found[one], one) for one in (*left, *gone)]
 
     async def contrasts(self, player: Replayer) -> list[Contrast]:
@@ -250,13 +250,3 @@ def _kept(config: RunConfig) -> list[Mapping[str, Any]]:
     # As it is asked for: a service may have a model that is called embedded, too.
     paid = any((own.model or config.model) != EMBEDDED for own in config.roles.values())
     return [{"cache": str(REPLIES)}] if paid and not config.cache else []
-
-
-def _arms(contrasts: Iterable[Contrast]) -> list[Arm]:
-    """Return the arms of *contrasts*, each once, but for what is known without a play."""
-    both = (arm for one in contrasts for arm in (one.kept, one.changed))
-    return [arm for arm in dict.fromkeys(both) if arm.split != NEVER]
-
-
-def _standing(one: Effect) -> float:
-    return float("-inf") if one.effect is None else one.effect

@@ -86,7 +86,7 @@ def most_steps(contrasts: list[Contrast], plan: Plan) -> int:
         left = max(asked.leading, left // 2)
         # The longest of them may be those that stay.
         whole += asked.screened * sum(steps[: 2 * left])
-    return whole + asked.draws * sum(steps[: 2 * asked.leading])
+    return whole + sum(draws * sum(steps[: 2 * count]) for count, draws in asked.rounds())
 
 
 def _steps(arm: Arm, limit: int) -> int:

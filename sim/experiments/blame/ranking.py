@@ -8,7 +8,7 @@ what came.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import fsum
+from math import fsum, inf
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from engine.messages import number
 from sim.analysis.seeds import t_interval, t_p
 from sim.analysis.statistics import holm
 from sim.experiments.blame.causes import Cause
-from sim.experiments.blame.replays import NEVER, Arm, Outcome, Split
+from sim.experiments.blame.replays import NEVER, UNKNOWN, Arm, Outcome, Split
 
 Outcomes = Mapping[tuple[Arm, int], Outcome]
 """What came of each arm under each draw, by number."""
@@ -36,7 +36,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
 
     It is a mean of so many *draws*, with its interval of 95 % (None if there are too few). A cause
     that was *leading* when all were looked at has fresh draws, free of that choice, and *p*, of a t
-    test, adjusted for as many as were leading (Holm). *calls* were made for its own arm.
+    test, adjusted for as many as were leading (Holm). It is *tied* if it is not shown to do less
+    harm than what stands first. *calls* were made for its own arm.
     """
 
     cause: Cause
@@ -46,6 +47,7 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     draws: int
     leading: bool = False
     p: float | None = None
+    tied: bool = False
     calls: int = 0
 
 
@@ -71,20 +73,26 @@ def left_out(cause: Cause, parting: Split) -> Contrast:
 
 def differences(contrast: Contrast, outcomes: Outcomes, draws: Iterable[int]) -> list[float]:
     """Return by how much R_traj was better under each of *draws*; failed plays are left out."""
-    if contrast.changed.split == NEVER:
-        return [0.0 for _ in draws]
-    pairs = (
-        (outcomes.get((contrast.changed, draw)), outcomes.get((contrast.kept, draw)))
-        for draw in draws
+    found = (_difference(contrast, outcomes, draw) for draw in draws)
+    return [one for one in found if one is not None]
+
+
+def leads(
+    first: Contrast, second: Contrast, outcomes: Outcomes, draws: Iterable[int]
+) -> list[float]:
+    """Return by how much the difference of *first* was larger, where both are known."""
+    both = (
+        (_difference(first, outcomes, draw), _difference(second, outcomes, draw)) for draw in draws
     )
-    return [
-        changed.reward - kept.reward
-        for changed, kept in pairs
-        if changed is not None
-        and kept is not None
-        and changed.reward is not None
-        and kept.reward is not None
-    ]
+    return [more - less for more, less in both if more is not None and less is not None]
+
+
+def _difference(contrast: Contrast, outcomes: Outcomes, draw: int) -> float | None:
+    if contrast.changed.split == NEVER:
+        return 0.0
+    changed = outcomes.get((contrast.changed, draw), UNKNOWN).reward
+    kept = outcomes.get((contrast.kept, draw), UNKNOWN).reward
+    return None if changed is None or kept is None else changed - kept
 
 
 def effect_of(contrast: Contrast, outcomes: Outcomes, draws: range, *, leading: bool) -> Effect:
@@ -105,12 +113,13 @@ def effect_of(contrast: Contrast, outcomes: Outcomes, draws: range, *, leading: 
 
 
 def ranked(effects: Iterable[Effect]) -> list[Effect]:
-    """Return *effects*, those that were leading first, then what is most to blame."""
-    return sorted(effects, key=lambda one: (not one.leading, one.effect is None, -_size(one)))
+    """Return *effects*, what is most to blame first."""
+    return sorted(effects, key=lambda one: -standing(one))
 
 
-def _size(one: Effect) -> float:
-    return one.effect or 0.0
+def standing(one: Effect) -> float:
+    """Return by what causes are compared: the effect, and of nothing known the least there is."""
+    return -inf if one.effect is None else one.effect
 
 
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:

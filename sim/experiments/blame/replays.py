@@ -77,6 +77,10 @@ class Outcome(NamedTuple):
     tokens: int
 
 
+UNKNOWN = Outcome(None, 0, 0)
+"""What is known of a play that was not made."""
+
+
 @dataclass(eq=False)
 class Replayer:
     """Plays one episode, *excerpt*, of a *recorded* run; *model* answers what is drawn anew.

@@ -1,6 +1,7 @@
 """What goes between a run and its workers: frames, each a length and a message.
 
-Both ends are of one installation, and the socket has no name: nobody else can write to it.
+Both ends are of one installation. On one machine the socket between them has no name, so nobody
+else can write to it; in a cluster whoever is in it can, as with all else there.
 """
 
 import asyncio
@@ -15,12 +16,18 @@ from agents.models.model import ChatReply, Prompt
 from engine.attempt import Level
 from engine.calls import Call
 from engine.closed import Left
-from engine.errors import BillpError, DataError, LawError, ServiceError
+from engine.errors import (
+    BillpError,
+    ConfigError,
+    DataError,
+    LawError,
+    RunDirectoryError,
+    ServiceError,
+)
 from engine.messages import EpisodeEnded, EpisodeStarted, ModelFailed, ModelReplied
 from engine.records import Record
+from sim.runs.workers.ways import Way
 from storage.memory import Memory
-
-_PART = 1 << 18  # bytes read at a time
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -123,9 +130,8 @@ ToWorker: TypeAlias = Begin | Remember | Play | Said | Embedded
 FromWorker: TypeAlias = Asks | Embeds | Moved | Over | Logged | Broke
 
 _encode = msgspec.msgpack.Encoder().encode
-_STOPS: dict[str, type[BillpError]] = {
-    error.__name__: error for error in (DataError, LawError, ServiceError)
-}
+_THEIRS = (ConfigError, DataError, LawError, RunDirectoryError, ServiceError)
+_STOPS: dict[str, type[BillpError]] = {error.__name__: error for error in _THEIRS}
 
 
 def kept(memory: str, record: Record[Any]) -> Kept:
@@ -155,14 +161,13 @@ def error_of(one: Broke) -> BaseException:
 
 @dataclass(eq=False)
 class Link:
-    """One end of a socket between a run and a worker; *decode* reads what the other end sends."""
+    """One end of a *way* between a run and a worker; *decode* reads what the other end sends."""
 
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    way: Way
     decode: Callable[[bytes], Any]
     _unsent: list[bytes] = field(default_factory=list)
 
-    def send(self, message: ToWorker | FromWorker) -> None:
+    def send(self, message: object) -> None:
         """Send *message*, with all others of this step of the loop."""
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -171,25 +176,17 @@ class Link:
 
     def _flush(self) -> None:
         data, self._unsent = b"".join(self._unsent), []
-        if not self.writer.is_closing():
-            self.writer.write(data)
+        self.way.write(data)
 
     async def hear(self, take: Callable[[Any], None]) -> None:
         """Let *take* have every message, until the other end is gone."""
         rest = b""
-        try:
-            while part := await self.reader.read(_PART):
-                rest += part
-                end = 0
-                for begin, end in _frames(rest):
-                    take(self.decode(rest[begin:end]))
-                rest = rest[end:]
-        except ConnectionError:
-            return
-
-    def close(self) -> None:
-        """Send nothing more."""
-        self.writer.close()
+        while part := await self.way.read():
+            rest += part
+            end = 0
+            for begin, end in _frames(rest):
+                take(self.decode(rest[begin:end]))
+            rest = rest[end:]
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, int]]:

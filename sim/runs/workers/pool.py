@@ -6,12 +6,8 @@ and what they had asked is not asked again.
 """
 
 import asyncio
-import os
-import socket
-import sys
-from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -46,10 +42,10 @@ from sim.runs.workers.frames import (
     kept,
     record_of,
 )
+from sim.runs.workers.ways import Road, Staff, Start
 from storage.memory import Memory
 
 _DEATHS = 3  # of workers one after the other, with no episode closed between them
-_START = "from sim.runs.workers.worker import main; main()"
 
 _decode = msgspec.msgpack.Decoder(FromWorker).decode
 
@@ -59,11 +55,13 @@ Outcome: TypeAlias = asyncio.Task[ModelReplied | ModelFailed]
 
 @dataclass(eq=False)
 class Pool:
-    """*count* workers that evaluate the episodes of a run, each told by *begin* what is run.
+    """*count* workers of a *staff* that evaluate the episodes of a run.
 
-    *answer* and *embed* are the run's own; *memories* grow as its episodes start.
+    Each is told by *begin* what is run. *answer* and *embed* are the run's own; *memories* grow as
+    its episodes start.
     """
 
+    staff: Staff
     count: int
     begin: Begin
     memories: Mapping[str, Memory[Any]]
@@ -91,17 +89,18 @@ class Pool:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Let the workers work."""
-        self._seats = [_Seat(self, number) for number in range(self.count)]
-        try:
-            for seat in self._seats:
-                await seat.sit()
-            yield
-        finally:
-            for seat in self._seats:
-                seat.leave()
-            # The run may itself be cancelled by now.
-            with anyio.CancelScope(shield=True):
-                await asyncio.gather(*(seat.gone() for seat in self._seats))
+        async with self.staff.hiring(self.count) as start:
+            self._seats = [_Seat(self, start, number) for number in range(self.count)]
+            try:
+                for seat in self._seats:
+                    await seat.sit()
+                yield
+            finally:
+                for seat in self._seats:
+                    seat.leave()
+                # The run may itself be cancelled by now.
+                with anyio.CancelScope(shield=True):
+                    await asyncio.gather(*(seat.gone() for seat in self._seats))
 
     def news(self, sent: dict[str, int]) -> Iterator[Kept]:
         """Yield the records after those that were *sent*, and take note that these are."""
@@ -114,65 +113,47 @@ class Pool:
         """Take note that work is done."""
         self._deaths = 0
 
-    def may_go_on(self, status: int) -> bool:
-        """Take note that a worker is dead; tell whether another one is to take its place."""
+    def may_go_on(self, how: str) -> bool:
+        """Take note *how* a worker died; tell whether another one is to take its place."""
         self._deaths += 1
         if self._deaths >= _DEATHS:
-            what = f"{self._deaths} workers died one after the other, the last with status {status}"
+            what = f"{self._deaths} workers died one after the other, the last {how}"
             hint = "is there too little memory? billp resume goes on"
             self.stop(ServiceError(what, hint=hint))
             return False
-        log("warning", "a worker died: its episodes are run again", status=status)
+        log("warning", "a worker died: its episodes are run again", how=how)
         return True
-
-
-async def _process(theirs: socket.socket) -> Process:
-    """Start a worker at the other end of a socket: it finds what this process would import."""
-    path = os.pathsep.join(part or os.getcwd() for part in sys.path)
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-c", _START, str(theirs.fileno())),
-        stdin=DEVNULL,
-        pass_fds=(theirs.fileno(),),
-        env={**os.environ, "PYTHONPATH": path},
-    )
 
 
 @dataclass(eq=False)
 class _Seat:
-    """The place of a worker: its process, and the episodes that are with it.
+    """The place of a worker: the road to it, and the episodes that are with it.
 
     What was *asked* for an episode is kept until that is over.
     """
 
     pool: Pool
+    start: Start
     number: int
     aways: dict[int, Traveller] = field(default_factory=dict)
     asked: dict[int, dict[Call, Outcome]] = field(default_factory=dict)
     _sent: dict[str, int] = field(default_factory=dict)
     _link: Link | None = None
-    _process: Process | None = None
+    _road: Road | None = None
     _hearing: asyncio.Task[None] | None = None
     _embeddings: set[asyncio.Task[None]] = field(default_factory=set)
     _left: bool = False
 
     async def sit(self) -> None:
-        """Start a process, and give it what was with the one before it; raises ServiceError."""
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                self._process = await _process(theirs)
-        except OSError as error:
-            ours.close()
-            what = f"a worker cannot be started: {error.strerror}"
-            raise ServiceError(what, hint="with workers=1 there is none") from error
+        """Start a worker, and give it what was with the one before it; raises ServiceError."""
+        self._road = road = await self.start()
         if self._left:  # meanwhile
-            self._process.kill()
-        reader, writer = await asyncio.open_connection(sock=ours)
-        self._link, self._sent = Link(reader, writer, _decode), {}
+            road.close()
+        self._link, self._sent = Link(road, _decode), {}
         self._link.send(self.pool.begin)
         for away in self.aways.values():
             self._play(self._link, away)
-        self._hearing = asyncio.create_task(self._hear(self._link, self._process))
+        self._hearing = asyncio.create_task(self._hear(self._link, road))
         self._hearing.add_done_callback(self._heard)
 
     def play(self, away: Traveller) -> None:
@@ -186,14 +167,14 @@ class _Seat:
             link.send(Remember(records))
         link.send(Play(away.number, away.started))
 
-    async def _hear(self, link: Link, process: Process) -> None:
+    async def _hear(self, link: Link, road: Road) -> None:
         await link.hear(self._take)
-        link.close()
-        status = await process.wait()
+        road.close()
+        how = await road.ended()
         if self._left:
             return
-        self._link = None
-        if self.pool.may_go_on(status):
+        self._link = self._road = None
+        if self.pool.may_go_on(how):
             await self.sit()
 
     def _heard(self, task: asyncio.Task[None]) -> None:
@@ -276,14 +257,15 @@ class _Seat:
     def leave(self) -> None:
         """End the worker."""
         self._left = True
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-        if self._link is not None:
-            self._link.close()
+        if self._road is not None:
+            self._road.close()
+        elif self._hearing is not None:  # the next one is not there yet, and not wanted any more
+            self._hearing.cancel()
 
     async def gone(self) -> None:
         """Wait until the worker is gone."""
         if self._hearing is not None:
             await asyncio.wait([self._hearing])
-        if self._process is not None:
-            await self._process.wait()
+        if self._road is not None:
+            with suppress(ServiceError):  # then there is nobody to wait for
+                await self._road.ended()

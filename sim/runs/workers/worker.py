@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn, cast, get_args
+from typing import Any, NoReturn, TypeAlias, cast, get_args
 
 import msgspec
 import numpy as np
@@ -51,18 +51,23 @@ from sim.runs.workers.frames import (
     kept,
     record_of,
 )
+from sim.runs.workers.ways import Way, streams
 from storage.datasets import open_environment
 from storage.environments import Environment
 from storage.memory import Memory
 
 _decode = msgspec.msgpack.Decoder(ToWorker).decode
 
+Opened: TypeAlias = Callable[[str, str], Environment]
+"""Opens the environment of a name and a digest."""
+
 
 @dataclass(eq=False)
 class Worker:
-    """Evaluates the episodes of one run, once it has begun."""
+    """Evaluates the episodes of one run, once it has begun, in an environment that is *opened*."""
 
     link: Link
+    opened: Opened = open_environment
     asked: dict[Call, asyncio.Future[ModelReplied | ModelFailed]] = field(default_factory=dict)
     embedding: dict[int, asyncio.Future[Vector]] = field(default_factory=dict)
     memories: dict[str, Memory[Any]] = field(default_factory=dict)
@@ -120,7 +125,7 @@ class Worker:
     def _begin(self, message: Begin) -> None:
         course = read_course(message.settings, proven=True)
         name = course.config.environment
-        environment = open_environment(name, message.environment)
+        environment = self.opened(name, message.environment)
         if environment.head.digest != message.environment:
             raise DataError(
                 f"a worker finds another environment at {name} than the run is in",
@@ -196,15 +201,19 @@ def _plain(fact: object) -> str | int | float | None:
     return fact if fact is None or isinstance(fact, str | int | float) else repr(fact)
 
 
-async def _work(file: int) -> None:
-    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=file))
-    link = Link(reader, writer, _decode)
-    worker = Worker(link)
+async def work(way: Way, opened: Opened = open_environment) -> None:
+    """Work for the run at the other end of a *way*, until that is gone; nothing else does here."""
+    link = Link(way, _decode)
+    worker = Worker(link, opened)
     structlog.configure(processors=[structlog.processors.format_exc_info, worker.log])
     try:
         await link.hear(worker.take)
     finally:
         worker.leave()
+
+
+async def _work(file: int) -> None:
+    await work(await streams(socket.socket(fileno=file)))
 
 
 def main() -> None:

@@ -160,6 +160,7 @@ COMMANDS: dict[str, Words] = {
     "env list as JSON": lambda s: ["env", "list", s.here, "--json"],
     "a run": lambda s: ["run", s.world, "--episodes", "2", "--set", "limit=3", "--dry-run"],
     "a run that is there": lambda s: ["run", s.world, "--set", "limit=5", "--out", s.run.path],
+    "no address": lambda s: ["pull", f"s3://bucket/{OBEYED}"],
     "no run": lambda s: ["show", s.here / "nowhere", "0"],
     "no environment": lambda s: ["run", s.here / "nowhere"],
     "no option": lambda s: ["run", f"--{OBEYED}"],

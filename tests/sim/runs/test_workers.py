@@ -22,7 +22,7 @@ from sim.config.layers import configured
 from sim.runs.replay import replay
 from sim.runs.resume import resume
 from sim.runs.run import run
-from sim.runs.workers import pool
+from sim.runs.workers import ways
 from storage.journal import Identity, identity, read_journal
 from storage.runs import RunDirectory
 from tests.support.dying import SMALL
@@ -152,7 +152,7 @@ def test_where_workers_die_again_and_again_the_run_stops(
     """With one sentence, and it can be gone on with."""
     run(configured(SMALL), out=tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(pool, "_START", "import os; os._exit(3)")
+        patch.setattr(ways, "_START", "import os; os._exit(3)")
         with pytest.raises(ServiceError, match="3 workers died one after the other"):
             run(configured(SMALL, {"workers": 2}), out=tmp_path / "stopped")
     resume(tmp_path / "stopped")

@@ -26,13 +26,17 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("default"),  # those of torch and tianshou are theirs
 ]
-trainer = pytest.importorskip("sim.training.trainer", reason="needs the extra rl")
 
 FEW: dict[str, Any] = {
     **{"updates": 6, "visits": 8, "rollout": 3, "batch": 32, "checkpoint": 3, "hidden": 16},
     **{"width": 20, "fits": 20, "inertia": 0.5},
 }
 PLAIN = {"quit_rule": "billp", "rewards": {"satiation": [0.0, 0.0]}}
+
+
+def trainer() -> Any:
+    """Return what trains: to import it takes seconds, which only who trains is to wait for."""
+    return pytest.importorskip("sim.training.trainer", reason="needs the extra rl")
 
 
 def told(updates: int, point: CurvePoint | None) -> None:
@@ -52,13 +56,13 @@ def trained(
     plan, config = training(algorithm, few, how), world_of({"limit": 12}, world)
     place = new_place(out)
     place.write_settings(plan, config)
-    found: Trained = trainer.Trainer(plan, config, environment, place, hear).run()
+    found: Trained = trainer().Trainer(plan, config, environment, place, hear).run()
     return found
 
 
 def goes_on(out: Path) -> Trained:
     place = Place(out)
-    found: Trained = trainer.Trainer(*place.read_settings(), SMALL, place, told).run()
+    found: Trained = trainer().Trainer(*place.read_settings(), SMALL, place, told).run()
     return found
 
 
@@ -161,6 +165,7 @@ def test_an_actor_that_is_told_what_is_near_learns_to_stay_away_from_it(tmp_path
 
 def test_the_command_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """It says what it came to, in a table and in JSON."""
+    trainer()
     shell = Shell(capsys)
     few = [word for name, value in FEW.items() for word in ("--set", f"training.{name}={value}")]
     out = tmp_path / "out"
