@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 
 from engine.errors import ConfigError
-from sim.bench.chapters import CHAPTERS, cores
+from sim.bench.chapters import CHAPTERS
 from sim.bench.children import Measurer, Sizes
 from sim.bench.figures import Chapter
+from sim.bench.processors import cores
 from sim.bench.rivals import NAME as RIVALS
 from sim.bench.rivals import rivals
 from storage.provenance import Process, this_process

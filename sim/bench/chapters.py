@@ -1,22 +1,16 @@
 """The chapters of the book: what is measured beside what."""
 
-import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 
 from sim.bench.children import Job, Measurer, job
 from sim.bench.cost import Cost, times, typical
-from sim.bench.figures import Chapter, Figure, exponent, micros, rate, room, spent, waited
+from sim.bench.figures import Chapter, Figure, exponent, micros, rate, room, spent
+from sim.bench.processors import experiments, workers
 
 _MESSAGE = "a bare message"
 _BARE = "A bare message goes through one asyncio.Queue, from a task to another."
 _BATCHES = "batches:10"
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _start(measurer: Measurer) -> Chapter:
@@ -204,34 +198,6 @@ def _share(ours: list[Cost], theirs: list[Cost]) -> float:
     return sorted(shares)[len(shares) // 2]
 
 
-def _workers(measurer: Measurer) -> Chapter:
-    title, episodes = "Two workers", 2 * measurer.sizes.episodes
-    how = (
-        f"{episodes:,} episodes, arrivals all, on {cores()} processors; by the wall, to start them"
-    )
-    how += " included."
-    if cores() < 2:
-        note = "There is one processor here: it was left out."
-        return Chapter(name="workers", title=title, how=how, figures=(), notes=(note,))
-    jobs = [
-        job("runs", "embedded", episodes=episodes, arrivals="all", workers=workers)
-        for workers in (1, 2)
-    ]
-    one, two = measurer.turns(*jobs, rounds=min(2, measurer.sizes.rounds))
-    faster = [single.wall / double.wall for single, double in zip(one, two, strict=True)]
-    gain = sorted(faster)[len(faster) // 2]
-    return Chapter(
-        name="workers",
-        title=title,
-        how=how,
-        figures=(
-            waited("two workers", typical(two), 1 / gain, "one process"),
-            waited("one process", typical(one)),
-        ),
-        notes=(f"Two workers are {gain:.2f} times as fast.",),
-    )
-
-
 def _points(measurer: Measurer) -> dict[str, dict[int, Cost]]:
     sizes = {"all": measurer.sizes.all_episodes, _BATCHES: measurer.sizes.batches_episodes}
     return {
@@ -292,7 +258,8 @@ CHAPTERS: Mapping[str, Callable[[Measurer], Chapter]] = {
     "calls": _calls,
     "http": _http,
     "again": _again,
-    "workers": _workers,
+    "workers": workers,
+    "experiments": experiments,
     "scale": _scale,
     "memory": _memory,
 }

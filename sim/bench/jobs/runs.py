@@ -12,6 +12,8 @@ from engine.errors import BillpError, BudgetError
 from sim.bench.cost import Cost, cost_of
 from sim.config.layers import configured
 from sim.config.run import RunConfig, Settings
+from sim.experiments.conduct import experiment
+from sim.experiments.experiment import Experiment
 from sim.runs.replay import Playing, replay
 from sim.runs.resume import resume
 from sim.runs.run import run
@@ -62,6 +64,14 @@ def warm(config: RunConfig, world: Environment | None = None) -> None:
     with tempfile.TemporaryDirectory() as place:
         few: Settings = {"episodes": _WARM, "seed": config.seed + 1, "workers": 1, "max_calls": 0}
         run(configured(config.settings(), few), out=Path(place) / "run", environment=world)
+
+
+def conducted(seeds: int, episodes: int, jobs: int) -> Cost:
+    """Conduct an experiment of so many seeds, *jobs* runs at a time; counted are its runs."""
+    settings = {"episodes": episodes, "test_episodes": 10, "arrivals": "batches:10"}
+    what = Experiment(agents=("billp",), seeds=(*range(1, seeds + 1),), settings=settings)
+    with tempfile.TemporaryDirectory() as place:
+        return cost_of(lambda: len(experiment(what, out=place, jobs=jobs).runs))
 
 
 def replayed(out: Path | str, **how: Unpack[Playing]) -> Cost:

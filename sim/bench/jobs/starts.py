@@ -1,4 +1,4 @@
-"""What it costs to start, and how much memory there is before anything is done."""
+"""What it costs to start, and what processors are worth that share nothing."""
 
 import subprocess
 import sys
@@ -13,5 +13,19 @@ def start(code: str) -> Cost:
         words = [sys.executable, "-c", code]
         subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
         return 1
+
+    return cost_of(work)
+
+
+def loops(code: str, count: int, processes: int) -> Cost:
+    """Do *code* so often, in equal parts by so many processes at a time."""
+    part = f"for _ in range({count // processes}):\n {code}"
+
+    def work() -> int:
+        begun = [subprocess.Popen([sys.executable, "-c", part]) for _ in range(processes)]
+        for process in begun:
+            if process.wait():
+                raise subprocess.CalledProcessError(process.returncode, process.args)
+        return count
 
     return cost_of(work)

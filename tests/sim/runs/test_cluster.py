@@ -32,7 +32,7 @@ pytestmark = [
 
 RAY = """
 import logging, ray, sys
-ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 << 20,
+ray.init("local", num_cpus=4, include_dashboard=False, object_store_memory=100 << 20,
          logging_level=logging.ERROR)
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
@@ -73,7 +73,7 @@ AWAY = {
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster of one node, which has two processors, and whose word is known here."""
+    """A cluster of one node, which lets four work, and whose word is known here."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in AWAY.items():
             patch.setenv(name, value)
@@ -137,7 +137,7 @@ class Losing(Counting):
 def test_a_run_in_a_cluster_is_the_same(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one worker, or two of which one is killed; and no reply is asked for twice.
+    """With one worker, two, or four of which one is killed; and no reply is asked for twice.
 
     The environment was made in Python: no node finds it by a name, so it is sent, and kept there.
     """
@@ -145,13 +145,15 @@ def test_a_run_in_a_cluster_is_the_same(
     run(configured(one.settings(), {"cluster": ""}), out=tmp_path / "here", environment=world)
     run(one, out=tmp_path / "one", environment=world)
     monkeypatch.setattr(cluster, "packed", None)
-    model, two = Killing(at=12), configured(one.settings(), {"workers": 2})
+    run(configured(one.settings(), {"workers": 2}), out=tmp_path / "two", environment=world)
+    model, four = Killing(at=12), configured(one.settings(), {"workers": 4})
     with capture_logs() as logs:
-        run(two, out=tmp_path / "two", environment=world, model=model)
+        run(four, out=tmp_path / "four", environment=world, model=model)
     warned = [one["event"] for one in logs if one["log_level"] == "warning"]
     assert warned == ["a worker died: its episodes are run again"]
     assert {*model.asked.values()} == {1}
-    assert files(tmp_path / "here") == files(tmp_path / "one") == files(tmp_path / "two")
+    whole = files(tmp_path / "here")
+    assert [files(tmp_path / name) for name in ("one", "two", "four")] == [whole] * 3
     assert not hands()
 
 
@@ -182,9 +184,9 @@ def test_who_loses_the_cluster_can_go_on(address: str, tmp_path: Path) -> None:
 
 
 def test_room_is_waited_for_only_so_long(address: str, tmp_path: Path) -> None:
-    """Two processors have none for three workers; and those who wait are not left to wait."""
-    many = configured(SMALL, {"cluster": address, "workers": 3, "patience": 2.0})
-    with pytest.raises(ServiceError, match=r"had room for \d of 3 workers after 2 s"):
+    """Four processors have none for five workers; and those who wait are not left to wait."""
+    many = configured(SMALL, {"cluster": address, "workers": 5, "patience": 2.0})
+    with pytest.raises(ServiceError, match=r"had room for \d of 5 workers after 2 s"):
         run(many, out=tmp_path / "run")
     assert not hands()
 
