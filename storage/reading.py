@@ -6,11 +6,11 @@ wait for ever, a device never ends, and what is parsed may be nested until Pytho
 
 import errno
 import os
+import pickle
 import re
 import stat
 import tomllib
 from collections.abc import Iterator
-from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,11 +61,13 @@ def at_most(file: BinaryIO, path: Path, most: int) -> bytes:
 
 def parse_toml(content: bytes) -> dict[str, Any]:
     """Return the tables of a TOML document; raises ValueError, also for what is nested too deep."""
-    return deepcopy(_tables(content))
+    tables: dict[str, Any] = pickle.loads(_tables(content))
+    return tables
 
 
-@lru_cache(maxsize=1)  # who goes on with a run, or verifies it, reads its settings several times
-def _tables(content: bytes) -> dict[str, Any]:
+@lru_cache(maxsize=4)  # who goes on with a run, or verifies it, reads its settings several times
+def _tables(content: bytes) -> bytes:
+    """Return the tables pickled: each who asks gets a copy, and to walk them would take longer."""
     text = content.decode()
     if _LONG_KEY.search(text):  # of each, tomllib keeps all beginnings
         raise ValueError("it has a key of too many parts")
@@ -75,7 +77,7 @@ def _tables(content: bytes) -> dict[str, Any]:
         raise ValueError("it is nested too deep") from error
     if _deeper(tables, _DEEPEST):  # dotted keys nest without recursion
         raise ValueError("it is nested too deep")
-    return tables
+    return pickle.dumps(tables)
 
 
 def _deeper(value: Any, levels: int) -> bool:

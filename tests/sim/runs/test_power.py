@@ -36,6 +36,9 @@ from tests.support.dying import CONCURRENCY, SMALL
 SHORT = {**SMALL, "episodes": 3, "limit": 2, "prompts": False}
 """As short as a run can be of which some episode recalls another, and is forked after it began."""
 
+AGENTS = ("billp", "reflexion", "act-only")
+"""One that keeps a record of every step, one that does of every episode, one that keeps none."""
+
 Asked: TypeAlias = tuple[Identity, str]
 """Which call, and what it asks."""
 
@@ -81,6 +84,7 @@ class Crashes:
     chance: random.Random
     place: Path
     fsync: str
+    agent: str
     workers: int = 1
     ends: Counter[str] = field(default_factory=Counter)
 
@@ -90,11 +94,8 @@ class Crashes:
         disk = Forgetful(root)
         with on(disk, every=self.chance.choice([5, 20, 1_000])):
             model = Fickle(self.chance, ill=self.chance.choice([0.0, 0.05]))
-            run(
-                configured(SHORT, {"fsync": self.fsync, "workers": self.workers}),
-                out=root / "run",
-                model=model,
-            )
+            how = {"agent": self.agent, "fsync": self.fsync, "workers": self.workers}
+            run(configured(SHORT, how), out=root / "run", model=model)
             if self.chance.random() < 0.3:
                 fork(root / "run", (2, 0), out=root / "fork", model=Fickle(self.chance))
             if self.chance.random() < 0.3:
@@ -160,7 +161,8 @@ def crashes(
             break
         chance = random.Random(f"{seed}/{number}")
         with TemporaryDirectory() as scratch:
-            some = Crashes(chance, Path(scratch), chance.choice(fsync), workers)
+            how = chance.choice(fsync), chance.choice(AGENTS)
+            some = Crashes(chance, Path(scratch), *how, workers)
             root, disk = some.begin()
             for _ in range(each):
                 some.crash(root, disk, depth)
