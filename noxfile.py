@@ -33,7 +33,7 @@ def everything(session: nox.Session) -> None:
     session.install("torch==2.13.0")  # named, or it may be one for GPUs
     session.install("-e", ".[learn]")
     session.run("pytest", "-n", "auto")
-    session.run("pytest", "-n", "auto", "--dist", "worksteal", "-m", "slow", "--ignore", _CROWDS)
+    session.run("pytest", "-n", "auto", "-m", "slow", "--ignore", _CROWDS)
     session.run("pytest", "-m", "slow", _CROWDS)
 
 
