@@ -69,27 +69,35 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+MARKS = frozenset({"slow", "digests"})
+"""The marks by which tests are chosen; a file that has tests of one names it."""
+
+
 @cache
-def _tells_of_slow_tests(file: Path) -> bool:
-    return "slow" in file.read_text()
+def _text(file: Path) -> str:
+    return file.read_text()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave files unread that hold no slow test, where only those run.
+    """Leave files unread that hold no test of a mark, where only those of some marks run.
 
     Each worker would else import all of them first, and rewrite their assertions.
     """
-    if config.option.markexpr != "slow" or not collection_path.match("test_*.py"):
+    chosen = config.option.markexpr.split(" or ")
+    if not MARKS.issuperset(chosen) or not collection_path.match("test_*.py"):
         return None
-    return None if _tells_of_slow_tests(collection_path) else True
+    return None if any(mark in _text(collection_path) for mark in chosen) else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out of coverage what costs more than it shows; see that no slow test is overlooked."""
+    """Leave out of coverage what costs more than it shows; see that no mark is overlooked."""
     for item in items:
-        if item.get_closest_marker("slow") and not _tells_of_slow_tests(item.path):
-            what = "it is slow by a mark that its file does not name"
-            raise pytest.UsageError(f"{item.nodeid}: {what}: pytest -m slow would not read it")
+        for mark in MARKS:
+            if item.get_closest_marker(mark) and mark not in _text(item.path):
+                what = f"it is {mark} by a mark that its file does not name"
+                raise pytest.UsageError(
+                    f"{item.nodeid}: {what}: pytest -m {mark} would not read it"
+                )
         if not AGAIN.isdisjoint({item.path.stem, item.name.partition("[")[0]}):
             item.add_marker("no_cover")
 

@@ -21,6 +21,8 @@ from sim.config.layers import configured
 from sim.runs.run import run
 from tests.support.served import served
 
+pytestmark = pytest.mark.digests
+
 LIMIT = 20
 WORLDS: dict[str, dict[str, Any]] = {
     "batches": {"episodes": 16, "arrivals": "batches:4"},

@@ -10,6 +10,8 @@ from sim.runs.replay import replay
 from sim.runs.run import run
 from storage.runs import open_run
 
+pytestmark = pytest.mark.digests
+
 TRACES = Path(__file__).parents[3] / "traces"
 GOLDEN = sorted(path.parent for path in TRACES.glob("*/trace.jsonl"))
 

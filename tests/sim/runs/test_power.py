@@ -184,10 +184,10 @@ def test_what_is_never_forced_may_be_lost_but_never_passes_for_whole() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.parametrize("seed", range(100, 120))
 def test_a_machine_may_die_ten_thousand_times(seed: int) -> None:
-    ends = crashes(seed, least=1_000, each=20, depth=2)
-    assert ends["went on"] > 200
+    ends = crashes(seed, least=500, each=20, depth=2)
+    assert ends["went on"] > 100
 
 
 @pytest.mark.slow
