@@ -12,7 +12,7 @@ from engine.errors import ConfigError
 from sim.bench.chapters import CHAPTERS
 from sim.bench.children import Measurer, Sizes
 from sim.bench.figures import Chapter
-from sim.bench.processors import cores
+from sim.bench.processors import cores, far_read
 from sim.bench.rivals import NAME as RIVALS
 from sim.bench.rivals import rivals
 from storage.provenance import Process, this_process
@@ -23,12 +23,15 @@ _PROCESSORS = Path("/proc/cpuinfo")
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What it was measured on; *load* is how many processes wanted a processor before and after.
 
-    Who shares a machine shares its caches, too: figures are as quiet as it was.
+    Who shares a machine shares its caches, too: *reads* are the nanoseconds that a number takes,
+    before and after, which no cache holds. Beside a busy neighbour, whom no load tells of, they are
+    several times those of a quiet machine, and so is all that works with much memory.
     """
 
     processor: str
     cores: int
     load: tuple[float, float]
+    reads: tuple[float, float]
 
 
 class Book(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,13 +55,18 @@ def measured(
     BillpError if something cannot be measured.
     """
     chosen = _chosen(names)
-    process, before = this_process(), _load()
+    process, before, reads = this_process(), _load(), far_read()
     with tempfile.TemporaryDirectory() as place:
         measurer = Measurer(Path(place), sizes or Sizes(), told)
         chapters = [CHAPTERS[name](measurer) for name in chosen]
         if against:
             chapters.append(rivals(measurer))
-    machine = Machine(processor=_processor(), cores=cores(), load=(before, _load()))
+    machine = Machine(
+        processor=_processor(),
+        cores=cores(),
+        load=(before, _load()),
+        reads=(reads, far_read()),
+    )
     return Book(process=process.over(), machine=machine, chapters=tuple(chapters))
 
 

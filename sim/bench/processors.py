@@ -1,7 +1,10 @@
 """The chapters of what several processors are worth, beside what this machine's are."""
 
 import os
+import time
 from statistics import median
+
+import numpy as np
 
 from sim.bench.children import Job, Measurer, job
 from sim.bench.cost import typical
@@ -9,12 +12,22 @@ from sim.bench.figures import Chapter, waited
 
 _LOOP = "for number in range(5_000_000): pass"
 _HALVES = 8  # loops, of which half are done by each of two
+_FAR = 1 << 23  # numbers, 64 MB: more than caches hold
 
 
 def cores() -> int:
     """Return how many processors this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def far_read() -> float:
+    """Return the nanoseconds of a processor that a number takes that may be anywhere in 64 MB."""
+    numbers = np.arange(_FAR)
+    anywhere = np.random.default_rng(0).permutation(numbers)
+    before = time.process_time()
+    numbers[anywhere].sum()
+    return round(1e9 * (time.process_time() - before) / _FAR, 1)
 
 
 def workers(measurer: Measurer) -> Chapter:

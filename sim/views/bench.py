@@ -43,6 +43,8 @@ def _head(book: Book) -> Iterator[str]:
     yield f"{machine.processor}, processors: {machine.cores}; {process.platform}"
     before, after = machine.load
     yield f"Python {process.python}; load {before:.1f} at the beginning, {after:.1f} at the end"
+    first, last = machine.reads
+    yield f"a number anywhere in 64 MB takes {first:.1f} ns at the beginning, {last:.1f} at the end"
     yield process.command
 
 
