@@ -36,6 +36,8 @@ from storage.objects.manifests import (
 from storage.objects.store import PIECE, MissingError, Store, each
 
 _MOMENT = 3.0  # seconds that who fetches the same may take to come to its end
+_NOTHING = "nothing was pushed there"
+_NAMED = 5  # names in a hint
 _KEPT = "what was fetched is kept: the same command goes on from there"
 
 
@@ -74,10 +76,18 @@ async def _manifest(store: Store, address: Address) -> bytes:
     try:
         return await store.small(address.below(NAME).key, SIZE)
     except MissingError as error:
-        begun = await store.sizes(address.below(FILES).key)
-        what = "the push of it did not come to its end" if begun else "nothing was pushed there"
-        hint = "push it again: it goes on" if begun else "billp push tells the address that it used"
+        below = await store.rooms(address.key)
+        what = "the push of it did not come to its end" if FILES in below else _NOTHING
+        hint = "push it again: it goes on" if FILES in below else _hint(below)
         raise TransferError(f"{address}: {what}", hint=hint) from error
+
+
+def _hint(below: list[str]) -> str:
+    """Return where else to look: *below* are the names that there are below an address."""
+    if not below:
+        return "billp push tells the address that it used"
+    more = ", …" if len(below) > _NAMED else ""
+    return f"below it there are {', '.join(below[:_NAMED])}{more}"
 
 
 async def _fetch(fetching: "_Fetching", path: Path, digest: str) -> int:

@@ -111,6 +111,12 @@ class Service:
                     found[one["path"].removeprefix(f"{key}/")] = one["size"]
         return found
 
+    async def rooms(self, key: str) -> list[str]:
+        """Return the names right below *key* below which there are objects."""
+        with self.refused("listed"):
+            found = await obstore.list_with_delimiter_async(self.store, f"{key}/")
+        return sorted(prefix.removeprefix(f"{key}/") for prefix in found["common_prefixes"])
+
     async def put(self, key: str, pieces: AsyncIterator[bytes], size: int) -> None:
         """Let an object be what *pieces* of *size* bytes hold; nothing if they raise an error."""
         with self.refused("written"):

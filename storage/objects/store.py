@@ -35,6 +35,10 @@ class Store(Protocol):
         """Return the sizes of the objects right below *key*, by their last names."""
         ...
 
+    async def rooms(self, key: str) -> list[str]:
+        """Return the names right below *key* below which there are objects."""
+        ...
+
     async def put(self, key: str, pieces: AsyncIterator[bytes], size: int) -> None:
         """Let an object be what *pieces* of *size* bytes hold; nothing if they raise an error."""
         ...

@@ -166,6 +166,19 @@ def test_what_is_nothing_of_ours_is_not_sent(what: str, shared: str, tmp_path: P
         push(what if "://" in what else tmp_path / what, shared)
 
 
+def test_where_a_run_is_below_an_address_its_name_is_told(
+    there: Path, shared: str, tmp_path: Path
+) -> None:
+    """It went there by its own name, which is soon forgotten."""
+    assert there.is_dir()
+    with pytest.raises(TransferError, match="nothing was pushed there") as refused:
+        pull(shared, tmp_path / "back")
+    assert refused.value.hint == "below it there are first"
+    with pytest.raises(TransferError, match="nothing was pushed there") as refused:
+        pull(f"{shared}/second", tmp_path / "back")
+    assert refused.value.hint == "billp push tells the address that it used"
+
+
 # -- whoever is stopped goes on
 
 
