@@ -257,6 +257,21 @@ def whole(path: Path) -> Iterator[Part]:
     disk.force_names(path.parent)
 
 
+def force(path: Path) -> None:
+    """Return when the bytes of a file, or the names in a directory, are on the disk.
+
+    Raises OSError.
+    """
+    if path.is_dir():
+        disk.force_names(path)
+        return
+    file = disk.open(path)
+    try:
+        disk.force(file)
+    finally:
+        disk.close(file)
+
+
 def make_directory(path: Path) -> bool:
     """Make a directory and those above it, on the disk; tell whether it is new; raises OSError."""
     if path.is_dir():

@@ -34,7 +34,6 @@ from storage.checkpoints import CheckpointFile
 from storage.files import AppendOnly, Durability, HeldBack, make_directory, remove, whole
 from storage.holding import is_held
 from storage.journal import Journal, read_journal
-from storage.names import check_name
 from storage.objects.addresses import check_local, check_out
 from storage.origin import NAME as ORIGIN
 from storage.origin import prove, proven
@@ -269,7 +268,6 @@ def check_free(path: Path) -> None:
 
     Raises ConfigError if it cannot be written down, or is an address.
     """
-    check_name(path)
     check_out(path)
     if not path.exists() or (path.is_dir() and _is_unbegun(path)):
         return

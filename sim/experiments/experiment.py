@@ -35,7 +35,6 @@ from sim.runs.scenario import check_runnable
 from sim.runs.trust import reaching
 from storage.datasets import open_environment
 from storage.environments import Environment
-from storage.names import check_name
 from storage.objects.addresses import check_out
 from storage.runs import RunDirectory, write_whole
 
@@ -215,7 +214,6 @@ def _written(value: Any) -> str:
 
 def prepare(runs: Sequence[Planned], out: Path) -> Environment:
     """Make *out* and return the environment of *runs*; raises BillpErrors before any of them."""
-    check_name(out)
     check_out(out)
     names = {run.config.environment for run in runs}
     if len(names) > 1:

@@ -12,7 +12,6 @@ from engine.errors import ConfigError, RunDirectoryError
 from sim.config.run import RunConfig, Settings
 from sim.training.plan import Training, deciding, training, world_of
 from storage.files import make_directory
-from storage.names import check_name
 from storage.objects.addresses import check_out
 from storage.reading import SETTINGS_SIZE, parse_toml, read_small
 from storage.runs import write_whole
@@ -81,7 +80,6 @@ def _table(whole: Mapping[str, Any], name: str, path: Path) -> Settings:
 
 def new_place(out: Path) -> Place:
     """Return the place of a new training, an empty directory; raises RunDirectoryError."""
-    check_name(out)
     check_out(out)
     try:
         make_directory(out)

@@ -9,7 +9,6 @@
                         ratings of items shown at random are known
 """
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -33,7 +32,7 @@ from storage.environments import (
     content_digest,
 )
 from storage.factors import Factors
-from storage.names import check_name
+from storage.files import force
 from storage.objects.addresses import check_out
 from storage.reading import SETTINGS_SIZE, parse_toml, read_small
 
@@ -95,7 +94,6 @@ def save(environment: Environment, directory: Path, *, replace: bool = False) ->
 
 def check_free(directory: Path, *, replace: bool = False) -> None:
     """Raise DataError unless `save` may write to *directory*, ConfigError if none can be there."""
-    check_name(directory)
     check_out(directory)
     if not directory.exists():
         return
@@ -128,15 +126,7 @@ def _write(environment: Environment, directory: Path) -> None:
         np.save(directory / f"{name}.npy", array, allow_pickle=False)
     # The directory last: it holds the names of the others.
     for path in [*directory.iterdir(), directory]:
-        _flush(path)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        force(path)
 
 
 def _move(new: Path, directory: Path, old: Path) -> None:
@@ -149,7 +139,7 @@ def _move(new: Path, directory: Path, old: Path) -> None:
         if old.exists():
             old.rename(directory)
         raise
-    _flush(directory.parent)
+    force(directory.parent)
 
 
 def load(directory: Path) -> Environment:

@@ -6,6 +6,7 @@ from os import PathLike, fspath
 
 from engine.errors import ConfigError
 from engine.text import visible
+from storage.names import check_name
 
 SCHEMES = {"s3": "bucket", "gs": "bucket", "az": "container", "file": "directory"}
 """The schemes of addresses, and what each calls the place where objects are."""
@@ -56,7 +57,8 @@ def check_local(path: PathLike[str] | str, hint: str) -> None:
 
 
 def check_out(path: PathLike[str] | str) -> None:
-    """Raise ConfigError if what is written at *path* would have to be written at an address."""
+    """Raise ConfigError if nothing can be written at *path*: its name is none, or an address."""
+    check_name(path)
     check_local(path, "write to a directory, and put it there afterwards: billp push")
 
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from engine.errors import ConfigError, TransferError
-from storage.files import make_directory
+from storage.files import force, make_directory
 from storage.manifest import look
 from storage.names import check_name
 from storage.objects.addresses import Address, check_local
@@ -172,8 +172,7 @@ class _Fetching:
                 await to_thread.run_sync(out.write, piece)
             if whole.hexdigest() != file.sha256:
                 raise self._altered(name, "is not what its manifest says: it was altered")
-            out.flush()
-            await to_thread.run_sync(os.fsync, out.fileno())
+        await to_thread.run_sync(force, part)
 
     async def _piece(self, name: str, key: str, start: int, size: int) -> bytes:
         try:
@@ -214,16 +213,8 @@ def _settle(manifest: StoredManifest, scratch: Path, path: Path) -> None:
     """Let what was fetched be at *path*, now that it is on the disk; raises OSError."""
     new = scratch / "new"
     for place, _, _ in os.walk(new):
-        _force_names(Path(place))
+        force(Path(place))
     check_free(path)
     whole = new / next(iter(manifest.files)) if manifest.kind == "report" else new
     whole.rename(path)
-    _force_names(path.parent)
-
-
-def _force_names(directory: Path) -> None:
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    force(path.parent)
