@@ -4,6 +4,7 @@ import os
 import time
 from statistics import median
 
+import msgspec
 import numpy as np
 
 from sim.bench.children import Job, Measurer, job
@@ -76,7 +77,7 @@ def _halved(measurer: Measurer, chapter: Chapter, ways: dict[str, Job]) -> Chapt
     how = f"{chapter.how} On {cores()} processors; by the wall, to start processes included."
     if cores() < 2:
         note = "There is one processor here: it was left out."
-        return Chapter(name=chapter.name, title=chapter.title, how=how, figures=(), notes=(note,))
+        return msgspec.structs.replace(chapter, how=how, notes=(note,))
     loops = (
         job("starts", "loops", code=_LOOP, count=_HALVES, processes=processes)
         for processes in (1, 2)
@@ -87,9 +88,8 @@ def _halved(measurer: Measurer, chapter: Chapter, ways: dict[str, Job]) -> Chapt
         for before, after in ((one, two), (bare, shared))
     )
     alone, both = ways
-    return Chapter(
-        name=chapter.name,
-        title=chapter.title,
+    return msgspec.structs.replace(
+        chapter,
         how=how,
         figures=(waited(both, typical(two), 1 / gain, alone), waited(alone, typical(one))),
         notes=(

@@ -34,8 +34,8 @@ def bench(
 ) -> None:
     """Measure what billp costs on this machine, beside yardsticks in the same run.
 
-    Processor time, medians of rounds in turns, each in a process of its own. It takes three or four
-    minutes of two processors that have nothing else to do; where they have, ratios to yardsticks
+    Processor time, medians of rounds in turns, each in a process of its own. It takes five minutes
+    of two processors in quiet, and twenty where others use their caches; then ratios to yardsticks
     are what to go by.
     """
     if out is not None and not out.absolute().parent.is_dir():
