@@ -8,6 +8,7 @@ pages of runs, which may come from anywhere: one that fails says so, and others 
 
 import asyncio
 import inspect
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeAlias, TypeVar
 
@@ -124,9 +125,20 @@ def attempted(function: Callable[[], A]) -> tuple[A | None, BaseException | None
         return None, error
 
 
-def log(level: Level, event: str, **facts: object) -> None:
-    """Log what goes on all the same, also where nobody can be told: a closed or broken output."""
+def log(level: Level, event: str, *, raised: BaseException | None = None, **facts: object) -> None:
+    """Log what goes on all the same, also where nobody can be told: a closed or broken output.
+
+    The traceback of what was *raised* is text already, under the name that structlog gives it. As
+    an error it would be shown with everybody's variables where nothing is configured, as in a
+    notebook: a run's are a whole world, and showing it takes minutes.
+    """
+    if raised is not None:
+        facts["exception"], _ = attempted(lambda: _traceback(raised))
     attempted(lambda: getattr(structlog.get_logger(), level)(event, **facts))
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip("\n")
 
 
 def told(error: BaseException) -> str:

@@ -190,7 +190,7 @@ class Episode(Generic[T]):
             episode=self.number,
             handler=handling.name,
             error=str(error) or type(error).__name__,
-            exc_info=None if isinstance(error, BillpError) else error,
+            raised=None if isinstance(error, BillpError) else error,
         )
         message = HandlerFailed(handler=handling.name, error=type(error).__name__)
         self.publish(message, node, (handling.order, LAST), 0)

@@ -133,7 +133,7 @@ class Access:
             self.witnesses.remove(witness)
             name = name_of(witness)
             self.dropped[name] = told_briefly(error)
-            log("error", "witness dropped", witness=name, exc_info=error)
+            log("error", "witness dropped", witness=name, raised=error)
 
     def _count(self, ended: CallEnded) -> None:
         usage = self.usage

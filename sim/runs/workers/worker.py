@@ -205,7 +205,7 @@ async def work(way: Way, opened: Opened = open_environment) -> None:
     """Work for the run at the other end of a *way*, until that is gone; nothing else does here."""
     link = Link(way, _decode)
     worker = Worker(link, opened)
-    structlog.configure(processors=[structlog.processors.format_exc_info, worker.log])
+    structlog.configure(processors=[worker.log])
     try:
         await link.hear(worker.take)
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import msgspec
 import pytest
+import structlog
 
 from engine.errors import BudgetError
 from engine.listeners import Live
@@ -111,6 +112,17 @@ def test_who_was_dropped_is_told_by_name_and_why(tmp_path: Path) -> None:
     why = "ValueError: I am tired"
     assert summary.dropped == {"mine": why, "live": why, "Broken": "LookupError: billp"}
     assert read_summary(open_run(tmp_path / "run")).dropped == summary.dropped
+
+
+def test_a_traceback_shows_no_variables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing is configured, as in a notebook: those of a run are a whole world."""
+    structlog.reset_defaults()
+    run(CONFIG, out=tmp_path / "run", views=[Broken()])
+    said = capsys.readouterr().out
+    assert said.endswith("LookupError: billp\n")
+    assert len(said.splitlines()) < 20
 
 
 def test_who_missed_messages_is_told(tmp_path: Path) -> None:

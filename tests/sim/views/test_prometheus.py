@@ -85,4 +85,4 @@ def test_a_port_that_is_taken_hurts_no_run(tmp_path: Path) -> None:
         summary = run(configured(SMALL), out=tmp_path / "run", views=[view])
     assert summary.metrics.episodes == 6
     (dropped,) = [entry for entry in logs if entry["event"] == "view dropped"]
-    assert "cannot be listened at" in str(dropped["exc_info"])
+    assert "cannot be listened at" in dropped["exception"]
