@@ -125,7 +125,7 @@ def attempted(function: Callable[[], A]) -> tuple[A | None, BaseException | None
         return None, error
 
 
-def log(level: Level, event: str, *, raised: BaseException | None = None, **facts: object) -> None:
+def log(level: Level, event: str, raised: BaseException | None = None, /, **facts: object) -> None:
     """Log what goes on all the same, also where nobody can be told: a closed or broken output.
 
     The traceback of what was *raised* is text already, under the name that structlog gives it. As

@@ -187,10 +187,10 @@ class Episode(Generic[T]):
         log(
             "warning",
             "handler failed",
+            None if isinstance(error, BillpError) else error,
             episode=self.number,
             handler=handling.name,
             error=str(error) or type(error).__name__,
-            raised=None if isinstance(error, BillpError) else error,
         )
         message = HandlerFailed(handler=handling.name, error=type(error).__name__)
         self.publish(message, node, (handling.order, LAST), 0)

@@ -103,7 +103,7 @@ class Ear(Inbox):
             error = await attempt(self.listener, self._queue.popleft())
             if error is not None:
                 self.deaf, self.dropped = True, told_briefly(error)
-                log("error", "listener dropped", listener=self.name, raised=error)
+                log("error", "listener dropped", error, listener=self.name)
             await anyio.lowlevel.checkpoint()  # a plain function would not let anybody else on
 
     async def finish(self, seconds: float) -> None:

@@ -103,4 +103,4 @@ class Release:
         if following.essential:
             raise error
         following.dropped = told_briefly(error)
-        log("error", "follower dropped", follower=following.name, raised=error)
+        log("error", "follower dropped", error, follower=following.name)

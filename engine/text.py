@@ -35,6 +35,11 @@ def _escape(found: re.Match[str]) -> str:
     return _NAMED.get(sign) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what *error* says, or its name if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def visible_json(text: str, *, ascii_only: bool = False) -> str:
     """Return the JSON *text* with JSON's own escapes for what must not be obeyed.
 

@@ -9,7 +9,7 @@ import polars as pl
 from msgspec import inspect
 
 from engine.errors import DataError
-from storage.datasets.table_files import first_line
+from engine.text import first_line
 
 Row: TypeAlias = dict[str, Any]
 Schema: TypeAlias = Mapping[str, pl.DataType | type[pl.DataType]]

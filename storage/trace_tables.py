@@ -8,8 +8,8 @@ import polars as pl
 
 from engine.errors import DataError
 from engine.messages import Envelope, Message, RunStarted
+from engine.text import first_line
 from storage import tables
-from storage.datasets.table_files import first_line
 from storage.tables import Row
 from storage.traces import read_kind, read_trace
 

@@ -133,7 +133,7 @@ class Access:
             self.witnesses.remove(witness)
             name = name_of(witness)
             self.dropped[name] = told_briefly(error)
-            log("error", "witness dropped", witness=name, raised=error)
+            log("error", "witness dropped", error, witness=name)
 
     def _count(self, ended: CallEnded) -> None:
         usage = self.usage

@@ -14,7 +14,6 @@ from sim.runs.recorded import check_head
 from sim.views.console import plain, write_json, write_json_line
 from sim.views.visits import stands
 from storage.runs import RunDirectory, open_run
-from storage.trace_tables import export_trace
 from storage.traces import decode_line, head_of, kind_named, opening, read_lines
 
 app = typer.Typer(help="Read, count and export the messages of a run.", no_args_is_help=True)
@@ -107,6 +106,8 @@ def export(
     ],
 ) -> None:
     """Write a table for each message type, for polars, pandas or DuckDB."""
+    from storage.trace_tables import export_trace
+
     directory = open_run(run)
     check_head(directory.trace)
     _tell_unfinished(directory)

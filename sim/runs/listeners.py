@@ -45,7 +45,7 @@ class Listeners:
                 _, error = attempted(partial(_attach, listener, bus))
             if error is not None:
                 dropped[name] = told_briefly(error)
-                log("error", "listener dropped", listener=name, raised=error)
+                log("error", "listener dropped", error, listener=name)
         return dropped
 
     def results(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _result(name: str, listener: Listener) -> Any:
     """Return what *listener* found, as JSON can hold it; what it raises must not cost the run."""
     result, error = attempted(partial(_found, listener))
     if error is not None:
-        log("error", "listener without result", listener=name, raised=error)
+        log("error", "listener without result", error, listener=name)
         return {"error": told(error)}
     return result
 

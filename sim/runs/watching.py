@@ -132,7 +132,7 @@ def awaiting(views: Sequence[Onlooker]) -> Loading:
         for view in there[:]:
             error = attempted(partial(view.loading, name, done, size))[1]
             if error is not None:
-                log("error", "view dropped", view=type(view).__name__, raised=error)
+                log("error", "view dropped", error, view=type(view).__name__)
                 there.remove(view)
 
     return tell
@@ -163,5 +163,5 @@ def _fine(view: Onlooker, error: BaseException | None, dropped: dict[str, str]) 
     if error is not None:
         name = type(view).__name__
         dropped[name] = told_briefly(error)
-        log("error", "view dropped", view=name, raised=error)
+        log("error", "view dropped", error, view=name)
     return error is None

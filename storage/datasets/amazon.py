@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 
 from engine.errors import DataError
+from engine.text import first_line
 from storage.catalog import clean_title
 from storage.datasets.building import Recipe
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Description, Interactions, encode, gather
 from storage.datasets.sources import Source
-from storage.datasets.table_files import first_line
 from storage.environments import SourceFile
 
 VISITORS = "test.json"

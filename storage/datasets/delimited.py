@@ -6,8 +6,9 @@ from pathlib import Path
 import polars as pl
 
 from engine.errors import DataError
+from engine.text import first_line
 from storage.datasets.sources import Source
-from storage.datasets.table_files import Table, first_line
+from storage.datasets.table_files import Table
 
 
 def read_delimited(

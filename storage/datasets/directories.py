@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from engine.text import first_line
 from storage.arrays import read_array
 from storage.catalog import Catalog
-from storage.datasets.table_files import first_line, lists, read_parquet, texts, write_parquet
 from storage.environments import (
     SCHEMA,
     Environment,
@@ -114,6 +114,8 @@ def check_free(directory: Path, *, replace: bool = False) -> None:
 
 
 def _write(environment: Environment, directory: Path) -> None:
+    from storage.datasets.table_files import write_parquet
+
     directory.mkdir()
     factors, catalog = environment.factors, environment.catalog
     model = Model(mean=factors.mean, bits=factors.bits, beta_squared=factors.beta_squared)
@@ -148,6 +150,8 @@ def load(directory: Path) -> Environment:
     Raises DataError, naming the file, when anything is missing, malformed or not what its digest
     says.
     """
+    from storage.datasets.table_files import lists, read_parquet, texts
+
     document = _read_document(directory)
     items, users = directory / ITEMS, directory / USERS
     table = read_parquet(items)

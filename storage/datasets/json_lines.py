@@ -6,8 +6,9 @@ from itertools import islice
 import msgspec
 
 from engine.errors import DataError
+from engine.text import first_line
 from storage.datasets.sources import Block, Source
-from storage.datasets.table_files import Table, first_line, table_of
+from storage.datasets.table_files import Table, table_of
 
 _LOOKED_AT = 100  # objects, for the names of columns
 _WRONG = (msgspec.MsgspecError, RecursionError)

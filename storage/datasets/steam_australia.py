@@ -15,13 +15,14 @@ from typing import TypeVar
 import msgspec
 
 from engine.errors import DataError
+from engine.text import first_line
 from storage.datasets.building import Recipe
 from storage.datasets.collecting import collect
 from storage.datasets.format import Columns, Format
 from storage.datasets.interactions import Interactions, drawn
 from storage.datasets.marks import Marks
 from storage.datasets.sources import Source, files_in
-from storage.datasets.table_files import Table, first_line, table_of
+from storage.datasets.table_files import Table, table_of
 
 LONGEST = 4 << 20
 """Bytes of a line: while it is read a literal takes a hundred times as much."""

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import DataError
+from engine.text import first_line
 from storage.datasets.interactions import Codes
 from storage.datasets.marks import Marks
 from storage.datasets.parquet import unpacked_size
@@ -227,8 +228,3 @@ def _column(table: pl.DataFrame, name: str, kind: pl.DataType, path: Path) -> pl
     if name not in table.columns or table[name].dtype != kind or table[name].null_count():
         raise DataError(f"{path}: expected a column {name!r} of {kind}, got {table.schema}")
     return table[name]
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what *error* says."""
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -19,6 +19,7 @@ import contextlib, sim.cli
 with contextlib.suppress(SystemExit):
     sim.cli.main(["--help"])
 """
+LOOKING = ("memory", "runs", "show", "trace")
 LONG = {"aiohttp", "numpy", "openai", "polars", "scipy", "usearch"}
 
 
@@ -56,6 +57,13 @@ def test_who_runs_or_reads_does_not_wait_for_a_service() -> None:
     modules = loaded("from sim import Run, compare, diff, fork, replay, resume, run")
     assert "sim.runs.run" in modules
     assert not modules & {"aiohttp", "httpx2", "openai", "scipy", "typer"}
+
+
+def test_who_opens_no_environment_does_not_wait_for_tables() -> None:
+    """Commands that look at a run, or list them."""
+    modules = loaded("\n".join(f"import sim.commands.{name}" for name in LOOKING))
+    assert "numpy" in modules
+    assert not modules & {"polars", "scipy"}
 
 
 def test_what_tests_fork_has_imported_the_commands(tmp_path: Path) -> None:

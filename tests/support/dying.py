@@ -62,9 +62,12 @@ _TURN = Lock()
 _COMMANDS = (f"sim.commands.{place.partition(':')[0]}" for place, _ in COMMANDS.values())
 _AGENTS = (place.partition(":")[0] for place in AGENTS.own.values())
 _OTHERS = ("anyio._backends._asyncio", "pydantic", "rich.progress", "typer._adapters", "uvloop")
+_TABLES = ("storage.datasets.table_files", "storage.trace_tables")  # and polars
 _REMOTE = ("agents.models.remote.chat", "agents.models.remote.embeddings", "openai")
 _WARM = get_context("forkserver")
-_WARM.set_forkserver_preload(["tests.support.dying", *_COMMANDS, *_AGENTS, *_OTHERS, *_REMOTE])
+_WARM.set_forkserver_preload(
+    ["tests.support.dying", *_COMMANDS, *_AGENTS, *_OTHERS, *_TABLES, *_REMOTE]
+)
 
 
 @dataclass(frozen=True)

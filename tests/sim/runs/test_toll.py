@@ -114,9 +114,7 @@ def test_who_was_dropped_is_told_by_name_and_why(tmp_path: Path) -> None:
     assert read_summary(open_run(tmp_path / "run")).dropped == summary.dropped
 
 
-def test_a_traceback_shows_no_variables(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_traceback_shows_no_variables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing is configured, as in a notebook: those of a run are a whole world."""
     structlog.reset_defaults()
     run(CONFIG, out=tmp_path / "run", views=[Broken()])
