@@ -52,7 +52,7 @@ def _visibly(
     """Make what is told visible; the renderer's colours come later."""
     for name, fact in facts.items():
         if name != "exc_info" and isinstance(fact, str):
-            # A traceback that is text already, as a worker's is, has lines.
+            # A traceback that is text already, as those of ours are, has lines.
             facts[name] = visible(fact, lines=name == "exception")
     return facts
 

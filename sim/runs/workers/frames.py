@@ -110,12 +110,15 @@ class Over(msgspec.Struct, frozen=True, tag=True):
     left: tuple[Kept, ...]
 
 
+Fact: TypeAlias = str | bool | int | float | None
+
+
 class Logged(msgspec.Struct, frozen=True, tag=True):
     """What is to be logged: the run says how, and where."""
 
     level: Level
     event: str
-    facts: dict[str, str | int | float | None]
+    facts: dict[str, Fact]
 
 
 class Broke(msgspec.Struct, frozen=True, tag=True):

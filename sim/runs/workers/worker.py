@@ -30,6 +30,7 @@ from engine.errors import BillpError, CallFailedError, DataError, LawError
 from engine.messages import ModelFailed, ModelReplied
 from engine.records import Vector
 from engine.scheduler import Bounds
+from engine.text import visible
 from sim.config.stages import Course, read_course
 from sim.runs.assembly import subscriptions
 from sim.runs.loop import in_event_loop
@@ -39,6 +40,7 @@ from sim.runs.workers.frames import (
     Begin,
     Embedded,
     Embeds,
+    Fact,
     Link,
     Logged,
     Moved,
@@ -55,6 +57,8 @@ from sim.runs.workers.ways import Way, streams
 from storage.datasets import open_environment
 from storage.environments import Environment
 from storage.memory import Memory
+
+_LARGE = 1 << 63  # what a frame has no room for
 
 _decode = msgspec.msgpack.Decoder(ToWorker).decode
 
@@ -111,7 +115,7 @@ class Worker:
 
     def log(self, logger: object, method: str, facts: MutableMapping[str, Any]) -> NoReturn:
         """Let the run log what is logged here: it knows how, and what must not be obeyed."""
-        event = str(facts.pop("event", ""))
+        event = visible(str(facts.pop("event", "")), lines=True)
         told = {name: _plain(fact) for name, fact in facts.items()}
         level = cast("Level", method) if method in get_args(Level) else "warning"
         self.link.send(Logged(level, event, told))
@@ -197,15 +201,20 @@ class Worker:
         )
 
 
-def _plain(fact: object) -> str | int | float | None:
-    return fact if fact is None or isinstance(fact, str | int | float) else repr(fact)
+def _plain(fact: object) -> Fact:
+    """Return *fact* as a frame carries it: parts of others log whatever they have."""
+    if fact is None or isinstance(fact, bool):
+        return fact
+    if type(fact) is float or (type(fact) is int and abs(fact) < _LARGE):
+        return fact
+    return visible(fact if isinstance(fact, str) else repr(fact), lines=True)
 
 
 async def work(way: Way, opened: Opened = open_environment) -> None:
     """Work for the run at the other end of a *way*, until that is gone; nothing else does here."""
     link = Link(way, _decode)
     worker = Worker(link, opened)
-    structlog.configure(processors=[worker.log])
+    structlog.configure(processors=[structlog.processors.format_exc_info, worker.log])
     try:
         await link.hear(worker.take)
     finally:

@@ -27,6 +27,7 @@ from storage.journal import Identity, identity, read_journal
 from storage.runs import RunDirectory
 from tests.support.dying import SMALL
 from tests.support.encounters import small_world
+from tests.support.outside.grumbler import GRUMBLER, ODD
 
 RETURNING = {"arrivals": "poisson:1", "publication_delay": 20.0, "sessions": 2}
 
@@ -193,6 +194,26 @@ def test_handlers_that_fail_in_a_worker_fail_their_episode_alone(
     assert heard.kinds == {ActionTaken, HandlerFailed}
     assert [(one["log_level"], one["event"]) for one in logs] == [("warning", "handler failed")]
     assert capfd.readouterr() == ("", "")
+
+
+TOLD = {
+    "aloud": True,
+    "huge": str(2**80),
+    "mean": repr(ODD["mean"]),
+    "said": r"half\ud800",
+    "steps": 3,
+}
+
+
+def test_what_a_part_of_others_logs_in_a_worker_is_logged_by_the_run(tmp_path: Path) -> None:
+    """With the traceback, which only the worker can make."""
+    config = configured(SMALL, {"workers": 2, "episodes": 2})
+    with capture_logs() as logs:
+        run(config, quit_rule=GRUMBLER, out=tmp_path / "run")
+    assert [(one["log_level"], one["event"]) for one in logs] == [("error", "grumbled")] * 2
+    for one in logs:
+        assert one["exception"].endswith("base 10: 'nobody'")
+        assert {name: one[name] for name in TOLD} == TOLD
 
 
 def test_an_environment_that_workers_cannot_open_is_said(tmp_path: Path) -> None:
