@@ -4,9 +4,12 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from html import unescape
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+S = TypeVar("S", bound=np.generic)
 
 
 def clean_title(text: str) -> str:
@@ -28,6 +31,12 @@ def distinct_titles(titles: list[str]) -> tuple[str, ...]:
         numbers[title] = number
         distinct.append(name)
     return tuple(distinct)
+
+
+def read_only(array: NDArray[S]) -> NDArray[S]:
+    """Return *array*, which cannot be written to any more: many may hold it."""
+    array.setflags(write=False)
+    return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +62,7 @@ class Catalog:
     @cached_property
     def by_popularity(self) -> NDArray[np.int64]:
         """All positions, the most popular first, then the lowest."""
-        return np.argsort(-self.popularity, kind="stable")
+        return read_only(np.argsort(-self.popularity, kind="stable"))
 
     @cached_property
     def members(self) -> dict[str, NDArray[np.int64]]:
@@ -62,7 +71,8 @@ class Catalog:
         for item in self.by_popularity.tolist():
             for name in self.categories[item]:
                 positions[name].append(item)
-        return {name: np.array(items, dtype=np.int64) for name, items in positions.items()}
+        found = {name: np.array(items, dtype=np.int64) for name, items in positions.items()}
+        return {name: read_only(items) for name, items in found.items()}
 
     @cached_property
     def labels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -73,7 +83,8 @@ class Catalog:
         column = {name: position for position, name in enumerate(self.category_names)}
         columns = [column[name] for names in self.categories for name in names]
         counts = [len(names) for names in self.categories]
-        return np.array(columns, np.int64), np.cumsum([0, *counts], dtype=np.int64)
+        ends = np.cumsum([0, *counts], dtype=np.int64)
+        return read_only(np.array(columns, np.int64)), read_only(ends)
 
     @cached_property
     def by_title(self) -> dict[str, int]:

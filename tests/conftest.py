@@ -1,4 +1,4 @@
-"""What all tests share: a place for what billp keeps of its user, and one built-in world."""
+"""What all tests share: above all a place for what billp keeps of its user."""
 
 import gc
 import os
@@ -10,10 +10,6 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import settings
-from platformdirs import user_cache_path
-
-from storage.datasets import built_in
-from storage.environments import Environment
 
 # The same examples on every machine, however busy it is: who changes a law changes its examples.
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -116,20 +112,6 @@ def hangups() -> None:
     """Let what tests begin hear SIGHUP, also after `nohup`: who is begun ignores what we do."""
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_world() -> Iterator[None]:
-    """Read a built-in world once a process: thousands of runs are on it, and none changes it."""
-    usual, read = user_cache_path("billp"), built_in.synthetic
-    once = cache(read)
-
-    def shared(place: Path | None, world: str = built_in.NAME) -> Environment:
-        return once(place, world) if place == usual else read(place, world)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(built_in, "synthetic", shared)
-        yield
 
 
 @pytest.fixture(autouse=True)

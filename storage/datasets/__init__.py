@@ -1,6 +1,7 @@
 """Where environments come from: importers, the built-in world, and their directories."""
 
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from storage.datasets import synthetic as built_in
 from storage.datasets.building import Recipe, build
 from storage.datasets.directories import check_free, load, read_head, save
 from storage.datasets.format import Columns, Form, Format
-from storage.environments import Environment, Provenance
+from storage.environments import Environment, Provenance, shared
 from storage.objects.addresses import check_local
 from storage.parts import Parts
 
@@ -65,6 +66,7 @@ FORMATS: Parts[Format] = Parts(
 def open_environment(name: str, digest: str = "") -> Environment:
     """Return the built-in environment if *name* is one of theirs, else that in directory *name*.
 
+    A process reads a built-in one once, and shares it: no array of it can be written to.
     A run that was in one of *digest* gets it by the name that it had then: the built-in ones have
     changed theirs. Raises DataError for what is no environment, ConfigError for a name of old.
     """
@@ -73,9 +75,16 @@ def open_environment(name: str, digest: str = "") -> Environment:
         return _called(open_environment(now), name)
     check_world(name)
     if name in BUILT_IN:
-        return built_in.synthetic(user_cache_path("billp"), name)
+        return _built_in(user_cache_path("billp"), name)
     check_local(name, "fetch it first: billp pull")
     return load(Path(name))
+
+
+# Experiments, comparisons and forks open one for each of their runs: to read it is a third of a
+# short one. One of a user is read anew: its files may have changed, and it may be large.
+@cache
+def _built_in(place: Path, name: str) -> Environment:
+    return shared(built_in.synthetic(place, name))
 
 
 def check_world(name: str) -> None:
