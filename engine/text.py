@@ -1,4 +1,4 @@
-"""Text that came from outside, so that it can be shown: nothing in it is obeyed by who shows it.
+"""Text to be shown, most of it from outside: nothing in it is obeyed by who shows it.
 
 A terminal obeys control characters; a line that is read from right to left says something else than
 it holds. Titles, replies, paths and what a service says may hold any of them.
@@ -38,6 +38,13 @@ def _escape(found: re.Match[str]) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of what *error* says, or its name if it says nothing."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many of what there are: "1 call", "2 calls", "12,000 batches"."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
 def visible_json(text: str, *, ascii_only: bool = False) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from engine.text import counted
 from sim.analysis.visits import standing_of
 from sim.commands.located import RunPath
 from sim.runs.recorded import check_head
@@ -112,4 +113,4 @@ def export(
     check_head(directory.trace)
     _tell_unfinished(directory)
     for path, rows in export_trace(directory.trace, parquet).items():
-        plain(folding=False).print(f"{path}: {rows:,} rows")
+        plain(folding=False).print(f"{path}: {counted(rows, 'row')}")

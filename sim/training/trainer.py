@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from agents.policies.learned.saved import PolicyHead, read_policy, write_policy
 from engine.errors import InterruptedRunError, RunDirectoryError
+from engine.text import counted
 from sim.config.run import RunConfig
 from sim.gym.crowd import Crowd
 from sim.training.evaluation import Evaluation, evaluate
@@ -275,5 +276,5 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
 
 
 def _interrupted(path: Path, updates: int) -> InterruptedRunError:
-    what = f"interrupted after {updates:,} updates; all that was learned is in {path}"
+    what = f"interrupted after {counted(updates, 'update')}; all that was learned is in {path}"
     return InterruptedRunError(what, hint=f"go on with: billp train --resume {quote(str(path))}")

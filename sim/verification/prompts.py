@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from agents.models.model import ChatMessage, Sampling, call_seed, request_digest
 from engine.calls import Call
 from engine.errors import FileError
+from engine.text import counted
 from sim.config.stages import Course
 from sim.runs.models import samplings_of
 from storage.journal import CallEnded
@@ -162,7 +163,7 @@ class _Texts:
     def told(self) -> str:
         """Return what there is."""
         lacking = int(np.count_nonzero(~self._has_text))
-        what = f"{self.count:,} texts"
+        what = counted(self.count, "text")
         if lacking:
             what += f", none of {lacking:,} calls: inherited, or a process was cut off"
         if self._unasked:

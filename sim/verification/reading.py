@@ -20,6 +20,7 @@ from engine.messages import (
     RunEnded,
     RunStarted,
 )
+from engine.text import counted
 from storage.journal import CallEnded, Recording
 from storage.traces import decode_line, read_lines, whole_size
 
@@ -60,8 +61,8 @@ class TraceReader:
         torn = self.path.stat().st_size > whole_size(self.path)
         if torn and finished:
             raise TraceError(f"{self.path}: ends within a line: the run had come to its end")
-        calls = f"{self.usage.calls:,} calls"
-        what = f"{self.envelopes:,} envelopes, {self.episodes:,} episodes, {calls}"
+        numbers = {"envelope": self.envelopes, "episode": self.episodes, "call": self.usage.calls}
+        what = ", ".join(counted(number, noun) for noun, number in numbers.items())
         return what + (", and a torn last line" if torn else "")
 
     def _fault(self, envelope: Envelope[Message]) -> str:

@@ -17,6 +17,7 @@ import msgspec
 
 from engine.errors import BillpError, FileError, JournalError
 from engine.messages import Envelope, Message, RunStarted
+from engine.text import counted
 from sim.config.parts import own_metrics
 from sim.config.run import RunConfig
 from sim.config.stages import Course, read_course
@@ -214,7 +215,8 @@ class _Recorded:
             raise JournalError(f"{path}: ends within a line: the run had come to its end")
         if ends > len(recording) and not (recording.retried or recording.forked):
             raise JournalError(f"{path}: {ends - len(recording):,} calls ended more than once")
-        return f"{len(recording):,} calls" + (", and a torn last line" if recording.torn else "")
+        torn = ", and a torn last line" if recording.torn else ""
+        return counted(len(recording), "call") + torn
 
     def _has_vectors(self) -> bool:
         """Tell whether there are vectors of a service, or must be."""
@@ -241,7 +243,7 @@ class _Recorded:
         torn = path.stat().st_size > size
         if torn and self.directory.finished:
             raise FileError(f"{path}: ends within a line: the run had come to its end")
-        return f"{len(sent):,} batches" + (", and a torn last line" if torn else "")
+        return counted(len(sent), "batch") + (", and a torn last line" if torn else "")
 
     def _prompts(self) -> Check:
         path, course, asked = self.directory.prompts, self.course, self.asked

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from engine.text import visible
+from engine.text import counted, visible
 from sim.experiments.blame.causes import Cause
 from sim.experiments.blame.cost import BlameCost
 from sim.experiments.blame.findings import Blame
@@ -113,7 +113,9 @@ def _said(found: Blame) -> Iterator[str]:
         yield f"{found.failed:,} of {found.plays:,} plays failed and are left out."
     cost = f", cost {found.cost:,.4f}" if found.cost else ""
     kept = f"; replies are kept in {found.cache}" if found.cache else ""
-    yield f"{found.plays:,} plays, {found.calls:,} calls, {found.tokens:,} tokens{cost}{kept}."
+    numbers = {"play": found.plays, "call": found.calls, "token": found.tokens}
+    drawn = ", ".join(counted(number, noun) for noun, number in numbers.items())
+    yield f"{drawn}{cost}{kept}."
     if found.model == "embedded":
         yield "The embedded model is a stand-in: this says nothing of language models."
 
@@ -194,7 +196,8 @@ def cost_page(cost: BlameCost, width: int) -> Group:
     whole = (f"{cost.calls:,}", _money(cost.cost), f"{cost.most:,}", _money(cost.most_cost))
     table.add_section()
     table.add_row("all", "", *whole)
-    head = f"Episode {cost.episode} of {cost.run}: {cost.causes} causes, {cost.plays:,} plays."
+    told = f"{counted(cost.causes, 'cause')}, {counted(cost.plays, 'play')}"
+    head = f"Episode {cost.episode} of {cost.run}: {told}."
     below = [line for text in _below(cost) for line in folded(text, width)]
     return Group(*folded(head, width), table, *below)
 

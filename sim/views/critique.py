@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
+from engine.text import counted
 from sim.experiments.critic_statistics import Fit
 from sim.experiments.critique import Critique
 from sim.views.figures import charts
@@ -88,7 +89,7 @@ def _said(found: Critique) -> Iterator[str]:
         share = found.leaving_encouraged / found.leaving
         yield f"Of {found.leaving:,} steps at which users left, {share:.1%} came out with A ≥ 0."
     cost = f", cost {found.cost:,.4f}" if found.cost else ""
-    yield f"{found.calls:,} calls, {found.tokens:,} tokens{cost}."
+    yield f"{counted(found.calls, 'call')}, {counted(found.tokens, 'token')}{cost}."
     if found.model == "embedded":
         yield "The embedded model is a stand-in: its numbers say nothing of language models."
 

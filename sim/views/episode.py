@@ -25,6 +25,7 @@ from engine.messages import (
     StateValued,
     UserResponded,
 )
+from engine.text import counted
 from sim.views.columns import Column, Fitted
 
 M = TypeVar("M")
@@ -157,7 +158,7 @@ def _opening(shown: Shown) -> Iterator[RenderableType]:
 def _ending(shown: Shown) -> Iterator[str]:
     for ended in shown.all(EpisodeEnded):
         how = "the user left" if ended.reason == "quit" else "stayed to the limit"
-        yield f"End: {how} after {_steps(ended.length)}, sum of rewards {ended.reward:g}."
+        yield f"End: {how} after {counted(ended.length, 'step')}, sum of rewards {ended.reward:g}."
     yield from _why_left(shown)
     for written in shown.all(ReflectionWritten):
         yield f"Reflection: {written.text}"
@@ -241,7 +242,3 @@ def _acted(shown: Shown, action: ActionTaken) -> Iterator[tuple[str, str]]:
 def _recalled(shown: Shown, message: Message) -> Iterator[tuple[str, str]]:
     for kind, text in shown.remembered.recalled(message):
         yield f"recalled {kind}", text
-
-
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count:,} steps"

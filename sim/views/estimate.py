@@ -3,6 +3,7 @@
 from rich.console import Group
 from rich.table import Table
 
+from engine.text import counted
 from sim.config.flight import TRADE
 from sim.experiments.estimate import Estimate
 
@@ -11,7 +12,7 @@ _PLANS = {"live": "at once", "flex": "by and by (tier flex)", "batch": "in batch
 
 def estimate_page(estimate: Estimate) -> Group:
     """Return the table of an estimate and how far it can be trusted."""
-    table = Table(title=f"{estimate.episodes:,} episodes, expected", title_justify="left")
+    table = Table(title=f"{counted(estimate.episodes, 'episode')}, expected", title_justify="left")
     for name in ("role", "model"):
         table.add_column(name)
     for name in ("calls", "tokens in", "tokens out", "cost"):

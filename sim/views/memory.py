@@ -10,6 +10,7 @@ from rich.table import Table
 
 from agents.making import AgentMemory
 from agents.models.providers import EMBEDDED
+from engine.text import counted
 from sim.analysis.memory.facts import CAUTION, Facts, Followed, Guided, Kept
 from sim.analysis.memory.recorded import Asked, RecordedMemories
 from sim.analysis.memory.saved import Entry, Found
@@ -24,7 +25,7 @@ def facts_page(run: RecordedMemories, facts: Facts) -> Group:
     """Return what a run's trace tells of its memories."""
     failed = f", {facts.failed:,} failed and in none of this" if facts.failed else ""
     parts: list[RenderableType] = [
-        f"The agent {run.head.agent}, {_count(facts.episodes, 'episode')}{failed}."
+        f"The agent {run.head.agent}, {counted(facts.episodes, 'episode')}{failed}."
     ]
     if not run.finished:
         parts.append("The run is not finished: this is what its trace tells so far.")
@@ -96,7 +97,7 @@ def entries_page(entries: Sequence[Entry], total: int, *, finished: bool = True)
     for entry in entries:
         table.add_row(f"{entry.position:,}", f"{entry.episode:,}", _cut(entry.says))
     rest = total - len(entries)
-    below = f"{_count(rest, 'record')} more: see --limit." if rest else "That is all."
+    below = f"{counted(rest, 'record')} more: see --limit." if rest else "That is all."
     far = [] if finished else ["The run is not finished: this is what its trace tells so far."]
     return Group(*far, table, below)
 
@@ -140,7 +141,7 @@ def map_page(path: str, panels: Sequence[Panel]) -> Group:
 def _panel(panel: Panel) -> str:
     shares = " and ".join(f"{share:.1%}" for share in panel.variance)
     drawn = f", {panel.drawn:,} of them drawn" if panel.drawn < panel.records else ""
-    return f"{_count(panel.records, panel.kind)}{drawn}; the axes show {shares} of the variance"
+    return f"{counted(panel.records, panel.kind)}{drawn}; the axes show {shares} of the variance"
 
 
 def _records(*first: str) -> Table:
@@ -162,7 +163,3 @@ def _mean(value: float | None, form: str) -> str:
 
 def _cut(text: str) -> str:
     return shorten(text, _LONGEST, placeholder=" …")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
+from engine.text import counted
 from sim.runs.pulse import Pulse, Pulses
 from sim.runs.watching import Underway
 from sim.views.console import plain
@@ -92,7 +93,7 @@ def facts(pulse: Pulse) -> list[Fact]:
         Fact(1, time_left(pulse.seconds_left)),
         Fact(2, f"R_traj {_figure(pulse.r_traj)}"),
         Fact(9, f"Len {_figure(pulse.len)}"),
-        Fact(8, f"{pulse.steps:,} steps"),
+        Fact(8, counted(pulse.steps, "step")),
         Fact(7, f"{_figure(pulse.steps_per_second)} steps/s"),
         Fact(6, f"{pulse.in_flight:,} in flight"),
         Fact(10, f"{_short(pulse.tokens)} tokens"),

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from engine.text import counted
 from sim.metrics.metrics import CurvePoint
 from sim.metrics.summary import CAUTION, Summary
 from sim.metrics.told import beside_test
@@ -66,10 +67,10 @@ def _effort(summary: Summary) -> list[str]:
     steps = summary.all_steps
     cached = f" ({summary.cached_calls:,} from the cache)" if summary.cached_calls else ""
     refused = f", {summary.refused_calls:,} refused by the model" if summary.refused_calls else ""
-    calls = f"{summary.calls:,} model calls{cached}{refused}, {_tokens(summary)}"
+    calls = f"{counted(summary.calls, 'model call')}{cached}{refused}, {_tokens(summary)}"
     pace = f"{steps / max(summary.seconds, 1e-9):,.0f} steps/s"
     lines = [
-        f"{steps:,} steps, {summary.messages:,} messages, {calls}",
+        f"{counted(steps, 'step')}, {counted(summary.messages, 'message')}, {calls}",
         f"{summary.seconds:.1f} s, {pace} · items shown before: {summary.repeats}",
     ]
     if summary.calls and summary.all_episodes:
@@ -100,8 +101,8 @@ def _limits(toll: Toll) -> str:
 def _losses(summary: Summary) -> list[str]:
     """Return who did not hear the whole run."""
     dropped = [f"{name} was dropped: {why}" for name, why in summary.dropped.items()]
-    missed = [f"{name} missed {count:,} messages" for name, count in summary.missed.items()]
-    return [*dropped, *missed]
+    missed = {name: counted(count, "message") for name, count in summary.missed.items()}
+    return [*dropped, *(f"{name} missed {messages}" for name, messages in missed.items())]
 
 
 def _tokens(summary: Summary) -> str:

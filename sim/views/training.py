@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from engine.text import counted
 from sim.training.results import CurvePoint, Told, Trained
 
 ORACLE = "what no agent could know: the true nearness of items"
@@ -73,14 +74,14 @@ def _numbers(trained: Trained) -> list[RenderableType]:
 
 
 def _below(trained: Trained) -> list[str]:
-    from_log = f"{trained.episodes:,} random episodes of {trained.logged:,} steps"
-    lived = f"{trained.steps:,} steps"
+    from_log = f"{counted(trained.episodes, 'random episode')} of {counted(trained.logged, 'step')}"
+    lived = counted(trained.steps, "step")
     learned = " · ".join(
         [*([from_log] if trained.episodes else []), *([lived] if trained.steps else [])]
     )
     policy = quote(trained.policy)
     return [
-        f"{trained.updates:,} updates · {learned} · {trained.seconds:.1f} s",
+        f"{counted(trained.updates, 'update')} · {learned} · {trained.seconds:.1f} s",
         *([f"privileged: it is told {ORACLE}"] if trained.privileged else []),
         "",
         f"digest    {trained.digest}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from engine.text import counted
 from sim.analysis.listing import RunCard
 from sim.analysis.visits import Standing, Visited, Visits
 from sim.views.columns import Column, table
@@ -52,10 +53,10 @@ def _overview(card: RunCard, visits: Visits) -> Iterator[str]:
         forked = parent if card.parent_digest else ""
         where = f" in {card.environment}" if card.environment else ""
         yield f"Agent {card.agent}, model {card.model}{where}, seed {card.seed}{forked}."
-    if card.r_traj is None or card.len is None:
+    if card.r_traj is None or card.len is None or card.episodes is None:
         return
     sure = "" if card.high is None else f" ± {card.high - card.r_traj:.2f}"
-    over = "1 episode" if card.episodes == 1 else f"{card.episodes:,} episodes"
+    over = counted(card.episodes, "episode")
     tested = card.episodes != visits.counts()["finished"]
     judged = ", those of the last test" if tested else ""
     yield f"R_traj {card.r_traj:.2f}{sure}, Len {card.len:.2f} over {over}{judged}."

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.text import visible, visible_json
+from engine.text import counted, visible, visible_json
 
 CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
 TURNS = [
@@ -78,3 +78,17 @@ def test_every_control_and_turn_is_known() -> None:
     for sign in map(chr, range(0x11_0000)):
         if unicodedata.category(sign) == "Cc" or unicodedata.bidirectional(sign) in turning:
             assert visible(sign) != sign
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "told"),
+    [
+        (0, "call", "0 calls"),
+        (1, "call", "1 call"),
+        (2, "model call", "2 model calls"),
+        (12_000, "batch", "12,000 batches"),
+        (1, "batch", "1 batch"),
+    ],
+)
+def test_one_is_not_told_as_many(number: int, noun: str, told: str) -> None:
+    assert counted(number, noun) == told
