@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 from tianshou.algorithm.algorithm_base import Algorithm, TrainingStats
+from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
+from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
 from tianshou.algorithm.optim import (
     AdamOptimizerFactory,
     LRSchedulerFactory,
@@ -97,6 +99,25 @@ class Student(Protocol):
     def learn(self, update: int) -> Mapping[str, float]:
         """Make an update, the only one of this number, and return its losses."""
         ...
+
+
+class Lazy:
+    """What is of tianshou, and compiles its loops when they are needed.
+
+    By itself it first compiles all that any algorithm may need: longer than many a training takes.
+    """
+
+    @staticmethod
+    def _compile() -> None:
+        """Compile nothing in advance."""
+
+
+class Chooser(Lazy, DiscreteActorPolicy):
+    """Draws items by what an actor gives them."""
+
+
+class Valuer(Lazy, DiscreteQLearningPolicy):
+    """Takes the items of most value."""
 
 
 class Drawn(ReplayBuffer):

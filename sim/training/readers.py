@@ -8,12 +8,22 @@ import torch
 from tianshou.algorithm import DiscreteBCQ, DiscreteCQL, DiscreteCRR
 from tianshou.algorithm.algorithm_base import Algorithm
 from tianshou.algorithm.imitation.discrete_bcq import DiscreteBCQPolicy
-from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
 from tianshou.algorithm.modelfree.qrdqn import QRDQNPolicy
-from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
 from tianshou.utils.torch_utils import policy_within_training_step
 
-from sim.training.lessons import REFRESHED, Drawn, Lesson, Played, Student, buffer_of, losses, one
+from sim.training.lessons import (
+    REFRESHED,
+    Chooser,
+    Drawn,
+    Lazy,
+    Lesson,
+    Played,
+    Student,
+    Valuer,
+    buffer_of,
+    losses,
+    one,
+)
 from sim.training.logged import Transitions
 from sim.training.plan import Training
 from sim.training.scorer import ActionValues
@@ -21,6 +31,14 @@ from sim.training.supervised import SQN, Head
 
 _CAUTION = 0.3  # how much it counts that values of what the log lacks are low
 _THRESHOLD = 0.3  # of the likeliest item's likelihood: what is less likely is left out
+
+
+class _Among(Lazy, DiscreteBCQPolicy):
+    """Takes the items of most value among those that a log is likely to have."""
+
+
+class _Twofold(Lazy, QRDQNPolicy):
+    """Takes the items of most value, of which it expects more than one."""
 
 
 @dataclass(eq=False)
@@ -44,7 +62,7 @@ class Reader:
 def sqn(lesson: Lesson, log: Transitions) -> Student:
     """Return who learns to tell what pleased and kept users, with Q-learning beside it."""
     scorer = lesson.scorer(heads=2)
-    policy = DiscreteQLearningPolicy(model=Head(scorer, 0), action_space=lesson.actions)
+    policy = Valuer(model=Head(scorer, 0), action_space=lesson.actions)
     algorithm = SQN(
         policy=policy,
         scorer=scorer,
@@ -60,7 +78,7 @@ def sqn(lesson: Lesson, log: Transitions) -> Student:
 def bcq(lesson: Lesson, log: Transitions) -> Student:
     """Return who learns values among what the log is likely to do."""
     scorer, imitator = lesson.scorer(), lesson.scorer(trust=0.0)
-    policy = DiscreteBCQPolicy(
+    policy = _Among(
         model=scorer,
         imitator=imitator,
         target_update_freq=REFRESHED,
@@ -81,7 +99,7 @@ def bcq(lesson: Lesson, log: Transitions) -> Student:
 def cql(lesson: Lesson, log: Transitions) -> Student:
     """Return who learns values, low ones for what the log lacks."""
     scorer = lesson.scorer(heads=2)
-    policy = QRDQNPolicy(model=scorer, action_space=lesson.actions)
+    policy = _Twofold(model=scorer, action_space=lesson.actions)
     algorithm = DiscreteCQL(
         policy=policy,
         optim=lesson.optimizer,
@@ -97,7 +115,7 @@ def cql(lesson: Lesson, log: Transitions) -> Student:
 def crr(lesson: Lesson, log: Transitions) -> Student:
     """Return who learns to do what the log did better than average."""
     actor = lesson.scorer()
-    policy = DiscreteActorPolicy(actor=actor, action_space=lesson.actions)
+    policy = Chooser(actor=actor, action_space=lesson.actions)
     algorithm = DiscreteCRR(
         policy=policy,
         critic=ActionValues(lesson.sight, lesson.plan, lesson.users),

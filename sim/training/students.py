@@ -7,12 +7,21 @@ import numpy as np
 import torch
 from tianshou.algorithm import A2C, DQN
 from tianshou.algorithm.algorithm_base import Algorithm
-from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
-from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
 from tianshou.data import Batch, VectorReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 
-from sim.training.lessons import REFRESHED, Lesson, Played, Student, buffer_of, losses, one
+from sim.training.lessons import (
+    REFRESHED,
+    Chooser,
+    Lazy,
+    Lesson,
+    Played,
+    Student,
+    Valuer,
+    buffer_of,
+    losses,
+    one,
+)
 from sim.training.logged import Transitions, at_random, gathered, taken
 from sim.training.scorer import Critic
 from sim.training.sight import Items, Visited
@@ -25,6 +34,10 @@ _KEPT = 50_000  # steps that are remembered
 _EXPLORING = (1.0, 0.05, 0.5)  # at first, at last, and after which share of the updates
 
 
+class Visits(Lazy, VectorReplayBuffer):
+    """Steps of many visits at once."""
+
+
 @dataclass(eq=False)
 class Explorer:
     """Learns in a *crowd* while it tries things out: after each step of all from a batch."""
@@ -34,11 +47,11 @@ class Explorer:
     lesson: Lesson
     crowd: Visited
     steps: int = 0
-    buffer: VectorReplayBuffer = field(init=False)
+    buffer: Visits = field(init=False)
 
     def __post_init__(self) -> None:
         visits = self.lesson.plan.visits
-        self.buffer = VectorReplayBuffer(max(_KEPT // visits, 1) * visits, visits)
+        self.buffer = Visits(max(_KEPT // visits, 1) * visits, visits)
         self.crowd.begin(self.lesson.visitors("first", visits))
 
     def learn(self, update: int) -> Mapping[str, float]:
@@ -120,7 +133,7 @@ class Actor:
 def dqn(lesson: Lesson, crowd: Visited) -> Student:
     """Return who learns by deep Q-learning in the world itself."""
     scorer = lesson.scorer()
-    policy = DiscreteQLearningPolicy(model=scorer, action_space=lesson.actions)
+    policy = Valuer(model=scorer, action_space=lesson.actions)
     algorithm = DQN(
         policy=policy,
         optim=lesson.optimizer,
@@ -134,7 +147,7 @@ def dqn(lesson: Lesson, crowd: Visited) -> Student:
 def a2c(lesson: Lesson, crowd: Visited, scale: float) -> Student:
     """Return who learns as actor and critic, of rewards that count *scale* times."""
     actor = lesson.scorer(trust=_TRUST)
-    policy = DiscreteActorPolicy(actor=actor, action_space=lesson.actions)
+    policy = Chooser(actor=actor, action_space=lesson.actions)
     algorithm = A2C(
         policy=policy,
         critic=Critic(lesson.sight, lesson.plan, lesson.users),
