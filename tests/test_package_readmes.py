@@ -1,11 +1,13 @@
 """The READMEs of the packages are true: what they type, show and point to is run and is there."""
 
 import re
+import shlex
 import shutil
-import subprocess
-import sys
+from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
-from os import environ, pathsep
+from itertools import groupby
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from sim.runs.listeners import LISTENERS
 from sim.runs.watching import VIEWS
 from sim.world.quitting import QUIT_RULES
 from storage.datasets import FORMATS
+from tests.support.dying import in_own_process, typed
 from tests.support.reading import Reader
 from tests.support.shell import Shell
 from tests.test_examples import EXAMPLES
@@ -25,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 READMES = sorted(ROOT.glob("*/README.md"))
 OPEN = (AGENTS, METRICS, QUIT_RULES, FORMATS, PROVIDERS, LISTENERS, VIEWS)
 PAGES = (*sorted(ROOT.glob("*.md")), *READMES)
+TRAIN = "billp train "
 GOLDEN = [path.parent for path in ROOT.glob("traces/*/trace.jsonl")]
 
 readmes = pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.parent.name))
@@ -57,21 +61,30 @@ def test_the_commands_of_a_readme_work(
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("tianshou") is None, reason="needs the extra rl")
-def test_the_commands_that_train_work(checkout: Path) -> None:
+def test_the_commands_that_train_work(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those of `sim`, in the order in which a reader would type them; they need torch."""
-    commands = blocks(ROOT / "sim" / "README.md", "bash")
-    assert "billp train" in "".join(commands)
-    path = f"{Path(sys.executable).parent}{pathsep}{environ['PATH']}"
-    for command in "".join(commands).splitlines():
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", command],
-            cwd=checkout,
-            env={**environ, "PATH": path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    reader = Reader(checkout, Shell(capsys))
+    lines = "".join(blocks(ROOT / "sim" / "README.md", "bash")).splitlines()
+    assert any(line.startswith(TRAIN) for line in lines)
+    for trains, typed_together in groupby(lines, lambda line: line.startswith(TRAIN)):
+        if trains:
+            work = partial(_trained, checkout, list(typed_together))
+            said = in_own_process(work, checkout)
+            assert said.status == 0, said
+        else:
+            for line in typed_together:
+                reader.types(line)
+
+
+def _trained(here: Path, lines: list[str]) -> None:
+    """Type *lines* in processes that are forked from one that has torch: it takes seconds."""
+    for module in ("sim.training.trainer", "torch._dynamo"):
+        import_module(module)
+    for line in lines:
+        one = get_context("fork").Process(target=typed, args=(here, shlex.split(line)[1:]))
+        one.start()
+        one.join()
+        assert one.exitcode == 0, line
 
 
 @readmes
