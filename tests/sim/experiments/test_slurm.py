@@ -11,9 +11,11 @@ import pytest
 from engine.errors import ConfigError
 from sim.config.layers import configured
 from sim.config.run import Settings
+from sim.experiments import experiment
 from sim.experiments.experiment import Planned
 from sim.experiments.slurm import script_of, shared
 from tests.support.disks import Failing, on
+from tests.support.dying import forked
 from tests.support.shell import Shell
 
 ROOT = Path(__file__).parents[3]
@@ -177,7 +179,7 @@ def test_tasks_that_are_killed_change_nothing(
     assert told.startswith("Submitted 2 runs as 4242; 2 were done already.")
     shell.fine("experiment", *TINY, "--merge", "--out", "out")
     Path("out").rename("by-slurm")
-    shell.fine("experiment", *TINY, "--out", "out")
+    on_this_machine(shell, "out")
     for name in ("report.json", "report.md", *traces("out")):
         assert Path("by-slurm", name).read_bytes() == Path("out", name).read_bytes(), name
 
@@ -197,12 +199,19 @@ def test_a_bad_cell_fails_alone(shell: Shell) -> None:
 @pytest.mark.slow
 def test_a_cell_that_was_damaged_is_not_compared(shell: Shell) -> None:
     """To merge is to verify each run first."""
-    shell.fine("experiment", *TINY, "--out", "out")
+    on_this_machine(shell, "out")
     path = Path("out/random-seed=1/trace.jsonl")
     path.write_bytes(path.read_bytes().replace(b'"reward":', b'"reward": ', 1))
     sentence, hint = shell.refusal("experiment", *TINY, "--merge", "--out", "out")
     assert sentence.startswith("1 of 4 runs are damaged: random-seed=1")
     assert "billp verify out/random-seed=1" in hint
+
+
+def on_this_machine(shell: Shell, out: str) -> None:
+    """Do the experiment here, in processes forked from a warm one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "_process", forked)
+        shell.fine("experiment", *TINY, "--out", out)
 
 
 def traces(out: str) -> list[str]:
