@@ -5,7 +5,10 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from storage.datasets.draws import integers
 
@@ -35,11 +38,15 @@ ROWS = 1_000_000
 ITEMS = 100_000
 
 
-def rows_of(count: int) -> Iterable[tuple[int, int, int, int]]:
-    """Return as many ratings, of 20,000 users and 5,000 items: user, item, rating, time."""
+def columns_of(count: int) -> Iterable[NDArray[np.int64]]:
+    """Return as many ratings, of 20,000 users and 5,000 items: users, items, ratings, times."""
     bounds = {"users": 20_000, "items": 5_000, "ratings": 5, "times": 10**9}
-    columns = (integers(0, name, count, below).tolist() for name, below in bounds.items())
-    return zip(*columns, strict=True)
+    return (integers(0, name, count, below) for name, below in bounds.items())
+
+
+def rows_of(count: int) -> Iterable[tuple[int, int, int, int]]:
+    """Return them row by row."""
+    return zip(*(column.tolist() for column in columns_of(count)), strict=True)
 
 
 def wide(path: Path, count: int) -> Path:
@@ -68,9 +75,8 @@ def reviews(path: Path, count: int) -> Path:
 def movies(path: Path, count: int) -> Path:
     """Write ratings as MovieLens has them."""
     path.mkdir()
-    with (path / "ratings.csv").open("w") as file:
-        file.write("userId,movieId,rating,timestamp\n")
-        file.writelines(f"{','.join(map(str, row))}\n" for row in rows_of(count))
+    names = ("userId", "movieId", "rating", "timestamp")
+    pl.DataFrame(dict(zip(names, columns_of(count), strict=True))).write_csv(path / "ratings.csv")
     films = (f"{item},Film {item},Drama\n" for item in range(5_000))
     (path / "movies.csv").write_text("movieId,title,genres\n" + "".join(films))
     return path
