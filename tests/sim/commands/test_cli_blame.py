@@ -2,17 +2,17 @@
 
 import json
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from engine.errors import ServiceError
 from storage.runs import RunDirectory
-from tests.sim.runs.test_interrupt import BILLP, PATIENCE, SLOW
+from tests.sim.runs.test_interrupt import PATIENCE, SLOW, told
 from tests.sim.runs.test_interrupt import Counted as Signalling
-from tests.support.shell import Shell, serving, tree
+from tests.support.dying import living
+from tests.support.shell import Said, Shell, serving, tree
 from tests.support.small import Counted, recorded
 
 FEW = ("--episode", "5", "--draws", "2", "--leading", "2")
@@ -139,23 +139,12 @@ def test_interruption_is_one_sentence(run: RunDirectory, here: Path) -> None:
     """In the middle of a play; what was paid for is kept."""
     model, before = Signalling(), tree(run.path)
     with serving(model, SLOW) as url:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", BILLP, "blame", str(run.path), "--episode", "5"),
-                *("--model", "openai/embedded", "--base-url", url),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
+        service = ["--model", "openai/embedded", "--base-url", url]
+        words = ["blame", str(run.path), "--episode", "5", *service]
+        with living(partial(told, (), here, words), here / "any") as process:
             model.enough.wait(PATIENCE)
-            process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
-            process.wait()
-    assert process.returncode == 130
+            process.send(signal.SIGINT)
+            said = process.ended()
     kept = "what was paid for is kept, and is not paid for again"
-    assert said == ("", f"billp: interrupted\n  {kept}\n")
+    assert said == Said(130, "", f"billp: interrupted\n  {kept}\n")
     assert tree(run.path) == before
