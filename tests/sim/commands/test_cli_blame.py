@@ -51,8 +51,14 @@ def test_the_page_tells_what_where_and_what_to_do(
     assert max(map(len, table)) <= 80
 
 
-def test_json_is_one_object(shell: Shell, run: RunDirectory) -> None:
+def test_json_is_one_object_and_nothing_is_written(
+    shell: Shell, run: RunDirectory, here: Path
+) -> None:
+    """Neither to the run nor, where nothing is paid, anywhere else."""
+    before = tree(run.path)
     out = shell.fine("blame", run.path, *FEW, "--json")
+    assert tree(run.path) == before
+    assert tree(here) == {}
     assert out.count("\n") == 1
     told = json.loads(out)
     assert (told["episode"], told["draws"]) == (5, 2)
@@ -71,14 +77,6 @@ def test_a_dry_run_tells_the_cost_and_calls_nobody(
     assert 0 < told["cost"] <= told["most_cost"]
     assert tree(here) == {}
     assert "at most" in shell.fine("blame", run.path, *FEW, "--dry-run")
-
-
-def test_nothing_is_written(shell: Shell, run: RunDirectory, here: Path) -> None:
-    """Neither to the run nor, where nothing is paid, anywhere else."""
-    before = tree(run.path)
-    shell.fine("blame", run.path, *FEW)
-    assert tree(run.path) == before
-    assert tree(here) == {}
 
 
 def test_what_was_paid_for_is_not_asked_again(
