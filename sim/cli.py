@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -125,8 +126,9 @@ class Commands(TyperGroup):
         return name, listed and command_named(listed.name or ""), rest
 
 
+@cache  # its options are made ready one by one, which takes longer than to look at a run
 def command_named(name: str) -> Any:
-    """Return the command called *name*, or the group of commands, imported now."""
+    """Return the command called *name*, or the group of commands, imported when first asked for."""
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"sim.commands.{module}"), attribute)
     holder = typer.Typer(add_completion=False)

@@ -22,9 +22,10 @@ LONGEST_LINE = 64 << 20
 """Bytes that a line of a run's files has at most."""
 
 _DEEPEST = 10
+_MOST_PARTS = 64
 # Possessive throughout: what nearly fits must not be tried in every other way.
 _LONG_KEY = re.compile(
-    r"""(?>(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""",
+    rf"""(?>(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}""",
 )
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
@@ -69,7 +70,8 @@ def parse_toml(content: bytes) -> dict[str, Any]:
 def _tables(content: bytes) -> bytes:
     """Return the tables pickled: each who asks gets a copy, and to walk them would take longer."""
     text = content.decode()
-    if _LONG_KEY.search(text):  # of each, tomllib keeps all beginnings
+    # Of each, tomllib keeps all beginnings. What has few dots has none: most settings, and depth.
+    if text.count(".") >= _MOST_PARTS and _LONG_KEY.search(text):
         raise ValueError("it has a key of too many parts")
     try:
         tables = tomllib.loads(text)

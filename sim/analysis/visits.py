@@ -72,7 +72,8 @@ class Visited(msgspec.Struct, frozen=True, kw_only=True):
 
 def standing_of(directory: RunDirectory) -> Standing:
     """Return where the run stands; whether it is being written is known on Linux alone."""
-    busy = directory.busy  # first: a run may come to its end in between
+    # First: a run may come to its end in between.
+    busy = None if directory.finished else directory.busy
     if directory.finished:
         return "finished"
     return "unfinished" if busy is None else "running" if busy else "stopped"

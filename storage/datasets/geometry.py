@@ -20,7 +20,7 @@ ALL_PAIRS = 2_000
 """Up to so many items the quantile of distances is taken over all pairs."""
 
 SAMPLED_PAIRS = 2_000_000
-_BLOCK = 100_000
+_BLOCK = 4_096  # pairs whose steps stay near the processor
 _ITEMS = 8_192
 
 
@@ -112,7 +112,8 @@ def distances_squared(places: NDArray[np.int16], seed: int) -> NDArray[np.int64]
     squared = np.empty(len(firsts), dtype=np.int64)
     for start in range(0, len(firsts), _BLOCK):
         block = slice(start, start + _BLOCK)
-        steps = places[firsts[block]].astype(np.int32) - places[seconds[block]]
+        steps = places.take(firsts[block], axis=0).astype(np.int32)
+        steps -= places.take(seconds[block], axis=0)
         squared[block] = np.einsum("ij,ij->i", steps, steps, dtype=np.int64)
     return squared
 

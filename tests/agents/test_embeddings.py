@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from agents.embeddings import DIMENSIONS, HashingEmbedder, hashed, to_unit
 from engine.records import UNIT, Vector
+from tests.support.drawn import CHARACTERS
 
 TEXT = ("The Witcher® 3: Wild Hunt", "Ōkami – 大神", "")
 GOLDEN = "7aa28f7679e622a79989c4d316ed078dd01fa61d60690e97d0e9f7ead8ce6861"
 
-lines = st.lists(st.text(st.characters(codec="utf-8"), max_size=30), max_size=5).map(tuple)
+lines = st.lists(st.text(CHARACTERS, max_size=30), max_size=5).map(tuple)
 
 
 def likeness(one: Vector, other: Vector) -> float:

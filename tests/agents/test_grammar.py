@@ -15,6 +15,7 @@ from engine.messages import ActionTaken, PlanMade, ReflectionWritten, StateValue
 from sim.config.layers import configured
 from sim.runs.run import run
 from storage.traces import read_trace
+from tests.support.drawn import CHARACTERS
 from tests.support.shell import serving
 
 SMALL = {"episodes": 4, "arrivals": "batches:2", "limit": 6, "prompts": False}
@@ -31,7 +32,7 @@ def test_schemas_are_those_of_strict_services(name: str, grammar: Grammar[Any]) 
     assert f'"{name}"' in grammar.words
 
 
-@given(st.lists(st.text(min_size=1), max_size=5), st.booleans())
+@given(st.lists(st.text(CHARACTERS, min_size=1), max_size=5), st.booleans())
 def test_the_schema_of_a_choice_names_what_can_be_chosen(titles: list[str], many: bool) -> None:
     """Whatever its letters, each once; where there is nothing to choose from it names none."""
     titles = titles * MOST_CHOICES if many else titles

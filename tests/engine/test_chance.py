@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.chance import Stream, chance
+from tests.support.drawn import CHARACTERS
 
-NAMES = st.tuples(*[st.integers(0, 10**6)] * 4, st.text(max_size=10))
+NAMES = st.tuples(*[st.integers(0, 10**6)] * 4, st.text(CHARACTERS, max_size=10))
 
 
 class Scripted(Stream):

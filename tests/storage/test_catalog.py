@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.catalog import Catalog, clean_title, distinct_titles
+from tests.support.drawn import TEXTS
 
 
 def catalog() -> Catalog:
@@ -19,7 +20,7 @@ def test_titles_are_cleaned() -> None:
     assert clean_title("a\ud800b") == "a?b"
 
 
-@given(st.text())
+@given(TEXTS)
 def test_cleaning_twice_is_cleaning_once_on_plain_text(text: str) -> None:
     """A title is one line of valid UTF-8 without blanks at its ends."""
     title = clean_title(text)

@@ -17,7 +17,6 @@ from types import FrameType
 import numpy as np
 import polars as pl
 import pytest
-import zstandard
 
 from engine.errors import BillpError, DataError, FileError, RunDirectoryError
 from sim import Run
@@ -30,6 +29,7 @@ from storage.datasets.synthetic import build_synthetic
 from storage.datasets.table_files import read_parquet, texts
 from storage.prompt_texts import read_prompts
 from storage.reading import LONGEST_LINE, lines_of, open_regular, parse_toml
+from tests.support.bombs import packed_zeros
 from tests.support.shell import Said, Shell, tree
 
 FEW = ("--episodes", "4", "--arrivals", "batches:2", "--set", "limit=4", "--set", "fsync=none")
@@ -326,12 +326,9 @@ def test_arrays_are_read_as_they_were_saved(tmp_path: Path, array: np.ndarray) -
 
 def test_texts_of_requests_that_burst_are_refused(tmp_path: Path) -> None:
     """A frame of some kilobytes that stands for a gigabyte."""
-    packed = BytesIO()
-    with zstandard.ZstdCompressor(level=19).stream_writer(packed, closefd=False) as writer:
-        for _ in range(1 << 10):
-            writer.write(bytes(1 << 20))
-    (tmp_path / "prompts.zst").write_bytes(packed.getvalue())
-    assert len(packed.getvalue()) < 1 << 20
+    packed = packed_zeros(1 << 10)
+    (tmp_path / "prompts.zst").write_bytes(packed)
+    assert len(packed) < 1 << 20
     with pytest.raises(FileError, match="unpacks to more than"):
         list(read_prompts(tmp_path / "prompts.zst"))
 

@@ -22,6 +22,7 @@ from storage.journal import (
     identity,
     read_journal,
 )
+from tests.support.drawn import TEXTS
 
 
 def ended(step: int, text: str | None = "an item", error: str | None = None) -> CallEnded:
@@ -93,20 +94,19 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], Recor
     return read
 
 
-texts = st.text(st.characters(codec="utf-8"))
 calls = st.builds(
     CallEnded,
     user=st.integers(0, 2**40),
     session=st.integers(0, 9),
     step=st.integers(-1, 99),
-    role=texts,
+    role=TEXTS,
     occurrence=st.integers(0, 9),
-    request=texts,
-    text=st.none() | texts,
-    error=st.none() | texts,
+    request=TEXTS,
+    text=st.none() | TEXTS,
+    error=st.none() | TEXTS,
     prompt_tokens=st.integers(0, 10**6),
     completion_tokens=st.integers(0, 10**6),
-    finish=texts,
+    finish=TEXTS,
     latency=st.floats(0, 1e6),
     wait=st.floats(0, 1e6),
     attempts=st.integers(0, 99),

@@ -10,7 +10,6 @@ from shutil import copytree
 import msgspec
 import numpy as np
 import pytest
-import zstandard
 from numpy.lib import format as npy
 
 from agents.models.embedded import EmbeddedModel
@@ -24,6 +23,7 @@ from storage.memory import open_keys, read_keys
 from storage.runs import RunDirectory
 from tests.sim.verification.test_alterations import faults
 from tests.support.altering import make_again
+from tests.support.bombs import packed_zeros
 from tests.support.small import SMALL, Counted, Failing, recorded
 
 MEGABYTE = 1 << 20
@@ -201,12 +201,6 @@ def test_keys_are_read_as_they_were_saved(tmp_path: Path) -> None:
     assert (read_keys(tmp_path / "keys.npy") == keys).all()
 
 
-def _zeros(count: int) -> bytes:
-    packer = zstandard.ZstdCompressor(level=19).compressobj()
-    parts = [packer.compress(bytes(MEGABYTE)) for _ in range(count)]
-    return b"".join([*parts, packer.flush()])
-
-
 def _line_without_end(run: RunDirectory) -> None:
     os.truncate(run.trace, 200 * MEGABYTE)
 
@@ -233,7 +227,7 @@ def _endless_config(run: RunDirectory) -> None:
 
 
 def _endless_texts(run: RunDirectory) -> None:
-    run.prompts.write_bytes(_zeros(2_000))
+    run.prompts.write_bytes(packed_zeros(2_000))
 
 
 BOMBS: dict[str, tuple[Callable[[RunDirectory], None], str]] = {

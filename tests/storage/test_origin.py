@@ -3,8 +3,7 @@
 import os
 import stat
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from storage import files
 from storage.disk import OperatingSystem
 from storage.origin import NAME, prove, proven, unprovable
 from storage.runs import RunDirectory
+from tests.support.dying import together
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_another_secret_makes_other_proofs(
 def test_of_many_processes_one_makes_the_secret(state: Path, tmp_path: Path) -> None:
     """And all of them use it."""
     paths = [tmp_path / str(number) for number in range(8)]
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        list(pool.map(run_in, paths))
+    said = together([partial(run_in, path) for path in paths], tmp_path / "said")
+    assert [one.status for one in said] == [0] * 8
     assert all(is_own(RunDirectory(path)) for path in paths)
 
 

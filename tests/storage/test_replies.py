@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from engine.errors import FileError
 from storage.replies import NAME, CachedReply, ReplyCache, open_cache
+from tests.support.drawn import TEXTS
 from tests.support.shell import tree
 
 REPLY = CachedReply(text="Take Puzzle.", prompt_tokens=50, completion_tokens=3, finish="stop")
@@ -81,7 +82,7 @@ def test_the_first_reply_stays(cache: ReplyCache) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(text=st.text(), name=st.binary(min_size=1))
+@given(text=TEXTS, name=st.binary(min_size=1))
 def test_any_text_is_kept(cache: ReplyCache, text: str, name: bytes) -> None:
     """Empty, with NUL, of any script."""
     whole = b"any/" + name + text.encode()

@@ -1,6 +1,7 @@
 """Charts of how a run goes, block by block of its episodes: rewards, reasons, categories."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -37,8 +38,12 @@ def _reward(point: TrendPoint) -> Row:
     return {"middle": middle, **{name: told[name] for name in ("mean", "low", "high", "len")}}
 
 
+@cache  # always the same, and drawing them takes longer than the rest of a page
 def course_specs() -> dict[str, Spec]:
-    """Return the charts by name, without rows: pages put those in as they come."""
+    """Return the charts by name, without rows: pages put those in as they come.
+
+    Whoever gets them leaves them as they are.
+    """
     return {"rewards": _rewards(), "reasons": _shares("why"), "categories": _shares("category")}
 
 

@@ -2,17 +2,17 @@
 
 import json
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from engine.errors import ServiceError
 from storage.runs import RunDirectory
-from tests.sim.runs.test_interrupt import BILLP, PATIENCE, SLOW
+from tests.sim.runs.test_interrupt import PATIENCE, SLOW, told
 from tests.sim.runs.test_interrupt import Counted as Signalling
-from tests.support.shell import Shell, serving, tree
+from tests.support.dying import living
+from tests.support.shell import Said, Shell, serving, tree
 from tests.support.small import Counted, recorded
 
 FEW = ("--episode", "5", "--draws", "2", "--leading", "2")
@@ -51,8 +51,14 @@ def test_the_page_tells_what_where_and_what_to_do(
     assert max(map(len, table)) <= 80
 
 
-def test_json_is_one_object(shell: Shell, run: RunDirectory) -> None:
+def test_json_is_one_object_and_nothing_is_written(
+    shell: Shell, run: RunDirectory, here: Path
+) -> None:
+    """Neither to the run nor, where nothing is paid, anywhere else."""
+    before = tree(run.path)
     out = shell.fine("blame", run.path, *FEW, "--json")
+    assert tree(run.path) == before
+    assert tree(here) == {}
     assert out.count("\n") == 1
     told = json.loads(out)
     assert (told["episode"], told["draws"]) == (5, 2)
@@ -71,14 +77,6 @@ def test_a_dry_run_tells_the_cost_and_calls_nobody(
     assert 0 < told["cost"] <= told["most_cost"]
     assert tree(here) == {}
     assert "at most" in shell.fine("blame", run.path, *FEW, "--dry-run")
-
-
-def test_nothing_is_written(shell: Shell, run: RunDirectory, here: Path) -> None:
-    """Neither to the run nor, where nothing is paid, anywhere else."""
-    before = tree(run.path)
-    shell.fine("blame", run.path, *FEW)
-    assert tree(run.path) == before
-    assert tree(here) == {}
 
 
 def test_what_was_paid_for_is_not_asked_again(
@@ -139,23 +137,12 @@ def test_interruption_is_one_sentence(run: RunDirectory, here: Path) -> None:
     """In the middle of a play; what was paid for is kept."""
     model, before = Signalling(), tree(run.path)
     with serving(model, SLOW) as url:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", BILLP, "blame", str(run.path), "--episode", "5"),
-                *("--model", "openai/embedded", "--base-url", url),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
+        service = ["--model", "openai/embedded", "--base-url", url]
+        words = ["blame", str(run.path), "--episode", "5", *service]
+        with living(partial(told, (), here, words), here / "any") as process:
             model.enough.wait(PATIENCE)
-            process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
-            process.wait()
-    assert process.returncode == 130
+            process.send(signal.SIGINT)
+            said = process.ended()
     kept = "what was paid for is kept, and is not paid for again"
-    assert said == ("", f"billp: interrupted\n  {kept}\n")
+    assert said == Said(130, "", f"billp: interrupted\n  {kept}\n")
     assert tree(run.path) == before

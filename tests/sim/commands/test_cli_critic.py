@@ -2,8 +2,7 @@
 
 import json
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import pytest
 
 from engine.errors import ServiceError
 from storage.runs import RunDirectory
-from tests.sim.runs.test_interrupt import BILLP, PATIENCE, SLOW
+from tests.sim.runs.test_interrupt import PATIENCE, SLOW, told
 from tests.sim.runs.test_interrupt import Counted as Signalling
+from tests.support.dying import living
 from tests.support.lacking import without
-from tests.support.shell import Shell, serving, tree
+from tests.support.shell import Said, Shell, serving, tree
 from tests.support.small import Counted, recorded
 
 FEW = ("--states", "3", "--rollouts", "2")
@@ -211,26 +211,15 @@ def test_a_budget_that_is_spent(shell: Shell, run: RunDirectory) -> None:
     assert "allow more: --set max_calls=…" in said.err
 
 
-def test_interruption_is_one_sentence(run: RunDirectory) -> None:
+def test_interruption_is_one_sentence(run: RunDirectory, here: Path) -> None:
     """In the middle of a rollout; nothing is left behind."""
     model, before = Signalling(), tree(run.path)
     with serving(model, SLOW) as url:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", BILLP, "critic", str(run.path)),
-                *("--model", "openai/embedded", "--base-url", url),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
+        words = ["critic", str(run.path), "--model", "openai/embedded", "--base-url", url]
+        with living(partial(told, (), here, words), here / "any") as process:
             model.enough.wait(PATIENCE)
-            process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
-            process.wait()
-    assert process.returncode == 130
-    assert said == ("", "billp: interrupted\n  --set cache=DIR keeps replies for the next time\n")
+            process.send(signal.SIGINT)
+            said = process.ended()
+    kept = "--set cache=DIR keeps replies for the next time"
+    assert said == Said(130, "", f"billp: interrupted\n  {kept}\n")
     assert tree(run.path) == before

@@ -21,6 +21,7 @@ from sim.config.layers import configured, merged, parse_set, read_config
 from sim.config.run import AT_ONCE, RunConfig
 from sim.world.quitting.quantile import QuantileSettings
 from storage.runs import RunDirectory
+from tests.support.drawn import TEXTS
 
 OPERATIONAL = {
     "api",
@@ -56,15 +57,14 @@ OPERATIONAL = {
 NAMED = {"environment", "agent", "model", "seed"}
 
 counts = st.integers(1, 10**9)
-texts = st.text(st.characters(codec="utf-8"))
 durations = st.floats(0, 1e9)
 ordered = st.tuples(durations, durations).map(lambda pair: (min(pair), max(pair)))
-drawn = {"model": texts, "temperature": st.floats(0, 2), "max_tokens": counts}
+drawn = {"model": TEXTS, "temperature": st.floats(0, 2), "max_tokens": counts}
 recalling = drawn | {"recall_count": counts, "within": st.floats(0, 2)}
 configs = st.builds(
     RunConfig,
-    environment=texts,
-    model=texts,
+    environment=TEXTS,
+    model=TEXTS,
     seed=st.integers(-(2**63), 2**63 - 1),
     episodes=st.integers(1, 10_000),
     users=st.sampled_from(["train", "test", "all"]),
@@ -86,7 +86,7 @@ configs = st.builds(
         reflector=st.builds(ReflectorSettings, **drawn, prompt_tokens=counts),
     ),
     base_url=st.sampled_from(["", "http://localhost:1/v1"]),
-    key_file=texts,
+    key_file=TEXTS,
     patience=st.floats(0.001, 1e9),
     fsync=st.sampled_from(["none", "interval", "call"]),
     prompts=st.booleans(),
@@ -236,7 +236,7 @@ def test_a_word_without_key_or_value_is_refused(text: str) -> None:
         parse_set(text)
 
 
-@given(name=st.sampled_from(["model", "environment", "key_file"]), text=texts)
+@given(name=st.sampled_from(["model", "environment", "key_file"]), text=TEXTS)
 @settings(deadline=None)
 def test_any_text_can_be_said_in_quotes(name: str, text: str) -> None:
     """JSON's quotes will do."""

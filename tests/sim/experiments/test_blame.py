@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,35 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return recorded(tmp_path_factory.mktemp("recorded") / "run")
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What was *found*, what of it was *told* meanwhile, and the run's files *before* and *after*.
+
+    A module asks once: it takes seconds.
+    """
+
+    found: Blame
+    told: list[tuple[int, int]]
+    before: dict[str, bytes | None]
+    after: dict[str, bytes | None]
+
+
 @pytest.fixture(scope="module")
-def found(run: RunDirectory) -> Blame:
+def watched(run: RunDirectory) -> Watched:
     """What its last episode owes its course to."""
-    return blame(run.path, EPISODE, asked=FEW, environment=synthetic())
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        told.append((done, total))
+
+    before = tree(run.path)
+    found = blame(run.path, EPISODE, asked=FEW, environment=synthetic(), progress=progress)
+    return Watched(found, told, before, tree(run.path))
+
+
+@pytest.fixture(scope="module")
+def found(watched: Watched) -> Blame:
+    return watched.found
 
 
 def plan_of(run: RunDirectory, episode: int = EPISODE) -> Plan:
@@ -238,22 +264,15 @@ def test_the_same_seed_says_the_same(run: RunDirectory, found: Blame) -> None:
     assert other.causes != found.causes
 
 
-def test_nothing_is_written_to_the_run(run: RunDirectory) -> None:
-    before = tree(run.path)
-    blame(run.path, EPISODE, asked=FEW, environment=synthetic())
-    assert tree(run.path) == before
+def test_nothing_is_written_to_the_run(watched: Watched) -> None:
+    assert watched.after == watched.before
 
 
-def test_progress_is_told_to_the_end(run: RunDirectory, found: Blame) -> None:
+def test_progress_is_told_to_the_end(watched: Watched) -> None:
     """Of as many plays as there are, which the last round knows."""
-    told: list[tuple[int, int]] = []
-
-    def progress(done: int, total: int) -> None:
-        told.append((done, total))
-
-    blame(run.path, EPISODE, asked=FEW, environment=synthetic(), progress=progress)
-    assert [done for done, _ in told] == [*range(1, found.plays + 1)]
-    assert told[-1] == (found.plays, found.plays)
+    plays = watched.found.plays
+    assert [done for done, _ in watched.told] == [*range(1, plays + 1)]
+    assert watched.told[-1] == (plays, plays)
 
 
 def test_a_dry_run_tells_what_is_asked(run: RunDirectory, found: Blame) -> None:

@@ -12,8 +12,10 @@ import pytest
 import sim
 from engine.errors import ConfigError
 from sim import Experiment
+from sim.experiments import experiment
 from sim.experiments.conduct import Report
 from sim.experiments.experiment import Planned
+from tests.support.dying import forked
 from tests.support.shell import Shell, tree
 
 TINY = Experiment(
@@ -26,8 +28,11 @@ SAME = ("--agents", "random,popular", "--seeds", "1", "--episodes", "4", "--test
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """A report, of runs that are forked from a warm process, and where it is."""
     out = tmp_path_factory.mktemp("experiment") / "tiny"
-    return out, sim.experiment(TINY, out=out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "_process", forked)
+        return out, sim.experiment(TINY, out=out)
 
 
 def test_a_report_is_what_was_run_and_how_it_compares(done: tuple[Path, Report]) -> None:

@@ -128,6 +128,7 @@ def test_what_lies_in_the_current_directory_is_not_taken_for_ours(shell: Shell) 
     shell.fine("experiment", "--agents", "random", "--seeds", "1", *TINY, "--out", "ours")
 
 
+@pytest.mark.usefixtures("warm")
 def test_an_experiment_runs_and_goes_on(shell: Shell, tmp_path: Path) -> None:
     """What is there is left as it is, what was stopped is finished, and nothing is run twice."""
     words = ["experiment", "--agents", "billp,random", "--seeds", "1,2", *TINY, "--out", "e"]

@@ -23,6 +23,7 @@ from sim.metrics.diversity import (
 )
 from storage.catalog import Catalog
 from storage.factors import UNIT, Factors
+from tests.support.drawn import TEXTS
 from tests.support.small import synthetic
 
 SETS = (("War",), ("Drama", "War"), (), ("Art",), ("Art", "Drama"), ())
@@ -67,7 +68,7 @@ def test_equal_shares_have_the_most_entropy(count: int) -> None:
     assert entropy(equal + Counter({"0": 20})) <= entropy(equal)
 
 
-@given(st.dictionaries(st.text(), st.integers(1, 10**6)).map(Counter))
+@given(st.dictionaries(TEXTS, st.integers(1, 10**6)).map(Counter))
 def test_entropy_is_at_most_the_logarithm_of_the_number(names: Counter[str]) -> None:
     assert 0 <= entropy(names) <= log2(max(1, len(names))) + 1e-9
 

@@ -7,7 +7,9 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -60,9 +62,15 @@ def world(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def plain(world: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Give a function that returns the digest of an undisturbed run of a world, made once."""
+    return cache(lambda world: digest(world, tmp_path_factory.mktemp(world) / "plain"))
+
+
+@pytest.fixture(scope="module")
+def plain(world: str, undisturbed: Callable[[str], str]) -> str:
     """The digest of an undisturbed run."""
-    return digest(world, tmp_path_factory.mktemp(world) / "plain")
+    return undisturbed(world)
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
@@ -96,11 +104,11 @@ def test_the_event_loop_leaves_no_mark(world: str, plain: str, tmp_path: Path) -
 
 
 def test_a_clock_that_goes_back_leaves_no_mark(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wall's clock is asked by a cache and by a service only, and no wait is measured by it."""
     back = itertools.count(2_000_000_000, -3_600)
-    plain = digest("poisson", tmp_path / "plain")
+    plain = undisturbed("poisson")
     with served(Server(EmbeddedModel())) as service:
         monkeypatch.setattr(time, "time", lambda: float(next(back)))
         cache = str(tmp_path / "cache")
@@ -109,9 +117,11 @@ def test_a_clock_that_goes_back_leaves_no_mark(
             assert digest("poisson", tmp_path / f"run-{place}", **way) == plain
 
 
-def test_the_way_of_asking_leaves_no_mark(tmp_path: Path) -> None:
+def test_the_way_of_asking_leaves_no_mark(
+    undisturbed: Callable[[str], str], tmp_path: Path
+) -> None:
     """By chat, by the Responses API and in process the trace is the same."""
-    plain = digest("poisson", tmp_path / "plain")
+    plain = undisturbed("poisson")
     with served(Server(EmbeddedModel())) as service:
         for api in ("chat", "responses"):
             way: dict[str, Any] = {**service.remote, "api": api, "service": "vllm"}
@@ -119,7 +129,9 @@ def test_the_way_of_asking_leaves_no_mark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", ["0", "4242"])
-def test_the_hash_seed_leaves_no_mark(seed: str, tmp_path: Path) -> None:
+def test_the_hash_seed_leaves_no_mark(
+    seed: str, undisturbed: Callable[[str], str], tmp_path: Path
+) -> None:
     """Nothing that reaches a message depends on the order of a set."""
     out = tmp_path / "run"
     command = [sys.executable, "-c", "from sim.cli import main; main()", "run", "--quiet"]
@@ -127,7 +139,7 @@ def test_the_hash_seed_leaves_no_mark(seed: str, tmp_path: Path) -> None:
     command += ["--set", f"limit={LIMIT}"]
     subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
     whole = sha256((out / "trace.jsonl").read_bytes()).hexdigest()
-    assert whole == digest("batches", tmp_path / "again")
+    assert whole == undisturbed("batches")
 
 
 def test_the_digest_is_the_sha256_of_the_trace(tmp_path: Path) -> None:
@@ -137,9 +149,11 @@ def test_the_digest_is_the_sha256_of_the_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"repeats": "avoid"}, {"quit.window": 3}])
-def test_what_decides_is_in_the_trace(change: dict[str, Any], tmp_path: Path) -> None:
+def test_what_decides_is_in_the_trace(
+    change: dict[str, Any], undisturbed: Callable[[str], str], tmp_path: Path
+) -> None:
     """A digest that never changed would prove nothing."""
     name, value = next(iter(change.items()))
     table, _, key = name.rpartition(".")
     layer = {table: {key: value}} if table else change
-    assert digest("batches", tmp_path / "a", **layer) != digest("batches", tmp_path / "b")
+    assert digest("batches", tmp_path / "run", **layer) != undisturbed("batches")

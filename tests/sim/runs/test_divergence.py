@@ -21,6 +21,7 @@ from sim.runs.divergence import (
     explain,
     short,
 )
+from tests.support.drawn import TEXTS
 
 Compared = Callable[..., TraceCheck]
 
@@ -173,7 +174,7 @@ def test_lines_that_mean_the_same_are_shown_whole() -> None:
     assert (found.field, found.recorded) == ("line", spaced.decode().rstrip())
 
 
-@given(st.recursive(st.integers() | st.text() | st.none(), st.lists, max_leaves=4), st.data())
+@given(st.recursive(st.integers() | TEXTS | st.none(), st.lists, max_leaves=4), st.data())
 def test_what_differs_has_a_field_and_what_does_not_has_none(
     value: Any, data: st.DataObject
 ) -> None:

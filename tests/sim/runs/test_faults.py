@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from sim.runs.resume import resume
 from sim.runs.run import run
 from storage.journal import read_journal
 from storage.runs import RunDirectory
+from tests.support.dying import living, typed
 from tests.support.served import PROBES, Served, served
-from tests.support.shell import Shell
+from tests.support.shell import Said, Shell
 
 SMALL: dict[str, Any] = {
     "episodes": 8,
@@ -38,12 +40,6 @@ SMALL: dict[str, Any] = {
     "fsync": "none",
     "attempts": 12,  # of 20 % that fail some call else fails for good in every hundredth run
 }
-BILLP = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from sim.cli import main
-main()
-"""
 PATIENCE = 30.0  # seconds, for a machine that is busy
 
 
@@ -253,32 +249,26 @@ def wait_for_calls(directory: RunDirectory, count: int) -> None:
         time.sleep(0.01)
 
 
-def interrupted(model: Ill, service: Served, out: Path) -> tuple[int, str]:
-    """Press Ctrl-C while all calls wait to be tried again; return the exit status and the words."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", BILLP, *words(service, out)], stderr=subprocess.PIPE, text=True
-    )
-    try:
+def interrupted(model: Ill, service: Served, out: Path) -> Said:
+    """Press Ctrl-C while all calls wait to be tried again; return what is said."""
+    with living(partial(typed, out.parent, words(service, out)), out) as process:
         assert model.seen.wait(PATIENCE)
         wait_for_calls(RunDirectory(out), REPLIES)  # all that were answered in the run
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-        process.wait()
-    return process.returncode, said
+        process.send(signal.SIGINT)
+        return process.ended()
 
 
 def test_ctrl_c_during_retries_costs_nothing(plain: Summary, tmp_path: Path) -> None:
     """No call fails because of it; resumed, the run comes to the undisturbed digest."""
     model, out = Ill(), tmp_path / "run"
     with served(Server(model)) as service:
-        status, said = interrupted(model, service, out)
+        said = interrupted(model, service, out)
         ends = read_journal(RunDirectory(out).journal)
         model.well = True
         finished = resume(out)
     go_on = f"  go on with: billp resume {out}\n"
-    assert (status, said) == (130, f"billp: interrupted; everything so far is in {out}\n{go_on}")
+    sentence = f"billp: interrupted; everything so far is in {out}\n{go_on}"
+    assert said == Said(130, "", sentence)
     assert (len(ends), {ended.error for ended in ends.values()}) == (REPLIES, {None})
     assert finished is not None
     assert (finished.digest, service.answered) == (plain.digest, plain.calls + 2 * PROBES)

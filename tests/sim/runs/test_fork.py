@@ -1,9 +1,10 @@
 """`fork`: a recorded run up to a point, then its own way; and a run of its own ever after."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import count
 from pathlib import Path
-from shutil import copy
+from shutil import copy, copytree
 from typing import Any
 
 import msgspec
@@ -416,51 +417,72 @@ def test_a_fork_at_the_point_of_its_parents_fork(parent: RunDirectory, new: Dire
 # -- interrupted
 
 
+@pytest.fixture(scope="module")
+def mothers(new: Directory) -> Callable[[str], tuple[RunDirectory, str]]:
+    """Give a function that returns a run of some arrivals, and the digest of a fork of it."""
+
+    @cache
+    def made(arrivals: str) -> tuple[RunDirectory, str]:
+        mother = recorded(new(), Telling("parent"), arrivals=arrivals)
+        undisturbed = forked(mother, (3, 0), CHANGES["users easy to please"], out=new())
+        return mother, digest_of(undisturbed.trace)
+
+    return made
+
+
 @pytest.mark.parametrize("arrivals", ["batches:2", "all"])
 @pytest.mark.parametrize("heard", [0, 1, 7])
-def test_an_interrupted_fork_comes_to_the_same(heard: int, arrivals: str, new: Directory) -> None:
+def test_an_interrupted_fork_comes_to_the_same(
+    heard: int, arrivals: str, mothers: Callable[[str], tuple[RunDirectory, str]], new: Directory
+) -> None:
     """Also where much of what it took over was still to come: that is not asked again."""
-    mother = recorded(new(), Telling("parent"), arrivals=arrivals)
+    mother, digest = mothers(arrivals)
     change = CHANGES["users easy to please"]
-    undisturbed = forked(mother, (3, 0), change, out=new())
     out = new()
     with pytest.raises(ServiceError) as stopped:
         forked(mother, (3, 0), change, out=out, model=Counted(heard, model=Telling("fork")))
     assert stopped.value.hint.endswith(f"billp resume {out}")
     resumed = resume(out, environment=synthetic(), model=Telling("fork"))
     assert resumed is not None
-    assert resumed.digest == digest_of(undisturbed.trace)
+    assert resumed.digest == digest
     assert whole(RunDirectory(out))
 
 
 @pytest.mark.parametrize("role", SAID)
-def test_an_interrupted_fork_still_says_what_it_was_to_say(role: str, new: Directory) -> None:
+def test_an_interrupted_fork_still_says_what_it_was_to_say(
+    role: str, parent: RunDirectory, new: Directory
+) -> None:
     """It stands in run.toml and in the head, so that it is said even if nobody came to it yet."""
-    mother = recorded(new(), Telling("parent"))
     say = {role: SAID[role][0]}
-    undisturbed = forked(mother, (3, 1), out=new(), say=say)
-    stopped = forked(mother, (3, 1), out=new(), say=say)
+    stopped = forked(parent, (3, 1), out=new(), say=say)
+    digest = digest_of(stopped.trace)
     stopped.summary.unlink()
-    handed_down = len(read_journal(mother.journal)) + 1
+    handed_down = len(read_journal(parent.journal)) + 1
     lines = stopped.journal.read_bytes().splitlines(keepends=True)
     stopped.journal.write_bytes(b"".join(lines[:handed_down]))
     stopped.trace.write_bytes(b"")
     resumed = resume(stopped.path, environment=synthetic(), model=Telling("fork"))
     assert resumed is not None
-    assert resumed.digest == digest_of(undisturbed.trace)
+    assert resumed.digest == digest
     (fork,) = only(trace_of(stopped), RunStarted)[0].forks
     assert fork.said == tuple(say.items())
     assert whole(stopped)
 
 
+@pytest.fixture(scope="module")
+def whole_fork(parent: RunDirectory, new: Directory) -> RunDirectory:
+    """A fork that came to its end; who kills it takes a copy."""
+    return forked(parent, (2, 1), CHANGES["users easy to please"], out=new())
+
+
 @settings(deadline=None, max_examples=15)
 @given(cuts=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_a_killed_fork_comes_to_the_same(
-    cuts: tuple[float, float], parent: RunDirectory, new: Directory
+    cuts: tuple[float, float], parent: RunDirectory, whole_fork: RunDirectory, new: Directory
 ) -> None:
     """Killed anywhere after it began: journal and trace end in the middle of a line."""
     known = len(read_journal(parent.journal))
-    child = forked(parent, (2, 1), CHANGES["users easy to please"], out=new())
+    child = RunDirectory(copytree(whole_fork.path, new()))
     digest = digest_of(child.trace)
     child.summary.unlink()
     handed_down = sum(map(len, child.journal.read_bytes().splitlines(True)[: known + 1]))

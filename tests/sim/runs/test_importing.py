@@ -34,6 +34,7 @@ from storage.catalog import Catalog
 from storage.manifest import write_manifest
 from storage.runs import RunDirectory
 from storage.traces import digest_of, read_episode, read_trace
+from tests.support.drawn import TEXTS
 from tests.support.shell import Shell, tree
 from tests.support.small import only
 from tests.support.small import trace_of as messages_of
@@ -297,7 +298,7 @@ titles = st.sampled_from(["Red", "Blue", "Green", "Rot", "Bleu"])
 rewards = st.none() | st.floats(0, 5).map(number)
 steps = st.builds(
     RecordedStep,
-    thought=st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+    thought=st.none() | TEXTS,
     words=titles,
     title=titles,
     reward=rewards,

@@ -200,27 +200,17 @@ def test_a_second_ctrl_c_ends_a_run_at_once(
     """Even if the loop hangs in a listener; one sentence, files that are whole, and it goes on."""
     (tmp_path / "sleeping.py").write_text(SLEEPING)
     run = ["run", "--episodes", "3", "--out", "run", "--quiet", "--listener", "sleeping:Sleeping"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", BILLP, *run, *loop],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    )
-    try:
+    with living(partial(told, loop, tmp_path, run), tmp_path / "run") as process:
         until((tmp_path / "asleep").exists)
-        process.send_signal(signal.SIGINT)
+        process.send(signal.SIGINT)
         time.sleep(0.2)  # a listener that hangs is left alone by the first
-        assert process.poll() is None
+        assert process.process.is_alive()
         for _ in range(count - 1):
-            process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-        process.wait()
-    assert out == ""
-    assert process.returncode in {130, -signal.SIGINT}  # the third may come when all is said
-    assert err == (
+            process.send(signal.SIGINT)
+        said = process.ended()
+    assert said.out == ""
+    assert said.status in {130, -signal.SIGINT}  # the third may come when all is said
+    assert said.err == (
         "billp: interrupted; everything so far is in run\n  go on with: billp resume run\n"
     )
     directory = RunDirectory(tmp_path / "run")

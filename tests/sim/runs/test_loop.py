@@ -1,94 +1,102 @@
 """The roof's event loop: signals end what they should, and a loop that runs already is said."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any
 
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from agents.models.embedded import EmbeddedModel
-from agents.models.model import ChatReply, ChatRequest
-from engine.errors import ConfigError, InterruptedRunError
+from agents.models.model import ChatModel, ChatReply, ChatRequest
+from engine.errors import BillpError, ConfigError, InterruptedRunError
 from engine.messages import EpisodeStarted
-from sim import fork_async, replay_async, resume, resume_async, run_async
+from sim import RunConfig, fork_async, replay_async, resume, resume_async, run_async
 from sim.config.layers import configured
 from sim.runs.fork import fork
+from sim.runs.listeners import Listeners
 from sim.runs.replay import replay
 from sim.runs.run import run
 from sim.verification.verify import verify
-from tests.support.dying import SMALL
+from tests.sim.runs.test_interrupt import until
+from tests.support.dying import SMALL, Living, living
 from tests.support.kernel import Delivery, Kernel
 
-SLOW = """
-import asyncio, pathlib, sys, time
-from agents.models.embedded import EmbeddedModel
-from engine.errors import BillpError
-from sim import RunConfig, run
-from sim.runs.listeners import Listeners as Listeners
+ASKED = Path("asked")
+
+
+def asked() -> None:
+    """Let it be seen that the run waits now."""
+    ASKED.touch()
+
 
 class Slow(EmbeddedModel):
-    async def reply(self, request):
-        print("asked", flush=True)
+    """A model that lets wait."""
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        asked()
         await asyncio.sleep(60)
+        return await super().reply(request)
+
 
 class Stubborn(EmbeddedModel):
-    async def reply(self, request):
-        print("asked", flush=True)
-        while True:
-            try:
-                await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                print("no", flush=True)
+    """A model that nobody can cancel."""
 
-def blocked(envelope):
-    print("asked", flush=True)
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        asked()
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+
+def blocked(envelope: object) -> None:
+    """Let nobody else on."""
+    asked()
     while True:
         time.sleep(0.01)
 
-model, blocking = {
-    "slow": (Slow(), {}), "stubborn": (Stubborn(), {}), "blocked": (EmbeddedModel(), {"b": blocked})
-}[sys.argv[1]]
-try:
+
+KINDS: dict[str, tuple[ChatModel, dict[str, Callable[[Any], None]]]] = {
+    "slow": (Slow(), {}),
+    "stubborn": (Stubborn(), {}),
+    "blocked": (EmbeddedModel(), {"b": blocked}),
+}
+
+
+def script(here: Path, kind: str) -> None:
+    """Be the script of somebody who is *here*."""
+    os.chdir(here)
+    model, blocking = KINDS[kind]
     config = RunConfig(episodes=4, limit=2)
-    run(config, model=model, out=pathlib.Path("run"), listeners=Listeners(blocking))
-except BillpError as error:
-    print(error, error.hint, file=sys.stderr)
-    sys.exit(error.exit_status)
-"""
+    try:
+        run(config, model=model, out=Path("run"), listeners=Listeners(blocking))
+    except BillpError as error:
+        sys.stderr.write(f"{error} {error.hint}\n")
+        sys.exit(error.exit_status)
 
 
 @contextmanager
-def ended(place: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
-    """Begin a run in a process of its own; whatever happens, it is killed in the end."""
-    command = [sys.executable, "-c", SLOW, kind]
-    with subprocess.Popen(command, cwd=place, stdout=PIPE, stderr=PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def stopped(place: Path, kind: str, number: signal.Signals) -> tuple[int, str]:
-    """Return how a run ended that got a signal once it waited, and what it said."""
-    with ended(place, kind) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(number)
-        _, said = process.communicate(timeout=50)
-    return process.returncode, said
+def waiting(place: Path, kind: str) -> Iterator[Living]:
+    """Begin a run in a process of its own, which waits now."""
+    with living(partial(script, place, kind), place / "run") as process:
+        until((place / ASKED).exists)
+        yield process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_run_that_can_go_on(number: signal.Signals, tmp_path: Path) -> None:
-    status, said = stopped(tmp_path, "slow", number)
-    assert (status, said.strip()) == (
+    with waiting(tmp_path, "slow") as process:
+        process.send(number)
+        said = process.ended()
+    assert (said.status, said.err.strip()) == (
         130,
         "interrupted; everything so far is in run go on with: billp resume run",
     )
@@ -99,16 +107,14 @@ def test_a_signal_stops_a_run_that_can_go_on(number: signal.Signals, tmp_path: P
 @pytest.mark.parametrize("kind", ["stubborn", "blocked"])
 def test_a_second_ctrl_c_ends_what_holds_the_first_up(kind: str, tmp_path: Path) -> None:
     """A task that does not end when it is cancelled, a listener that lets nobody else on."""
-    with ended(tmp_path, kind) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.3)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=50)
-    assert process.returncode == 130
-    assert said.strip().splitlines()[-1].endswith("go on with: billp resume run")
+    with waiting(tmp_path, kind) as process:
+        process.send(signal.SIGINT)
+        process.process.join(0.3)
+        assert process.process.is_alive()
+        process.send(signal.SIGINT)
+        said = process.ended()
+    assert said.status == 130
+    assert said.err.strip().splitlines()[-1].endswith("go on with: billp resume run")
     resume(tmp_path / "run")
     assert not any(check.fault for check in verify(tmp_path / "run"))
 

@@ -1,6 +1,7 @@
 """Every environment must leave room to learn: neither hopeless nor a matter of course."""
 
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
@@ -23,28 +24,35 @@ SOURCES = {
 }
 USERS, LIMIT, WINDOW, LEAST = 40, 50, 4, 2.0
 
-Policy: TypeAlias = Callable[[int, NDArray[np.float64], list[int], Factors], int]
+Near: TypeAlias = Callable[[int], NDArray[np.bool_]]
+Policy: TypeAlias = Callable[[int, NDArray[np.float64], list[int], Near], int]
 
 
-def at_random(user: int, rewards: NDArray[np.float64], seen: list[int], _: Factors) -> int:
+def at_random(user: int, rewards: NDArray[np.float64], seen: list[int], _: Near) -> int:
     return int(order(user, "policy", len(rewards))[len(seen)])
 
 
-def diverse_greedy(_: int, rewards: NDArray[np.float64], seen: list[int], factors: Factors) -> int:
+def diverse_greedy(_: int, rewards: NDArray[np.float64], seen: list[int], near: Near) -> int:
     """Take the best item that is near none of the last ones and was not there before."""
     allowed = np.ones(len(rewards), dtype=np.bool_)
     allowed[seen] = False
     for item in seen[-WINDOW:]:
-        allowed &= ~factors.near(item, np.arange(len(rewards)))
+        allowed &= ~near(item)
     return int(np.argmax(np.where(allowed, rewards, -np.inf)))
 
 
-def length(world: Environment, user: int, policy: Policy) -> int:
+def nearness(factors: Factors) -> Near:
+    """Return what tells of which items an item is near; of each it is reckoned once."""
+    items = np.arange(len(factors.items))
+    return cache(lambda item: factors.near(item, items))
+
+
+def length(factors: Factors, user: int, policy: Policy, near: Near) -> int:
     """Return how many items *user* accepts before leaving, the last one included."""
-    rewards, seen = world.factors.rewards(user), list[int]()
+    rewards, seen = factors.rewards(user), list[int]()
     while len(seen) < LIMIT:
-        item = policy(user, rewards, seen, world.factors)
-        bored = bool(seen) and world.factors.near(item, np.array(seen[-WINDOW:])).any()
+        item = policy(user, rewards, seen, near)
+        bored = bool(seen) and factors.near(item, np.array(seen[-WINDOW:])).any()
         seen.append(item)
         if bored or rewards[item] < LEAST:
             break
@@ -52,7 +60,8 @@ def length(world: Environment, user: int, policy: Policy) -> int:
 
 
 def mean_length(world: Environment, policy: Policy) -> float:
-    return float(np.mean([length(world, user, policy) for user in range(USERS)]))
+    near = nearness(world.factors)
+    return float(np.mean([length(world.factors, user, policy, near) for user in range(USERS)]))
 
 
 @pytest.fixture(scope="module", params=[*WORLDS, *SOURCES])

@@ -2,7 +2,6 @@
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from agents.models.embedded import EmbeddedModel
 from agents.models.guards.prefixes import Prefixes, PrefixWatch
@@ -11,6 +10,7 @@ from agents.models.recorded import call_ended
 from engine.calls import Call
 from sim.config.layers import configured
 from sim.runs.run import run
+from tests.support.drawn import TEXTS
 
 
 def asked(text: str, user: int = 0, role: str = "actor", system: str = "Choose.") -> ChatRequest:
@@ -19,7 +19,7 @@ def asked(text: str, user: int = 0, role: str = "actor", system: str = "Choose."
     return request_for(prompt, call, Sampling(model="m"), 0)
 
 
-@given(st.text(), st.text(), st.text())
+@given(TEXTS, TEXTS, TEXTS)
 def test_what_is_shared_is_how_the_last_prompt_began(begun: str, one: str, other: str) -> None:
     prefixes = Prefixes()
     prefixes.shared(asked(begun + one, system=""))

@@ -17,6 +17,7 @@ from agents.models.remote.failures import cleaned, read_complaint, status_failur
 from agents.models.remote.headers import rates, retry_after
 from agents.models.remote.wire import decode_reply
 from engine.errors import ModelError
+from tests.support.drawn import CHARACTERS, TEXTS
 
 T = TypeVar("T")
 
@@ -31,10 +32,10 @@ NAMES = st.sampled_from(
     ]
 )
 NUMBERS = st.integers() | st.floats() | st.integers(0, 9) | st.sampled_from([2**64, -1, 10**30])
-LEAVES = st.none() | st.booleans() | NUMBERS | st.text() | st.sampled_from(["stop", "text", KEY])
+LEAVES = st.none() | st.booleans() | NUMBERS | TEXTS | st.sampled_from(["stop", "text", KEY])
 VALUES = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.text(), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | TEXTS, inner),
     max_leaves=12,
 )
 
@@ -54,7 +55,12 @@ BODIES = (
         lambda value, cut: json.dumps(value).encode()[:cut], VALUES | REPLIES, st.integers(0, 99)
     )
 )
-SAID = st.text(max_size=30) | NUMBERS.map(str) | st.datetimes().map(str) | st.just("9" * 500)
+SAID = (
+    st.text(CHARACTERS, max_size=30)
+    | NUMBERS.map(str)
+    | st.datetimes().map(str)
+    | st.just("9" * 500)
+)
 HEADERS = st.dictionaries(
     st.sampled_from(
         [

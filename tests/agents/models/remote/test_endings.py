@@ -2,9 +2,9 @@
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from agents.models.remote.endings import finish_of, spoken
+from tests.support.drawn import TEXTS
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_thoughts_at_the_beginning_are_no_reply(text: str, said: str) -> None:
     assert spoken(text) == said
 
 
-@given(st.text())
+@given(TEXTS)
 def test_what_has_no_thoughts_is_said_as_it_is(text: str) -> None:
     plain = text.replace("think>", "")
     assert spoken(plain) == plain

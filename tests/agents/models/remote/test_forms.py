@@ -17,6 +17,7 @@ from agents.models.remote.forms import FORMS, Form, follows, form_fields, gbnf
 from agents.models.remote.probing import CHOICE, greeting
 from agents.models.remote.service import Account
 from tests.support.answering import answering
+from tests.support.drawn import CHARACTERS
 
 Body = Mapping[str, Any]
 Answer = Callable[[Body], web.Response]
@@ -125,7 +126,7 @@ def test_a_service_that_is_busy_says_nothing_of_forms() -> None:
     assert asyncio.run(main()) == "json_schema"
 
 
-@given(st.lists(st.text(min_size=1), min_size=1, max_size=8))
+@given(st.lists(st.text(CHARACTERS, min_size=1), min_size=1, max_size=8))
 def test_a_grammar_names_every_choice_as_json(titles: list[str]) -> None:
     """Its literals are the JSON texts of the choices, escaped for GBNF and nothing else."""
     lines = gbnf(actor.STRUCTURED.schema(titles)).removesuffix("\n").split("\n")

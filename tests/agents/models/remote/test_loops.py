@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agents.models.remote.loops import unlooped
 from agents.models.remote.wire import decode_reply
+from tests.support.drawn import CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,11 @@ def test_what_is_repeated_is_kept_once(text: str, kept: str | None) -> None:
     assert unlooped(text) == kept
 
 
-@given(st.text(max_size=30), st.text(min_size=1, max_size=40), st.integers(24, 60))
+@given(
+    st.text(CHARACTERS, max_size=30),
+    st.text(CHARACTERS, min_size=1, max_size=40),
+    st.integers(24, 60),
+)
 def test_no_repetition_is_overlooked(before: str, unit: str, times: int) -> None:
     """Whatever comes before it; what is kept is how the text begins, and ends before it repeats."""
     text = before + unit * times

@@ -20,6 +20,7 @@ from agents.models.serving.server import Behaviour, Server
 from engine.errors import CallFailedError, ServiceError
 from tests.agents.models.remote.test_chat import KEY, SCHEMA, Echo, request
 from tests.support.answering import answering
+from tests.support.drawn import TEXTS
 
 
 @asynccontextmanager
@@ -119,13 +120,13 @@ def outcome(body: bytes) -> ChatReply | str:
 
 
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
     max_leaves=8,
 )
 _PARTS = st.lists(
     st.fixed_dictionaries(
-        {"type": st.sampled_from(["output_text", "refusal"]) | _JSON, "text": st.text() | _JSON}
+        {"type": st.sampled_from(["output_text", "refusal"]) | _JSON, "text": TEXTS | _JSON}
     )
     | _JSON
 )
@@ -158,7 +159,7 @@ def test_whatever_comes_is_a_reply_or_may_pass(body: dict[str, Any]) -> None:
 @given(
     st.builds(
         ChatReply,
-        text=st.text(),
+        text=TEXTS,
         prompt_tokens=st.just(90),
         completion_tokens=st.just(80),
         finish=st.sampled_from(["stop", "refusal", "content_filter"]),

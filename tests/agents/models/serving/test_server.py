@@ -33,6 +33,7 @@ from agents.models.serving.server import Behaviour, Server
 from engine.calls import Call
 from engine.chance import chance
 from engine.errors import CallFailedError, ConfigError
+from tests.support.drawn import TEXTS
 
 T = TypeVar("T")
 Encode: TypeAlias = Callable[[ChatRequest, Dialect], bytes]
@@ -384,7 +385,7 @@ def ours(text: str = "hello", seed: int = 5, schema: str = "") -> ChatRequest:
 
 @settings(deadline=None)
 @given(
-    text=st.text(),
+    text=TEXTS,
     seed=st.integers(0, 2**48 - 1),
     schema=st.sampled_from(["", "{}", '{"a":  [1, "é"]}']),
     model=st.sampled_from(["embedded", "o3"]),

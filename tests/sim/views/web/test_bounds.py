@@ -1,12 +1,10 @@
 """Who floods the pages finds them bounded, and others are answered; Ctrl-C ends them at once."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from socket import socket
 from urllib.parse import urlsplit
@@ -14,6 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from sim.views import listening
+from tests.sim.runs.test_interrupt import until
+from tests.support.dying import living, typed
 from tests.support.small import recorded
 from tests.support.viewed import connected, viewed
 
@@ -99,21 +99,21 @@ def test_an_endless_body_is_not_read(url: str) -> None:
         assert link.recv(100).split()[1] == b"403"
 
 
-def test_control_c_ends_it_at_once(made: Path) -> None:
+def test_control_c_ends_it_at_once(made: Path, tmp_path: Path) -> None:
     """Whoever listens, or has said half a request, is not waited for; nothing more is said."""
-    command = [sys.executable, "-m", "billp", "view", str(made), "--port", "0"]
-    environ = os.environ | {"PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ
-    ) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().split()[2]
+    words = ["view", str(made), "--port", "0"]
+    with living(partial(typed, tmp_path, words), tmp_path / "any") as process:
+        until(lambda: process.out.exists() and "\n" in process.out.read_text())
+        told = process.out.read_text()
+        url = told.split()[2]
         with connected(url) as listens, connected(url) as hesitates:
             listens.sendall(
                 f"GET /events/run HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n\r\n".encode()
             )
             hesitates.sendall(b"GET / HTTP/1.1\r\nHo")
             assert listens.recv(15) == b"HTTP/1.1 200 OK"
-            process.send_signal(signal.SIGINT)
-            assert process.wait(SLOW) == 0
-        assert process.stdout.read().strip() == ""
+            process.send(signal.SIGINT)
+            process.process.join(SLOW)
+            assert process.process.exitcode == 0
+        said = process.ended()
+    assert (said.out.strip(), said.err) == (told.strip(), "")
