@@ -12,6 +12,7 @@ import structlog
 from hypothesis import settings
 
 # The same examples on every machine, however busy it is: who changes a law changes its examples.
+# Hypothesis takes some of them from constants of the modules of ours that are loaded by then.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
