@@ -40,10 +40,16 @@ def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
 
 
 def test_the_page_tells_what_where_and_what_to_do(
-    capsys: pytest.CaptureFixture[str], run: RunDirectory
+    capsys: pytest.CaptureFixture[str], run: RunDirectory, here: Path
 ) -> None:
-    """In 80 columns: a table of causes, where to look, and, honestly, what the model is."""
+    """In 80 columns: a table of causes, where to look, and, honestly, what the model is.
+
+    Nothing is written, neither to the run nor, where nothing is paid, anywhere else.
+    """
+    before = tree(run.path)
     page = Shell(capsys, 80).fine("blame", run.path, *FEW)
+    assert tree(run.path) == before
+    assert tree(here) == {}
     assert page.split()[:3] == ["Episode", "5", "of"]
     for words in ("gain without [95 %]", "plays", "a stand-in"):
         assert words in page
