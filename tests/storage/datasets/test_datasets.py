@@ -14,6 +14,7 @@ from storage.datasets import (
     save,
 )
 from storage.datasets import synthetic as built_in
+from storage.environments import arrays
 
 
 def table(path: Path) -> Path:
@@ -25,6 +26,17 @@ def table(path: Path) -> Path:
 def test_synthetic_is_a_name() -> None:
     """The built-in environment is opened by its name."""
     assert open_environment(SYNTHETIC).head.digest == built_in.DIGEST
+
+
+def test_a_built_in_environment_is_read_once_and_stays_as_it_is() -> None:
+    """All runs of a process share it: nothing that one of them does to it reaches another."""
+    world = open_environment(SYNTHETIC)
+    assert open_environment(SYNTHETIC) is world
+    catalog = world.catalog
+    of_it = [*arrays(world).values(), *catalog.members.values(), *catalog.labels]
+    for array in (*of_it, catalog.by_popularity):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:1] = array[:1]
 
 
 def test_a_built_environment_is_opened_by_its_path(tmp_path: Path) -> None:
