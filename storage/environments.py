@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
-from storage.catalog import Catalog, read_only
+from storage.catalog import Catalog
 from storage.factors import Factors
 
 SCHEMA = 2
@@ -264,13 +264,6 @@ def forced(environment: Environment, why: tuple[str, ...]) -> Environment:
     provenance = replace(environment.head.provenance, forced=why)
     head = replace(environment.head, provenance=provenance)
     return dataclasses.replace(environment, head=head)
-
-
-def shared(environment: Environment) -> Environment:
-    """Return *environment* such that many may hold it: none of its arrays can be written to."""
-    for array in arrays(environment).values():
-        read_only(array)
-    return environment
 
 
 def content_digest(environment: Environment) -> str:

@@ -8,11 +8,12 @@ import msgspec
 from platformdirs import user_cache_path
 
 from engine.errors import ConfigError
+from storage.catalog import read_only
 from storage.datasets import synthetic as built_in
 from storage.datasets.building import Recipe, build
 from storage.datasets.directories import check_free, load, read_head, save
 from storage.datasets.format import Columns, Form, Format
-from storage.environments import Environment, Provenance, shared
+from storage.environments import Environment, Provenance, arrays
 from storage.objects.addresses import check_local
 from storage.parts import Parts
 
@@ -84,7 +85,10 @@ def open_environment(name: str, digest: str = "") -> Environment:
 # short one. One of a user is read anew: its files may have changed, and it may be large.
 @cache
 def _built_in(place: Path, name: str) -> Environment:
-    return shared(built_in.synthetic(place, name))
+    environment = built_in.synthetic(place, name)
+    for array in arrays(environment).values():
+        read_only(array)
+    return environment
 
 
 def check_world(name: str) -> None:
